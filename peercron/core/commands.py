@@ -1,0 +1,176 @@
+"""Commands: everything that can be asked of the state machine, as plain data. `apply` has one case for each.
+
+A command is refused or done as a whole; a refusal changes nothing. Times are the proposer's (`now_ms` comes with the
+batch, stamped by the leader and never going back).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peercron.core.job import Definition
+from peercron.core.member import MemberInfo
+from peercron.core.run import AttemptState
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A node (re)joins with a session number larger than any before: what its older sessions held is certified dead."""
+
+    info: MemberInfo
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireSession:
+    """The leader saw no renewal for a lease: what the session held is given up; its runs get new attempts elsewhere."""
+
+    member: str  # MemberInfo.id
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutJob:
+    """Create or replace a job. Unchanged definitions change nothing. `if_revision`: None any, 0 only create, n only replace n."""
+
+    definition: Definition
+    if_revision: int | None = None
+    #: Also set `paused`; None leaves it as it is.
+    paused: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyJobs:
+    """All or nothing: put these definitions; with `prune_owner`, delete the owner's other jobs; `only_if_empty` for seeds."""
+
+    definitions: tuple[Definition, ...]
+    prune_owner: str | None = None
+    only_if_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Remove a job; its live runs are cancelled, its queued slots skipped."""
+
+    key: str
+    if_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseJob:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeJob:
+    """Slots of the pause are skipped with the reason; the next is a future one."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    """A manual run, now; passes through the overlap policy like any slot."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """The leader's step of one job's cursor: these slots came due, in order; the next is `next_ms` (-1: none).
+
+    Refused unless the job's revision and cursor are the ones named: a deposed leader's plan changes nothing. With no
+    slots it only says when the next one is. `through_ms` is the new cursor: all slots at or before it are in `slots`.
+    """
+
+    job_uid: str
+    revision: int
+    after_ms: int
+    slots: tuple[int, ...]
+    through_ms: int
+    next_ms: int
+    #: The job's period around here in ms (0: none), for the default misfire window.
+    period_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRun:
+    """The leader found a queued run that can go now (a node is there, or the run it waited for has ended)."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    run_id: str
+    token: int
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished:
+    """The result of an attempt; with a superseded token it changes nothing but is kept as a note (refused: stale_token)."""
+
+    run_id: str
+    token: int
+    outcome: AttemptState
+    finished_ms: int
+    exit_code: int | None = None
+    reason: str = ""
+    output_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PutKey:
+    """Write shared state. `if_revision`: None any, 0 only create, n only if the key's revision is n."""
+
+    namespace: str
+    key: str
+    value: bytes
+    if_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteKey:
+    namespace: str
+    key: str
+    if_revision: int | None = None
+
+
+Command = (
+    OpenSession
+    | ExpireSession
+    | PutJob
+    | ApplyJobs
+    | DeleteJob
+    | PauseJob
+    | ResumeJob
+    | RunJob
+    | CancelRun
+    | Fire
+    | PlaceRun
+    | AttemptStarted
+    | AttemptFinished
+    | PutKey
+    | DeleteKey
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A command with its sender's name on it, so that a retry is answered and not applied again.
+
+    `member` and `session` name the sender; `seq` grows by one per proposal of the session; all seqs below `floor` are
+    answered and may be forgotten.
+    """
+
+    member: str
+    session: int
+    seq: int
+    floor: int
+    command: Command

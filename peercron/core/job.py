@@ -1,0 +1,201 @@
+"""Job: a stored definition; its trigger, its task, its policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """How the nodes share a job."""
+
+    SINGLE = "single"
+
+
+class Overlap(StrEnum):
+    """What happens to a slot while an earlier run of the job is alive."""
+
+    FORBID = "forbid"
+    ALLOW = "allow"
+    QUEUE_ONE = "queue_one"
+    QUEUE_ALL = "queue_all"
+    REPLACE = "replace"
+
+
+class Guarantee(StrEnum):
+    """What is promised about the number of times a slot's work is done."""
+
+    AT_MOST_ONCE = "at_most_once"
+    AT_LEAST_ONCE = "at_least_once"
+    EFFECTIVELY_ONCE = "effectively_once"
+
+
+class MisfirePolicy(StrEnum):
+    """Which of the slots that went by unseen are made up for."""
+
+    LATEST = "latest"
+    EARLIEST = "earliest"
+    ALL = "all"
+    SKIP = "skip"
+
+
+class OnDisconnect(StrEnum):
+    """What a node that lost its session does with its attempts of this job."""
+
+    KILL = "kill"
+    KEEP = "keep"
+
+
+class DstGap(StrEnum):
+    """A fixed-time slot whose local time does not exist on the day of a clock change."""
+
+    RUN_AFTER = "run_after"
+    SKIP = "skip"
+
+
+class DstOverlap(StrEnum):
+    """A fixed-time slot whose local time exists twice on the day of a clock change."""
+
+    FIRST = "first"
+    SECOND = "second"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class CronTrigger:
+    """Slots from a cron expression read in a time zone.
+
+    `dst_gap` and `dst_overlap` are None for the rule of the expression's own shape (fixed-time: run_after and first;
+    others: real elapsed time).
+    """
+
+    expression: str
+    timezone: str = "UTC"
+    dst_gap: DstGap | None = None
+    dst_overlap: DstOverlap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EveryTrigger:
+    """Slots at anchor_ms + k * every_ms, elapsed time, for every whole k."""
+
+    every_ms: int
+    anchor_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AtTrigger:
+    """One slot, at one instant."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManualTrigger:
+    """No slots of its own: runs only when asked to."""
+
+
+Trigger = CronTrigger | EveryTrigger | AtTrigger | ManualTrigger
+
+
+class SecretSource(StrEnum):
+    """Where the running node finds the value of an environment entry."""
+
+    LITERAL = "literal"
+    FILE = "file"
+    ENV = "env"
+    CREDENTIAL = "credential"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvEntry:
+    """One environment variable; a secret is a reference that the running node resolves, never a value in the log."""
+
+    name: str
+    source: SecretSource
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTask:
+    """A command: `argv` run as it is, or with `shell` given, that text under /bin/sh -c (then argv is empty)."""
+
+    argv: tuple[str, ...] = ()
+    shell: str = ""
+    env: tuple[EnvEntry, ...] = ()
+    cwd: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTask:
+    """An HTTP call; succeeds when the status is one of `expect_status` (empty: any 2xx)."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    expect_status: tuple[int, ...] = ()
+
+
+Task = CommandTask | HttpTask
+
+
+@dataclass(frozen=True, slots=True)
+class Misfire:
+    """Which missed slots are made up for, and how old one may be. `window_ms` 0 means: one hour, or a period if longer."""
+
+    policy: MisfirePolicy = MisfirePolicy.LATEST
+    window_ms: int = 0
+    max: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a user wrote: everything about a job but the cluster's own bookkeeping.
+
+    Two equal definitions are one: applying a job unchanged changes nothing.
+    """
+
+    name: str
+    trigger: Trigger
+    task: Task
+    namespace: str = "default"
+    owner: str = ""
+    mode: Mode = Mode.SINGLE
+    #: Names of the members that may run it; empty: any.
+    nodes: tuple[str, ...] = ()
+    overlap: Overlap = Overlap.FORBID
+    guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
+    misfire: Misfire = Misfire()
+    #: 0: no timeout.
+    timeout_ms: int = 0
+    kill_grace_ms: int = 10_000
+    on_disconnect: OnDisconnect = OnDisconnect.KILL
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the cluster keeps it. `key` is "namespace/name", unique while the job lives; `uid` is unique for ever."""
+
+    uid: str
+    definition: Definition
+    #: state.index of the last change of the definition; an HTTP ETag.
+    revision: int
+    created_ms: int
+    updated_ms: int
+    paused: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.definition.namespace}/{self.definition.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a job's slots have been decided. Survives edits of the job: its position is never reset."""
+
+    #: Every slot at or before this instant has a ledger entry or a run, or was before the job's time.
+    after_ms: int
+    #: The next slot as the leader computed it; None: not yet computed for this revision. -1: there is none.
+    next_ms: int | None = None

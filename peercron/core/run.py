@@ -1,0 +1,96 @@
+"""Run and attempt: the work for a slot, and one try at it on one node under one fencing token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """Live states first; the rest are outcomes, written to the ledger once."""
+
+    QUEUED = "queued"  # waits for an earlier run of its job (overlap), or for a node that may run it
+    RUNNING = "running"  # has a live attempt
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+
+
+LIVE_RUN_STATES = frozenset({RunState.QUEUED, RunState.RUNNING})
+
+
+class AttemptState(StrEnum):
+    ASSIGNED = "assigned"  # granted in the log; the node has not said that it started
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    LOST = "lost"  # its node's session ended first
+
+
+LIVE_ATTEMPT_STATES = frozenset({AttemptState.ASSIGNED, AttemptState.STARTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try. `token` is state.index at the grant: it grows for ever, over all runs of all jobs."""
+
+    n: int
+    member: str
+    session: int
+    token: int
+    state: AttemptState
+    assigned_ms: int
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    exit_code: int | None = None
+    #: One sentence for people: why it ended as it did.
+    reason: str = ""
+    output_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The work for one slot. `id` is "job-uid/slot_ms" (for a manual run "job-uid/m<index>"): planned twice, it is once."""
+
+    id: str
+    job_uid: str
+    job_key: str
+    #: The nominal instant; for a manual run the instant of the request.
+    slot_ms: int
+    manual: bool
+    state: RunState
+    created_ms: int
+    attempts: tuple[Attempt, ...] = ()
+    finished_ms: int | None = None
+    reason: str = ""
+    #: Somebody asked for its end; the node stops the attempt and reports cancelled.
+    cancel_requested: bool = False
+
+    @property
+    def live_attempt(self) -> Attempt | None:
+        if self.attempts and self.attempts[-1].state in LIVE_ATTEMPT_STATES:
+            return self.attempts[-1]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """The outcome of one slot, written once."""
+
+    run_id: str
+    slot_ms: int
+    manual: bool
+    outcome: RunState
+    reason: str
+    attempts: int
+    #: Member of the last attempt; empty: none was made.
+    member: str
+    #: Token of the last attempt; 0: none was made.
+    token: int
+    decided_ms: int
