@@ -1,0 +1,97 @@
+"""Disk: the few file operations that the journal and the snapshots are built on; the simulator has its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+class Disk(Protocol):
+    """Files by name in one folder. Every OSError means: this node can no longer keep its word (fail-stop)."""
+
+    def names(self) -> list[str]: ...
+    def size(self, name: str) -> int: ...
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes: ...
+    def append(self, name: str, data: bytes) -> None:
+        """Add to the end; durable after `sync`."""
+
+    def sync(self, name: str) -> None: ...
+    def truncate(self, name: str, size: int) -> None:
+        """Cut, durably."""
+
+    def publish(self, name: str, final: str) -> None:
+        """Make a synced file appear under its final name, durably and all at once."""
+
+    def remove(self, name: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class FolderDisk:
+    """A folder of the file system. `durable=False` (--durability memory) leaves out the waiting for the disk."""
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self._folder = folder
+        self._durable = durable
+        self._open: dict[str, int] = {}
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def names(self) -> list[str]:
+        return sorted(entry.name for entry in os.scandir(self._folder) if entry.is_file())
+
+    def size(self, name: str) -> int:
+        return (self._folder / name).stat().st_size
+
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        with open(self._folder / name, "rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def append(self, name: str, data: bytes) -> None:
+        fd = self._fd(name)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def sync(self, name: str) -> None:
+        if self._durable:
+            os.fdatasync(self._fd(name))
+
+    def truncate(self, name: str, size: int) -> None:
+        fd = self._fd(name)
+        os.ftruncate(fd, size)
+        if self._durable:
+            os.fsync(fd)
+
+    def publish(self, name: str, final: str) -> None:
+        os.rename(self._folder / name, self._folder / final)
+        fd = self._open.pop(name, None)
+        if fd is not None:
+            self._open[final] = fd
+        if self._durable:
+            self._sync_folder()
+
+    def remove(self, name: str) -> None:
+        fd = self._open.pop(name, None)
+        if fd is not None:
+            os.close(fd)
+        os.unlink(self._folder / name)
+
+    def close(self) -> None:
+        for fd in self._open.values():
+            os.close(fd)
+        self._open.clear()
+
+    def _fd(self, name: str) -> int:
+        fd = self._open.get(name)
+        if fd is None:
+            fd = os.open(self._folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._open[name] = fd
+        return fd
+
+    def _sync_folder(self) -> None:
+        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
