@@ -1,0 +1,50 @@
+"""The README's commands are the ones that are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from tests.style.trees import ROOT
+
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def set_up_commands() -> dict[str, str]:
+    """Comment -> command, of the blocks that begin on a fresh machine: those that make the virtual environment."""
+    pairs = (block.strip().splitlines() for block in BLOCKS if "python3 -m venv" in block)
+    return {comment: command for comment, command in pairs}
+
+
+def test_two_commands_set_up_a_fresh_machine() -> None:
+    run_demo, run_tests = set_up_commands().items()
+    assert run_demo[0].startswith("# run the demo")
+    assert " -m peercron demo" in run_demo[1]
+    assert run_tests[0] == "# run the tests"
+    assert " -m pytest" in run_tests[1]
+
+
+def test_the_gate_runs_the_readme_s_test_command_elsewhere(tmp_path: Path) -> None:
+    """A stand-in for python3 makes a stand-in for a virtual environment: both only say how they were called."""
+    said = tmp_path / "said"
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin" / "python3"
+    stand_in.write_text(
+        f"""#!/bin/sh
+echo "$(basename "$0") $*" >>{said}
+[ "$2" = venv ] || exit 0
+mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0" "$3/bin/pip"
+"""
+    )
+    stand_in.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{stand_in.parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", ".ci/run"], cwd=ROOT, env=environment, check=True, stdin=subprocess.DEVNULL)
+
+    venv, install, test = said.read_text(encoding="utf-8").splitlines()
+    folder = Path(venv.removeprefix("python3 -m venv "))
+    assert not folder.is_relative_to(ROOT)
+    assert not folder.exists(), "left behind"
+    wanted = set_up_commands()["# run the tests"].replace(".venv/bin/", "").replace("'", "")
+    assert f"{venv.replace(str(folder), '.venv')} && {install} && {test}" == wanted
