@@ -14,8 +14,8 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encodin
 
 def set_up_commands() -> dict[str, str]:
     """Comment -> command, of the blocks that begin on a fresh machine: those that make the virtual environment."""
-    pairs = (block.strip().splitlines() for block in BLOCKS if "python3 -m venv" in block)
-    return {comment: command for comment, command in pairs}
+    blocks = [block.strip() for block in BLOCKS if "python3 -m venv" in block]
+    return {block.splitlines()[0]: "\n".join(block.splitlines()[1:]) for block in blocks}
 
 
 def test_two_commands_set_up_a_fresh_machine() -> None:
