@@ -31,7 +31,7 @@ class ExpireSession:
 
 @dataclass(frozen=True, slots=True)
 class PutJob:
-    """Create or replace a job. Unchanged definitions change nothing. `if_revision`: None any, 0 only create, n only replace n."""
+    """Create or replace a job; unchanged changes nothing. `if_revision`: None any, 0 only create, n only replace n."""
 
     definition: Definition
     if_revision: int | None = None
@@ -41,7 +41,7 @@ class PutJob:
 
 @dataclass(frozen=True, slots=True)
 class ApplyJobs:
-    """All or nothing: put these definitions; with `prune_owner`, delete the owner's other jobs; `only_if_empty` for seeds."""
+    """All or nothing: put these; with `prune_owner`, delete that owner's other jobs; `only_if_empty` is for seeds."""
 
     definitions: tuple[Definition, ...]
     prune_owner: str | None = None
@@ -50,7 +50,7 @@ class ApplyJobs:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Remove a job; its live runs are cancelled, its queued slots skipped."""
+    """Remove a job; its queued runs are cancelled at once, its running ones by their nodes."""
 
     key: str
     if_revision: int | None = None
@@ -85,7 +85,8 @@ class Fire:
     """The leader's step of one job's cursor: these slots came due, in order; the next is `next_ms` (-1: none).
 
     Refused unless the job's revision and cursor are the ones named: a deposed leader's plan changes nothing. With no
-    slots it only says when the next one is. `through_ms` is the new cursor: all slots at or before it are in `slots`.
+    slots it only says when the next one is. `through_ms` is the new cursor: all slots at or before it are in `slots`,
+    but for those of a gap too long to list (`unlisted_through_ms`).
     """
 
     job_uid: str
@@ -96,6 +97,10 @@ class Fire:
     next_ms: int
     #: The job's period around here in ms (0: none), for the default misfire window.
     period_ms: int = 0
+    #: Slots of the same gap that are due too and follow in further commands: the misfire policy chooses among all.
+    later: int = 0
+    #: Last slot of a gap's older part that is not listed one by one (0: none): it is missed as one ledger entry.
+    unlisted_through_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished:
-    """The result of an attempt; with a superseded token it changes nothing but is kept as a note (refused: stale_token)."""
+    """The result of an attempt. A superseded token is refused (stale_token) and kept as a note on its attempt."""
 
     run_id: str
     token: int

@@ -143,7 +143,7 @@ Task = CommandTask | HttpTask
 
 @dataclass(frozen=True, slots=True)
 class Misfire:
-    """Which missed slots are made up for, and how old one may be. `window_ms` 0 means: one hour, or a period if longer."""
+    """Which missed slots are made up for, and how old one may be. `window_ms` 0: one hour, or a period if longer."""
 
     policy: MisfirePolicy = MisfirePolicy.LATEST
     window_ms: int = 0
@@ -176,7 +176,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the cluster keeps it. `key` is "namespace/name", unique while the job lives; `uid` is unique for ever."""
+    """A job as the cluster keeps it. `key` is "namespace/name", unique while it lives; `uid` is unique for ever."""
 
     uid: str
     definition: Definition
@@ -199,3 +199,8 @@ class Cursor:
     after_ms: int
     #: The next slot as the leader computed it; None: not yet computed for this revision. -1: there is none.
     next_ms: int | None = None
+    #: Slots at or before this instant fell into a pause: they are skipped, also when they are decided after its end.
+    paused_through_ms: int = 0
+    #: A gap that takes several Fires: how many of its slots are decided so far, and how many of these were fired.
+    gap_walked: int = 0
+    gap_fired: int = 0

@@ -11,13 +11,34 @@ ATTEMPTS_MAX = 16
 RUNS_KEPT_PER_JOB = 20
 #: Ledger entries kept per job; the oldest go first.
 LEDGER_KEPT_PER_JOB = 1_000
+#: Live runs of one job under overlap = allow; more are skipped with a reason.
+LIVE_RUNS_PER_JOB_MAX = 256
+#: Deleted jobs whose runs and ledger can still be read; the oldest go first.
+DELETED_JOBS_KEPT = 256
+#: Definitions in one ApplyJobs.
+JOBS_PER_APPLY_MAX = 10_000
 #: Slots of one job waiting for their turn under overlap = queue_all; more are skipped with a reason.
 QUEUED_SLOTS_MAX = 100
 #: Slots listed by one Fire command; a longer gap is walked in several commands.
 SLOTS_PER_FIRE_MAX = 256
+#: Slots of one gap that get a ledger entry each; what is older is missed as one entry, since the ledger would drop it.
+GAP_SLOTS_MAX = LEDGER_KEPT_PER_JOB - 1
 #: Slots that one misfire may replay with policy = all.
 MISFIRE_REPLAY_MAX = 100
 OUTPUT_TAIL_BYTES_MAX = 2_048
+REASON_LENGTH_MAX = 512
+OWNER_LENGTH_MAX = 512
+ADDRESS_LENGTH_MAX = 512
+TAGS_MAX = 64
+EXPRESSION_LENGTH_MAX = 512
+URL_LENGTH_MAX = 8_192
+#: The last millisecond of the year 9999: later instants have no calendar date to show.
+INSTANT_MS_MAX = 253_402_300_799_999
+#: Commands that one turn of the leader's planner proposes, and slots it lists for them: what a turn costs is bounded.
+COMMANDS_PER_PLAN_MAX = 256
+SLOTS_LISTED_PER_PLAN_MAX = 1_024
+#: A job whose plan was refused for good (a defect, not a race) is planned again this much later.
+PLAN_RETRY_MS = 60_000
 ENV_ENTRIES_MAX = 256
 ARGUMENT_BYTES_MAX = 64 * 1024
 #: Results remembered per client session for retries.
@@ -30,4 +51,6 @@ EVERY_MS_MIN = 100
 
 assert RUNS_KEPT_PER_JOB <= LEDGER_KEPT_PER_JOB
 assert MISFIRE_REPLAY_MAX <= SLOTS_PER_FIRE_MAX <= LEDGER_KEPT_PER_JOB
-assert QUEUED_SLOTS_MAX <= LEDGER_KEPT_PER_JOB
+assert QUEUED_SLOTS_MAX <= LIVE_RUNS_PER_JOB_MAX <= LEDGER_KEPT_PER_JOB
+assert SLOTS_PER_FIRE_MAX <= GAP_SLOTS_MAX < LEDGER_KEPT_PER_JOB
+assert GAP_SLOTS_MAX <= SLOTS_LISTED_PER_PLAN_MAX

@@ -29,7 +29,7 @@ class MemberInfo:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member row. `session` grows by one at each boot and at each return after a loss; what a session held dies with it."""
+    """A member row. `session` grows at each boot and each return after a loss; what a session held dies with it."""
 
     info: MemberInfo
     session: int

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from peercron.core.job import Definition
+
 
 class RunState(StrEnum):
     """Live states first; the rest are outcomes, written to the ledger once."""
@@ -52,11 +54,13 @@ class Attempt:
     #: One sentence for people: why it ended as it did.
     reason: str = ""
     output_tail: str = ""
+    #: What its node said after the attempt had been given up: it changed nothing, and is kept for people.
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The work for one slot. `id` is "job-uid/slot_ms" (for a manual run "job-uid/m<index>"): planned twice, it is once."""
+    """The work for one slot. `id` is "job-uid/slot_ms" (manual: "job-uid/m<index>"): planned twice, it is once."""
 
     id: str
     job_uid: str
@@ -71,6 +75,9 @@ class Run:
     reason: str = ""
     #: Somebody asked for its end; the node stops the attempt and reports cancelled.
     cancel_requested: bool = False
+    #: What the live attempt runs, pinned at its grant: later edits and the deletion of the job do not reach it.
+    #: None: no attempt is alive.
+    definition: Definition | None = None
 
     @property
     def live_attempt(self) -> Attempt | None:

@@ -46,7 +46,29 @@ class ClusterState:
     ledger: dict[str, dict[str, LedgerEntry]] = field(default_factory=dict)
     #: Member id -> member.
     members: dict[str, Member] = field(default_factory=dict)
-    #: Member id -> seq -> verdict, for retries of the member's current session.
+    #: Index of the last change of the member table.
+    roster_revision: int = 0
+    #: Member id -> seq -> verdict, for retries of the member's last session (also after it was expired).
     results: dict[str, dict[int, Verdict]] = field(default_factory=dict)
+    #: Member id -> the floor its session last named: smaller seqs are answered and forgotten.
+    floors: dict[str, int] = field(default_factory=dict)
+    #: The last fencing token granted. A command grants at most once, so that a token names one attempt for ever.
+    last_token: int = 0
+    #: Member id -> run id -> token of its live attempts, in order of grant (absent: none).
+    live_attempts: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: Run id -> index since when it waits for a node: queued, and its turn has come.
+    unplaced: dict[str, int] = field(default_factory=dict)
+    #: Uid -> deletion instant of the last DELETED_JOBS_KEPT deleted jobs, whose runs and ledger are still kept.
+    deleted_jobs: dict[str, int] = field(default_factory=dict)
     #: Namespace -> key -> entry.
     keys: dict[str, dict[str, Key]] = field(default_factory=dict)
+    #: Entries of `keys` over all namespaces.
+    key_count: int = 0
+
+    #: Not replicated: uids of jobs that changed since the planner here last looked, in order; None: there is none.
+    changed_jobs: dict[str, None] | None = field(default=None, compare=False, repr=False)
+
+    def touch(self, job_uid: str) -> None:
+        """Note for the planner that the job, its cursor or its runs changed."""
+        if self.changed_jobs is not None:
+            self.changed_jobs[job_uid] = None

@@ -1,0 +1,145 @@
+"""apply: the one way to change a `ClusterState`.
+
+House rules: validate, then mutate; a refusal changes nothing (but for the note that a late result leaves); whatever is
+done is a function of the state, the command and `now_ms`, and of nothing else; one command, one index, one grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from peercron.core.apply.attempt import attempt_finished, attempt_started
+from peercron.core.apply.fire import fire
+from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
+from peercron.core.apply.key import delete_key, put_key
+from peercron.core.apply.run import cancel_run, place_run
+from peercron.core.apply.session import expire_session, open_session
+from peercron.core.commands import (
+    ApplyJobs,
+    AttemptFinished,
+    AttemptStarted,
+    CancelRun,
+    Command,
+    DeleteJob,
+    DeleteKey,
+    ExpireSession,
+    Fire,
+    OpenSession,
+    PauseJob,
+    PlaceRun,
+    Proposal,
+    PutJob,
+    PutKey,
+    ResumeJob,
+    RunJob,
+)
+from peercron.core.limits import RESULTS_PER_SESSION_MAX
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done, Refusal, Refused, Verdict
+
+__all__ = ["apply", "apply_proposal"]
+
+#: Command type -> the function that applies it. `Any`: each takes its own type of command, which is its key.
+APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
+    OpenSession: open_session,
+    ExpireSession: expire_session,
+    PutJob: put_job,
+    ApplyJobs: apply_jobs,
+    DeleteJob: delete_job,
+    PauseJob: pause_job,
+    ResumeJob: resume_job,
+    RunJob: run_job,
+    CancelRun: cancel_run,
+    Fire: fire,
+    PlaceRun: place_run,
+    AttemptStarted: attempt_started,
+    AttemptFinished: attempt_finished,
+    PutKey: put_key,
+    DeleteKey: delete_key,
+}
+
+
+def apply(state: ClusterState, command: Command, now_ms: int) -> Verdict:
+    """Change the state by one command; the answer is done or refused. `now_ms`: the leader's time of the batch, UTC.
+
+    Never raises for what a command can bring: a defect becomes a refusal (internal), the same on every member. Running
+    out of memory is no such thing: it is this machine's alone, and going on would part it from the others.
+
+    >>> apply(ClusterState(), PutKey("default", "stock", b"10"), now_ms=1_000)
+    Done(index=1, value=1)
+    """
+    state.index += 1
+    if now_ms > state.now_ms:
+        state.now_ms = now_ms
+    try:
+        return APPLY[type(command)](state, command)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 apply is total: an exception stops every member for good
+        return Refused(state.index, Refusal.INTERNAL, type(error).__name__)
+
+
+def apply_proposal(state: ClusterState, proposal: Proposal, now_ms: int) -> Verdict:
+    """Apply a command in its sender's name, once: a retry gets the first answer again.
+
+    Refused as stale_session: senders whose session is not open, and retries whose answer the sender said to have.
+    """
+    if type(proposal.command) is OpenSession:
+        return _open_session(state, proposal, proposal.command, now_ms)
+    member = state.members.get(proposal.member)
+    if member is None or member.session != proposal.session:
+        return _stale_session(state, proposal)
+    results = state.results[proposal.member]
+    answered = results.get(proposal.seq)
+    if answered is not None:
+        return answered
+    if not member.open or proposal.seq < state.floors[proposal.member]:
+        return _stale_session(state, proposal)
+    _raise_floor(state, proposal, results)
+    if len(results) >= RESULTS_PER_SESSION_MAX:
+        return _too_many_answers(state)
+    verdict = apply(state, proposal.command, now_ms)
+    results[proposal.seq] = verdict
+    return verdict
+
+
+def _open_session(state: ClusterState, proposal: Proposal, command: OpenSession, now_ms: int) -> Verdict:
+    """The one command of a session that is not open yet; once it is open, a retry is a retry like any other."""
+    if (command.info.id, command.session) != (proposal.member, proposal.session):
+        return Refused(state.index, Refusal.INVALID, "a member opens a session for itself")
+    member = state.members.get(proposal.member)
+    if member is not None and member.session == proposal.session:
+        results = state.results[proposal.member]
+        if proposal.seq in results:
+            return results[proposal.seq]
+        if len(results) >= RESULTS_PER_SESSION_MAX:
+            return _too_many_answers(state)
+    verdict = apply(state, command, now_ms)
+    if type(verdict) is Done:
+        state.results[proposal.member][proposal.seq] = verdict
+        _raise_floor(state, proposal, state.results[proposal.member])
+    return verdict
+
+
+def _raise_floor(state: ClusterState, proposal: Proposal, results: dict[int, Verdict]) -> None:
+    """Forget the answers that the sender says to have, in time that does not depend on how far the floor jumps."""
+    old, new = state.floors[proposal.member], min(proposal.floor, proposal.seq)
+    if new <= old:
+        return
+    state.floors[proposal.member] = new
+    forgotten = range(old, new) if new - old <= len(results) else [seq for seq in results if seq < new]
+    for seq in forgotten:
+        results.pop(seq, None)
+
+
+def _too_many_answers(state: ClusterState) -> Refused:
+    return Refused(state.index, Refusal.LIMIT, f"{RESULTS_PER_SESSION_MAX} answers of this session are not fetched")
+
+
+def _stale_session(state: ClusterState, proposal: Proposal) -> Refused:
+    detail = f"proposal {proposal.seq} of session {proposal.session} of {proposal.member}: not open, or answered before"
+    return Refused(state.index, Refusal.STALE_SESSION, detail)
+
+
+assert APPLY.keys() == set(Command.__args__), "each command has its function"

@@ -1,0 +1,131 @@
+"""Attempts: what their nodes say of them, and what becomes of a run whose attempt is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from peercron.core.apply.run import advance, end, take_turn
+from peercron.core.commands import AttemptFinished, AttemptStarted
+from peercron.core.job import Guarantee
+from peercron.core.limits import ATTEMPTS_MAX, OUTPUT_TAIL_BYTES_MAX, REASON_LENGTH_MAX
+from peercron.core.run import LIVE_ATTEMPT_STATES, Attempt, AttemptState, Run, RunState
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done, Refusal, Refused, Verdict
+
+#: What an attempt's end makes of its run; LOST is not here: the run may get another attempt.
+OUTCOMES = {
+    AttemptState.SUCCEEDED: RunState.SUCCEEDED,
+    AttemptState.FAILED: RunState.FAILED,
+    AttemptState.TIMED_OUT: RunState.TIMED_OUT,
+    AttemptState.CANCELLED: RunState.CANCELLED,
+}
+
+assert OUTCOMES.keys() | {AttemptState.LOST} | LIVE_ATTEMPT_STATES == set(AttemptState)
+
+
+def attempt_started(state: ClusterState, command: AttemptStarted) -> Verdict:
+    run, attempt = _held(state, command.run_id, command.token)
+    if run is None or attempt is None:
+        return _superseded(state, command.run_id, command.token)
+    if attempt.state is AttemptState.ASSIGNED:
+        started = replace(attempt, state=AttemptState.STARTED, started_ms=command.started_ms)
+        state.runs[run.id] = replace(run, attempts=(*run.attempts[:-1], started))
+        state.touch(run.job_uid)
+    return Done(state.index, command.token)
+
+
+def attempt_finished(state: ClusterState, command: AttemptFinished) -> Verdict:
+    if command.outcome in LIVE_ATTEMPT_STATES:
+        return Refused(state.index, Refusal.INVALID, f"outcome: {command.outcome.value} is no end of an attempt")
+    run, attempt = _held(state, command.run_id, command.token)
+    if run is None or attempt is None:
+        _note_late_result(state, command)
+        return _superseded(state, command.run_id, command.token)
+    # Clipped, never refused: a report that is refused would leave an attempt alive whose process is gone.
+    reason = command.reason[:REASON_LENGTH_MAX]
+    run = _close(
+        state,
+        run,
+        replace(
+            attempt,
+            state=command.outcome,
+            finished_ms=command.finished_ms,
+            exit_code=command.exit_code,
+            reason=reason,
+            output_tail=clipped(command.output_tail),
+        ),
+    )
+    if command.outcome is AttemptState.LOST:
+        _retry(state, run)
+    else:
+        # Who asked for the end says why; the node only knows that it was told to.
+        asked = run.cancel_requested and command.outcome is AttemptState.CANCELLED
+        end(state, run, OUTCOMES[command.outcome], run.reason if asked else reason)
+    advance(state, run.job_uid)
+    return Done(state.index, command.token)
+
+
+def lose_attempt(state: ClusterState, run: Run, reason: str) -> None:
+    """The session that held the run's live attempt is gone: so is the attempt; the run goes on elsewhere if it may."""
+    attempt = run.live_attempt
+    assert attempt is not None, "only a live attempt can be lost"
+    lost = replace(attempt, state=AttemptState.LOST, finished_ms=state.now_ms, reason=reason)
+    _retry(state, _close(state, run, lost))
+    advance(state, run.job_uid)
+
+
+def clipped(output: str) -> str:
+    """The end of an output, at most OUTPUT_TAIL_BYTES_MAX bytes of UTF-8, no character cut in two."""
+    if len(output) * 4 <= OUTPUT_TAIL_BYTES_MAX:
+        return output
+    return output.encode("utf-8", "replace")[-OUTPUT_TAIL_BYTES_MAX:].decode("utf-8", "ignore")
+
+
+def _held(state: ClusterState, run_id: str, token: int) -> tuple[Run | None, Attempt | None]:
+    """The run, and its live attempt if `token` is that attempt's."""
+    run = state.runs.get(run_id)
+    attempt = run.live_attempt if run is not None else None
+    return run, attempt if attempt is not None and attempt.token == token else None
+
+
+def _superseded(state: ClusterState, run_id: str, token: int) -> Refused:
+    return Refused(state.index, Refusal.STALE_TOKEN, f"token {token} is not that of a live attempt of run {run_id}")
+
+
+def _note_late_result(state: ClusterState, command: AttemptFinished) -> None:
+    """Keep on a lost attempt, once, what its node reported after all. The one trace that a refusal leaves."""
+    run = state.runs.get(command.run_id)
+    if run is None or command.outcome is AttemptState.LOST:
+        return
+    for at, attempt in enumerate(run.attempts):
+        if attempt.token == command.token and attempt.state is AttemptState.LOST and not attempt.note:
+            noted = replace(attempt, note=f"reported {command.outcome.value} after it was given up")
+            state.runs[run.id] = replace(run, attempts=(*run.attempts[:at], noted, *run.attempts[at + 1 :]))
+            state.touch(run.job_uid)
+
+
+def _close(state: ClusterState, run: Run, ended: Attempt) -> Run:
+    """Put the ended attempt in the live one's place and free its node; the run is in between states until told."""
+    held = state.live_attempts[ended.member]
+    del held[run.id]
+    if not held:
+        del state.live_attempts[ended.member]
+    state.touch(run.job_uid)
+    return replace(run, attempts=(*run.attempts[:-1], ended))
+
+
+def _retry(state: ClusterState, run: Run) -> None:
+    """After its attempt was lost: end the run where another attempt is not wanted or not allowed, else queue it."""
+    lost, definition = run.attempts[-1], run.definition
+    assert definition is not None, "a live attempt pins what it runs"
+    started = lost.started_ms is not None
+    if run.cancel_requested:
+        end(state, run, RunState.CANCELLED, run.reason)
+    elif definition.guarantee is Guarantee.AT_MOST_ONCE and started:
+        end(state, run, RunState.LOST, f"{lost.reason}; started once already (guarantee at_most_once)")
+    elif len(run.attempts) >= ATTEMPTS_MAX:
+        end(state, run, RunState.LOST, f"{lost.reason}; that was attempt {ATTEMPTS_MAX}, the last one")
+    else:
+        queued = replace(run, state=RunState.QUEUED, reason=lost.reason, definition=None)
+        state.runs[run.id] = queued
+        take_turn(state, state.jobs[run.job_uid], queued)

@@ -1,0 +1,132 @@
+"""Definitions: what a stored job must obey, told in one sentence that names the field as jobs.toml writes it.
+
+Cron expressions and time zones are only measured here, not read: what they mean depends on the time zone data of the
+machine, and members that disagreed about it would part. Whoever takes a definition in asks `core.schedule.check`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from peercron.core.job import AtTrigger, CommandTask, CronTrigger, Definition, EveryTrigger, HttpTask, Task, Trigger
+from peercron.core.limits import (
+    ARGUMENT_BYTES_MAX,
+    ENV_ENTRIES_MAX,
+    EVERY_MS_MIN,
+    EXPRESSION_LENGTH_MAX,
+    INSTANT_MS_MAX,
+    MEMBERS_MAX,
+    MISFIRE_REPLAY_MAX,
+    NAME_LENGTH_MAX,
+    OWNER_LENGTH_MAX,
+    TIMEOUT_MS_MAX,
+    URL_LENGTH_MAX,
+)
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_METHOD = re.compile(r"[A-Z]{1,16}")
+_NAME_RULE = f"wants letters, digits, '.', '_', '-', no '.' or '-' first, at most {NAME_LENGTH_MAX}"
+
+
+def named(name: str) -> bool:
+    """Whether `name` can name a job, a namespace or a member: it travels in URLs, file names and variables."""
+    return len(name) <= NAME_LENGTH_MAX and _NAME.fullmatch(name) is not None
+
+
+def flaw(definition: Definition) -> str:
+    """What is wrong with the definition, in one sentence that begins with the field; empty: nothing.
+
+    >>> flaw(Definition("a", EveryTrigger(5), CommandTask(("true",))))
+    'every: 5 ms is less than 100 ms'
+    """
+    return _flaw_of_names(definition) or _trigger(definition.trigger) or _task(definition.task) or _policies(definition)
+
+
+def _flaw_of_names(definition: Definition) -> str:
+    if not named(definition.name):
+        return f"name: {_NAME_RULE}, not {definition.name[:NAME_LENGTH_MAX]!r}"
+    if not named(definition.namespace):
+        return f"namespace: {_NAME_RULE}, not {definition.namespace[:NAME_LENGTH_MAX]!r}"
+    if len(definition.owner) > OWNER_LENGTH_MAX or not _plain(definition.owner):
+        return f"owner: wants at most {OWNER_LENGTH_MAX} printable characters"
+    if len(definition.nodes) > MEMBERS_MAX:
+        return f"nodes: {len(definition.nodes)} are named, a cluster has at most {MEMBERS_MAX}"
+    if len(set(definition.nodes)) < len(definition.nodes):
+        return "nodes: one is named twice"
+    wrong = next((node for node in definition.nodes if not named(node)), None)
+    return f"nodes: {_NAME_RULE}, not {wrong[:NAME_LENGTH_MAX]!r}" if wrong is not None else ""
+
+
+def _trigger(trigger: Trigger) -> str:
+    match trigger:
+        case CronTrigger():
+            if not 0 < len(trigger.expression) <= EXPRESSION_LENGTH_MAX:
+                return f"schedule: wants 1 to {EXPRESSION_LENGTH_MAX} characters"
+            return "" if 0 < len(trigger.timezone) <= NAME_LENGTH_MAX else "timezone: wants the name of a time zone"
+        case EveryTrigger():
+            if trigger.every_ms < EVERY_MS_MIN:
+                return f"every: {trigger.every_ms} ms is less than {EVERY_MS_MIN} ms"
+            if trigger.every_ms > INSTANT_MS_MAX or not 0 <= trigger.anchor_ms <= INSTANT_MS_MAX:
+                return "every, anchor: want an instant between the years 1970 and 9999"
+            return ""
+        case AtTrigger():
+            return (
+                "" if 0 <= trigger.at_ms <= INSTANT_MS_MAX else "at: wants an instant between the years 1970 and 9999"
+            )
+        case _:
+            return ""
+
+
+def _task(task: Task) -> str:
+    return _command(task) if isinstance(task, CommandTask) else _http(task)
+
+
+def _command(task: CommandTask) -> str:
+    if bool(task.argv) == bool(task.shell):
+        return "command, shell: one of them is wanted, and only one"
+    if task.argv and not task.argv[0]:
+        return "command: its first word, the program, is empty"
+    texts = (*task.argv, task.shell, task.cwd, task.user, *(entry.value for entry in task.env))
+    if any("\0" in text for text in texts):
+        return "command, shell, cwd, user, env: no text may have a NUL in it"
+    size = sum(len(text.encode()) for text in texts)
+    if size > ARGUMENT_BYTES_MAX:
+        return f"command, shell, cwd, user, env: {size} bytes together, at most {ARGUMENT_BYTES_MAX} are kept"
+    if len(task.env) > ENV_ENTRIES_MAX:
+        return f"env: {len(task.env)} entries, at most {ENV_ENTRIES_MAX} are kept"
+    names = [entry.name for entry in task.env]
+    if any(not name or "=" in name or "\0" in name or len(name) > NAME_LENGTH_MAX for name in names):
+        return f"env: a name wants 1 to {NAME_LENGTH_MAX} characters and no '='"
+    return "env: a name is there twice" if len(set(names)) < len(names) else ""
+
+
+def _http(task: HttpTask) -> str:
+    if _METHOD.fullmatch(task.method) is None:
+        return f"http.method: wants capital letters such as GET, not {task.method[:NAME_LENGTH_MAX]!r}"
+    if not task.url.startswith(("http://", "https://")) or len(task.url) > URL_LENGTH_MAX or not _plain(task.url):
+        return f"http.url: wants http:// or https:// and at most {URL_LENGTH_MAX} printable characters"
+    size = len(task.body) + sum(len(name.encode()) + len(value.encode()) for name, value in task.headers)
+    if size > ARGUMENT_BYTES_MAX:
+        return f"http.body, http.headers: {size} bytes together, at most {ARGUMENT_BYTES_MAX} are kept"
+    if len(task.headers) > ENV_ENTRIES_MAX or any(not name or not _plain(name + value) for name, value in task.headers):
+        return f"http.headers: want names, no line breaks, and at most {ENV_ENTRIES_MAX} of them"
+    if len(task.expect_status) > 500 or not all(100 <= status <= 599 for status in task.expect_status):
+        return "http.expect: wants statuses from 100 to 599"
+    return ""
+
+
+def _policies(definition: Definition) -> str:
+    misfire = definition.misfire
+    if not 0 <= definition.timeout_ms <= TIMEOUT_MS_MAX:
+        return f"timeout: wants 0 (none) to {TIMEOUT_MS_MAX} ms"
+    if not 0 <= definition.kill_grace_ms <= TIMEOUT_MS_MAX:
+        return f"kill_grace: wants 0 to {TIMEOUT_MS_MAX} ms"
+    if not 0 <= misfire.window_ms <= INSTANT_MS_MAX:
+        return "misfire.window: wants 0 (the default) or more"
+    if not 1 <= misfire.max <= MISFIRE_REPLAY_MAX:
+        return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
+    return ""
+
+
+def _plain(text: str) -> bool:
+    return text.isprintable()

@@ -1,0 +1,188 @@
+"""Jobs: put, apply a file of them, delete, pause, resume, run now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from peercron.core.apply import ledger
+from peercron.core.apply.definition import flaw
+from peercron.core.apply.run import admit, cancel, live_runs, reline
+from peercron.core.commands import ApplyJobs, DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
+from peercron.core.job import AtTrigger, Cursor, Definition, Job, Trigger
+from peercron.core.limits import JOBS_MAX, JOBS_PER_APPLY_MAX
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done, Refusal, Refused, Verdict
+
+
+def put_job(state: ClusterState, command: PutJob) -> Verdict:
+    definition = command.definition
+    wrong = flaw(definition)
+    if wrong:
+        return Refused(state.index, Refusal.INVALID, wrong)
+    present = find(state, key_of(definition))
+    revision = present.revision if present is not None else 0
+    if command.if_revision not in (None, revision):
+        return _conflict(state, key_of(definition), present)
+    if present is None and len(state.jobs) >= JOBS_MAX:
+        return _too_many(state)
+    job = _put(state, definition, uid=f"{state.index:x}")
+    if command.paused is not None:
+        _set_paused(state, job, command.paused)
+    return Done(state.index, job.revision)
+
+
+def apply_jobs(state: ClusterState, command: ApplyJobs) -> Verdict:
+    """Check all, then do all. The answer is how many jobs were created, changed or deleted."""
+    wanted = {key_of(definition): definition for definition in command.definitions}
+    pruned = [
+        job
+        for job in (state.jobs.values() if command.prune_owner is not None else ())
+        if job.definition.owner == command.prune_owner and job.key not in wanted
+    ]
+    refused = _refusal_of_file(state, command, wanted, len(pruned))
+    if refused is not None:
+        return refused
+    for job in pruned:
+        _delete(state, job)
+    changed = len(pruned)
+    for at, definition in enumerate(wanted.values()):
+        before = find(state, key_of(definition))
+        changed += _put(state, definition, uid=f"{state.index:x}-{at}") is not before
+    return Done(state.index, changed)
+
+
+def delete_job(state: ClusterState, command: DeleteJob) -> Verdict:
+    job = find(state, command.key)
+    if job is None:
+        return _not_found(state, command.key)
+    if command.if_revision not in (None, job.revision):
+        return _conflict(state, command.key, job)
+    _delete(state, job)
+    return Done(state.index, job.uid)
+
+
+def pause_job(state: ClusterState, command: PauseJob) -> Verdict:
+    return _pause_or_resume(state, command.key, paused=True)
+
+
+def resume_job(state: ClusterState, command: ResumeJob) -> Verdict:
+    return _pause_or_resume(state, command.key, paused=False)
+
+
+def run_job(state: ClusterState, command: RunJob) -> Verdict:
+    """The answer is the run's id; whether it runs, waits or was skipped stands in the run or in its ledger entry."""
+    job = find(state, command.key)
+    if job is None:
+        return _not_found(state, command.key)
+    run_id = ledger.run_id_of_request(job.uid, state.index)
+    admit(state, job, run_id, state.now_ms, manual=True)
+    state.touch(job.uid)
+    return Done(state.index, run_id)
+
+
+def key_of(definition: Definition) -> str:
+    """The key of the job that a definition makes: "namespace/name"."""
+    return f"{definition.namespace}/{definition.name}"
+
+
+def find(state: ClusterState, key: str) -> Job | None:
+    """The job that lives under "namespace/name" now."""
+    uid = state.job_uids.get(key)
+    return state.jobs[uid] if uid is not None else None
+
+
+def _put(state: ClusterState, definition: Definition, *, uid: str) -> Job:
+    """Create the job, or give the one of this name its new definition; unchanged, it stays the row it is."""
+    present = find(state, key_of(definition))
+    if present is None:
+        return _create(state, definition, uid)
+    return present if present.definition == definition else _edit(state, present, definition)
+
+
+def _create(state: ClusterState, definition: Definition, uid: str) -> Job:
+    job = Job(uid, definition, revision=state.index, created_ms=state.now_ms, updated_ms=state.now_ms)
+    state.jobs[uid] = job
+    state.job_uids[job.key] = uid
+    state.cursors[uid] = Cursor(_start_ms(definition.trigger, state.now_ms))
+    state.touch(uid)
+    return job
+
+
+def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
+    job = replace(present, definition=definition, revision=state.index, updated_ms=state.now_ms)
+    state.jobs[job.uid] = job
+    if definition.trigger != present.definition.trigger:
+        cursor = state.cursors[job.uid]
+        # Slots of the new trigger that lie in decided time are not asked for any more: no slot is decided twice.
+        after_ms = max(cursor.after_ms, _start_ms(definition.trigger, state.now_ms))
+        state.cursors[job.uid] = Cursor(after_ms, paused_through_ms=cursor.paused_through_ms)
+    if definition.overlap is not present.definition.overlap:
+        reline(state, job)
+    state.touch(job.uid)
+    return job
+
+
+def _start_ms(trigger: Trigger, now_ms: int) -> int:
+    """Where a trigger's time begins: now; a single instant counts also if it has just gone by (misfire decides)."""
+    return min(now_ms, trigger.at_ms - 1) if isinstance(trigger, AtTrigger) else now_ms
+
+
+def _delete(state: ClusterState, job: Job) -> None:
+    """Remove the job; its running attempts keep what they need (Run.definition), its ledger is kept for a while."""
+    del state.jobs[job.uid], state.job_uids[job.key], state.cursors[job.uid]
+    state.deleted_jobs[job.uid] = state.now_ms
+    for run in live_runs(state, job.uid):
+        cancel(state, run, f"job {job.key} was deleted")
+    ledger.bury(state)
+    state.touch(job.uid)
+
+
+def _pause_or_resume(state: ClusterState, key: str, *, paused: bool) -> Verdict:
+    job = find(state, key)
+    if job is None:
+        return _not_found(state, key)
+    _set_paused(state, job, paused)
+    return Done(state.index, job.revision)
+
+
+def _set_paused(state: ClusterState, job: Job, paused: bool) -> None:
+    """The revision stays: a plan for a paused job is good, its slots are skipped with the reason."""
+    if job.paused is paused:
+        return
+    state.jobs[job.uid] = replace(job, paused=paused, updated_ms=state.now_ms)
+    if not paused:
+        # Slots of the pause that no plan has reached yet must not fire late.
+        cursor = state.cursors[job.uid]
+        state.cursors[job.uid] = replace(cursor, paused_through_ms=state.now_ms)
+    state.touch(job.uid)
+
+
+def _refusal_of_file(
+    state: ClusterState, command: ApplyJobs, wanted: dict[str, Definition], pruned: int
+) -> Refused | None:
+    """Why a file of jobs is refused as a whole; None: it is not."""
+    if command.only_if_empty and state.jobs:
+        return Refused(state.index, Refusal.CONFLICT, "the cluster has jobs already: it is not seeded again")
+    if len(command.definitions) > JOBS_PER_APPLY_MAX:
+        return Refused(state.index, Refusal.LIMIT, f"jobs: at most {JOBS_PER_APPLY_MAX} are applied at once")
+    if len(wanted) < len(command.definitions):
+        return Refused(state.index, Refusal.INVALID, "jobs: one name is there twice")
+    for key, definition in wanted.items():
+        wrong = flaw(definition)
+        if wrong:
+            return Refused(state.index, Refusal.INVALID, f"job {key}: {wrong}")
+    new = sum(key not in state.job_uids for key in wanted)
+    return _too_many(state) if len(state.jobs) - pruned + new > JOBS_MAX else None
+
+
+def _not_found(state: ClusterState, key: str) -> Refused:
+    return Refused(state.index, Refusal.NOT_FOUND, f"there is no job {key}")
+
+
+def _conflict(state: ClusterState, key: str, present: Job | None) -> Refused:
+    detail = f"job {key} is at revision {present.revision}" if present is not None else f"there is no job {key}"
+    return Refused(state.index, Refusal.CONFLICT, detail)
+
+
+def _too_many(state: ClusterState) -> Refused:
+    return Refused(state.index, Refusal.LIMIT, f"a cluster has at most {JOBS_MAX} jobs")

@@ -1,0 +1,74 @@
+"""The ledger's part of apply: the outcome of a slot is written once, and old ones make room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peercron.core.limits import DELETED_JOBS_KEPT, LEDGER_KEPT_PER_JOB, RUNS_KEPT_PER_JOB
+from peercron.core.run import Attempt, LedgerEntry, Run, RunState
+from peercron.core.state import ClusterState
+
+
+def run_id_of_slot(job_uid: str, slot_ms: int) -> str:
+    return f"{job_uid}/{slot_ms}"
+
+
+def run_id_of_request(job_uid: str, index: int) -> str:
+    """A manual run is named by the command that asked for it: no slot has its name, and no other request."""
+    return f"{job_uid}/m{index}"
+
+
+def record_slot(
+    state: ClusterState,
+    job_uid: str,
+    run_id: str,
+    slot_ms: int,
+    outcome: RunState,
+    reason: str,
+    *,
+    manual: bool = False,
+) -> None:
+    """A slot that got no run: skipped or missed, with the reason."""
+    _record(state, job_uid, LedgerEntry(run_id, slot_ms, manual, outcome, reason, 0, "", 0, state.now_ms))
+
+
+def record_run(state: ClusterState, run: Run) -> None:
+    """A run that has just ended; its row is kept among the last RUNS_KEPT_PER_JOB."""
+    last: Sequence[Attempt] = run.attempts[-1:]
+    entry = LedgerEntry(
+        run_id=run.id,
+        slot_ms=run.slot_ms,
+        manual=run.manual,
+        outcome=run.state,
+        reason=run.reason,
+        attempts=len(run.attempts),
+        member=last[0].member if last else "",
+        token=last[0].token if last else 0,
+        decided_ms=state.now_ms,
+    )
+    _record(state, run.job_uid, entry)
+    finished = (*state.finished_runs.get(run.job_uid, ()), run.id)
+    for run_id in finished[:-RUNS_KEPT_PER_JOB]:
+        del state.runs[run_id]
+    state.finished_runs[run.job_uid] = finished[-RUNS_KEPT_PER_JOB:]
+
+
+def bury(state: ClusterState) -> None:
+    """Forget the oldest deleted jobs beyond DELETED_JOBS_KEPT; one that has live runs is kept until they end."""
+    excess = len(state.deleted_jobs) - DELETED_JOBS_KEPT
+    if excess <= 0:
+        return
+    ended = [uid for uid in state.deleted_jobs if uid not in state.live_runs]
+    for uid in ended[:excess]:
+        del state.deleted_jobs[uid]
+        state.ledger.pop(uid, None)
+        for run_id in state.finished_runs.pop(uid, ()):
+            del state.runs[run_id]
+
+
+def _record(state: ClusterState, job_uid: str, entry: LedgerEntry) -> None:
+    entries = state.ledger.setdefault(job_uid, {})
+    assert entry.run_id not in entries, "a slot's outcome is written once"
+    entries[entry.run_id] = entry
+    if len(entries) > LEDGER_KEPT_PER_JOB:
+        del entries[next(iter(entries))]

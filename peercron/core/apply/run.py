@@ -1,0 +1,170 @@
+"""Runs: how a slot becomes a run, waits its turn, gets a node, and ends.
+
+Life of a run, and the table that says where it is (`live_runs` holds it from the first state to the last but one):
+
+    admit ─▶ QUEUED in line ─▶ QUEUED, unplaced ─▶ RUNNING, live_attempts ─▶ finished_runs and ledger
+             (its turn has      (no node, or the    │
+              not come)          grant of this      └─ attempt lost ─▶ back to QUEUED
+                                 command is spent)
+
+A command grants at most one attempt, so that its index is a token that names one attempt for ever. Runs that were left
+without one wait in `unplaced`, and the leader's planner proposes a PlaceRun for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from peercron.core import placement
+from peercron.core.apply import ledger
+from peercron.core.commands import CancelRun, PlaceRun
+from peercron.core.job import Job, Overlap
+from peercron.core.policy import Admission, admission
+from peercron.core.run import LIVE_RUN_STATES, Attempt, AttemptState, Run, RunState
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done, Refusal, Refused, Verdict
+
+NO_NODE = "no node that may run it is there"
+NEXT_GRANT = "waits for a grant of its own"
+
+
+def admit(state: ClusterState, job: Job, run_id: str, slot_ms: int, *, manual: bool = False) -> bool:
+    """Let a slot meet the overlap policy: it becomes a run (True), or a ledger entry that says why not."""
+    assert run_id not in state.runs, "a slot has one run, for ever"
+    live = live_runs(state, job.uid)
+    queued = sum(run.state is RunState.QUEUED for run in live)
+    what = admission(job.definition.overlap, live=len(live), queued=queued)
+    if what is Admission.SKIP:
+        reason = _blocked_by(job.definition.overlap, live)
+        ledger.record_slot(state, job.uid, run_id, slot_ms, RunState.SKIPPED, reason, manual=manual)
+        return False
+    if what is Admission.REPLACE:
+        for run in live:
+            cancel(state, run, f"replaced by run {run_id}")
+    ahead = f"waits for run {live[0].id}" if live else ""
+    run = Run(run_id, job.uid, job.key, slot_ms, manual, RunState.QUEUED, created_ms=state.now_ms, reason=ahead)
+    state.runs[run_id] = run
+    state.live_runs[job.uid] = (*state.live_runs.get(job.uid, ()), run_id)
+    take_turn(state, job, run)
+    return True
+
+
+def live_runs(state: ClusterState, job_uid: str) -> list[Run]:
+    """The job's live runs in order of creation."""
+    return [state.runs[run_id] for run_id in state.live_runs.get(job_uid, ())]
+
+
+def _blocked_by(overlap: Overlap, live: list[Run]) -> str:
+    blocker = live[0]
+    doing = "was still running" if blocker.state is RunState.RUNNING else "was still waiting"
+    return f"run {blocker.id} {doing} (overlap {overlap.value}, {len(live)} alive)"
+
+
+def turn_has_come(state: ClusterState, job: Job, run: Run) -> bool:
+    """Under `allow` nobody waits for anybody; otherwise the first of the job's live runs goes."""
+    return job.definition.overlap is Overlap.ALLOW or state.live_runs[job.uid][0] == run.id
+
+
+def take_turn(state: ClusterState, job: Job, run: Run) -> None:
+    """Give a queued run its attempt if its turn has come and a node is there; else it waits where it will be found."""
+    if not turn_has_come(state, job, run):
+        return
+    if state.last_token == state.index:
+        _wait(state, run, NEXT_GRANT)
+        return
+    member = placement.choose(state, run, job.definition)
+    if member is None:
+        _wait(state, run, NO_NODE)
+    else:
+        _grant(state, job, run, member.info.id, member.session)
+
+
+def _wait(state: ClusterState, run: Run, reason: str) -> None:
+    state.unplaced.setdefault(run.id, state.index)
+    if run.reason != reason:
+        state.runs[run.id] = replace(run, reason=reason)
+
+
+def _grant(state: ClusterState, job: Job, run: Run, member_id: str, session: int) -> None:
+    token = state.index
+    assert token > state.last_token, "a token names one attempt"
+    attempt = Attempt(len(run.attempts) + 1, member_id, session, token, AttemptState.ASSIGNED, state.now_ms)
+    state.runs[run.id] = replace(
+        run, state=RunState.RUNNING, attempts=(*run.attempts, attempt), reason="", definition=job.definition
+    )
+    state.unplaced.pop(run.id, None)
+    state.live_attempts.setdefault(member_id, {})[run.id] = token
+    state.last_token = token
+
+
+def advance(state: ClusterState, job_uid: str) -> None:
+    """After a run ended: the first in line goes, if it is one that waited for that."""
+    job, line = state.jobs.get(job_uid), state.live_runs.get(job_uid)
+    if job is None or line is None:
+        return
+    first = state.runs[line[0]]
+    if first.state is RunState.QUEUED and first.id not in state.unplaced:
+        take_turn(state, job, first)
+
+
+def reline(state: ClusterState, job: Job) -> None:
+    """After the overlap policy changed: who waits for a node now, and who for an earlier run."""
+    for run in live_runs(state, job.uid):
+        if run.state is not RunState.QUEUED:
+            continue
+        if turn_has_come(state, job, run):
+            state.unplaced.setdefault(run.id, state.index)
+        else:
+            state.unplaced.pop(run.id, None)
+
+
+def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
+    """Write the outcome of a live run whose last attempt, if any, has ended. The caller lets the line advance."""
+    assert run.live_attempt is None, "an attempt ends before its run"
+    assert outcome not in LIVE_RUN_STATES, "an outcome is final"
+    ended = replace(run, state=outcome, finished_ms=state.now_ms, reason=reason, definition=None)
+    state.runs[run.id] = ended
+    state.unplaced.pop(run.id, None)
+    line = tuple(run_id for run_id in state.live_runs[run.job_uid] if run_id != run.id)
+    if line:
+        state.live_runs[run.job_uid] = line
+    else:
+        del state.live_runs[run.job_uid]
+    ledger.record_run(state, ended)
+    state.touch(run.job_uid)
+    if run.job_uid in state.deleted_jobs:
+        ledger.bury(state)
+
+
+def cancel(state: ClusterState, run: Run, reason: str) -> None:
+    """End a queued run at once; ask the node of a running one to end it. The caller lets the line advance."""
+    if run.state is RunState.QUEUED:
+        end(state, run, RunState.CANCELLED, reason)
+    elif not run.cancel_requested:
+        state.runs[run.id] = replace(run, cancel_requested=True, reason=reason)
+        state.touch(run.job_uid)
+
+
+def cancel_run(state: ClusterState, command: CancelRun) -> Verdict:
+    run = state.runs.get(command.run_id)
+    if run is None:
+        return Refused(state.index, Refusal.NOT_FOUND, f"there is no run {command.run_id}")
+    if run.state not in LIVE_RUN_STATES:
+        return Refused(state.index, Refusal.CONFLICT, f"run {run.id} has ended: {run.state.value}")
+    cancel(state, run, "cancelled on request")
+    advance(state, run.job_uid)
+    return Done(state.index, (RunState.CANCELLED if run.state is RunState.QUEUED else RunState.RUNNING).value)
+
+
+def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
+    run = state.runs.get(command.run_id)
+    if run is None:
+        return Refused(state.index, Refusal.NOT_FOUND, f"there is no run {command.run_id}")
+    if run.id not in state.unplaced:
+        return Refused(state.index, Refusal.NOT_READY, f"run {run.id} waits for no node: it is {run.state.value}")
+    job = state.jobs[run.job_uid]
+    if not placement.eligible(state, job.definition):
+        return Refused(state.index, Refusal.NOT_READY, NO_NODE)
+    take_turn(state, job, run)
+    state.touch(run.job_uid)
+    return Done(state.index, state.last_token)

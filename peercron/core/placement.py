@@ -1,0 +1,57 @@
+"""Placement: which member gets a run's next attempt; one function per mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+from peercron.core.job import Definition, Mode
+from peercron.core.member import Member, Role
+from peercron.core.run import AttemptState, Run
+from peercron.core.state import ClusterState
+
+
+def choose(state: ClusterState, run: Run, definition: Definition) -> Member | None:
+    """The member that gets the next attempt; None: nobody who may run it is there."""
+    candidates = eligible(state, definition)
+    return MODES[definition.mode](state, run, candidates) if candidates else None
+
+
+def eligible(state: ClusterState, definition: Definition) -> list[Member]:
+    """Members that may run the job now: their session is open, they are no witness, and `nodes` names them if given."""
+    return [member for member in state.members.values() if _may_run(member, definition)]
+
+
+def _may_run(member: Member, definition: Definition) -> bool:
+    if not member.open or member.info.role is Role.WITNESS:
+        return False
+    return not definition.nodes or member.info.name in definition.nodes
+
+
+def _least_loaded(state: ClusterState, run: Run, candidates: Sequence[Member]) -> Member:
+    """Mode single: fewest live attempts; the run's own hash decides among equals, so that equals share evenly.
+
+    Who just lost the run gets it again only if there is nobody else: what broke there may break again.
+    """
+    others = [member for member in candidates if member.info.id != _loser(run)] or candidates
+    loads = [len(state.live_attempts.get(member.info.id, ())) for member in others]
+    least = min(loads)
+    equals = [member for member, load in zip(others, loads, strict=True) if load == least]
+    return equals[0] if len(equals) == 1 else max(equals, key=lambda member: _weight(run.id, member.info.name))
+
+
+def _loser(run: Run) -> str | None:
+    """Member whose attempt was the last to be lost, if the last attempt was."""
+    if run.attempts and run.attempts[-1].state is AttemptState.LOST:
+        return run.attempts[-1].member
+    return None
+
+
+def _weight(run_id: str, name: str) -> bytes:
+    """Rendezvous hashing: the largest wins. Not `hash()`, which differs between processes."""
+    return blake2b(f"{run_id}\n{name}".encode(), digest_size=8).digest()
+
+
+MODES: dict[Mode, Callable[[ClusterState, Run, Sequence[Member]], Member]] = {Mode.SINGLE: _least_loaded}
+
+assert MODES.keys() == set(Mode)
