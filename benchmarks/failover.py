@@ -24,6 +24,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 if __package__ in (None, ""):  # started as a file
@@ -170,13 +171,9 @@ def summary(results: dict[str, list[Trial]], signals: list[str]) -> str:
         tables += [table("latest run created after its slot, ms", lags)]
         tables += [table("latest process started after its slot, ms", starts)]
     missing = sum(t.slots_missing for trials in results.values() for t in trials)
-    usual = [
-        f"{label} {sorted(t.usual_ms for t in trials)[len(trials) // 2]:.1f} ms" for label, trials in results.items()
-    ]
-    return (
-        "\n\n".join(tables)
-        + f"\n\nbetween two accepted writes before the signal: {', '.join(usual)}; slots missing: {missing}"
-    )
+    usual = (f"{label} {median(t.usual_ms for t in trials):.1f} ms" for label, trials in results.items())
+    last = f"between two accepted writes before the signal: {', '.join(usual)}; slots missing: {missing}"
+    return "\n\n".join([*tables, last])
 
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
@@ -210,9 +207,7 @@ def write_out(options: argparse.Namespace, results: dict[str, list[Trial]], fact
     }
     picture = options.out / f"failover.{options.plot}"
     drawn = plot(picture, f"write gap after a signal to the leader, {options.nodes} nodes", panels)
-    print(
-        f"\n{options.out / 'failover.json'}" + (f", {picture}" if drawn else "; no plot: matplotlib is not installed")
-    )
+    print(f"\n{options.out / 'failover.json'}, {picture if drawn else 'no plot: matplotlib is not installed'}")
 
 
 def main(arguments: list[str]) -> int:

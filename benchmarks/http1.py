@@ -27,7 +27,7 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing() and self._answer is None
 
     async def call(self, raw: bytes) -> tuple[int, bytes]:
-        """Send one request and wait for its answer, for ever. Raises ConnectionError when the connection breaks first."""
+        """Send one request and wait for its answer, for ever. Raises ConnectionError when the connection breaks."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("closed")
         assert self._answer is None, "one request at a time"
@@ -62,9 +62,9 @@ class Connection(asyncio.Protocol):
 
 
 def parse(buffer: bytes | bytearray) -> tuple[int, bytes] | None:
-    """Status and body of the answer in `buffer`, or None while it is not all there.
+    r"""Status and body of the answer in `buffer`, or None while it is not all there.
 
-    >>> parse(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    >>> parse(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     (200, b'ok')
     """
     end = buffer.find(b"\r\n\r\n")
@@ -82,8 +82,9 @@ def parse(buffer: bytes | bytearray) -> tuple[int, bytes] | None:
 
 
 def unchunk(body: bytes) -> bytes:
-    """
-    >>> unchunk(b"2\\r\\nok\\r\\n0\\r\\n\\r\\n")
+    r"""The body without its chunks' lengths.
+
+    >>> unchunk(b"2\r\nok\r\n0\r\n\r\n")
     b'ok'
     """
     parts = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -66,7 +66,7 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def plot(path: Path, title: str, panels: dict[str, Sequence[Series]]) -> bool:
+def plot(path: Path, title: str, panels: Mapping[str, Sequence[Series]]) -> bool:
     """Cumulative shares on a logarithmic axis, one panel for each signal; False where matplotlib is not installed."""
     try:
         import matplotlib as mpl
@@ -75,12 +75,13 @@ def plot(path: Path, title: str, panels: dict[str, Sequence[Series]]) -> bool:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), sharex=True, sharey=True, squeeze=False)
     for axis, (name, series) in zip(axes[0], panels.items(), strict=True):
         for one in series:
             known = sorted(one.values_ms)
             axis.step(known, [(i + 1) / len(known) for i in range(len(known))], where="post", label=one.label)
         axis.set(title=name, xlabel="ms", xscale="log", ylim=(0, 1.02))
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.grid(visible=True, which="both", alpha=0.2)
         axis.legend(fontsize=8, loc="lower right")
     axes[0][0].set_ylabel("share of trials")
