@@ -1,0 +1,236 @@
+"""From tables to definitions: every problem of a document at once, each with the path of its key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from peercron.core import limits
+from peercron.core.apply.definition import flaw
+from peercron.core.job import (
+    AtTrigger,
+    CronTrigger,
+    Definition,
+    EveryTrigger,
+    ManualTrigger,
+    Misfire,
+    Trigger,
+)
+from peercron.core.schedule import check
+from peercron.errors import ConfigError, Problem
+from peercron.jobspec.tables import DEFAULT_KEYS, DOCUMENT_KEYS, JOB_KEYS, JobTable, convert, join, key_problems
+from peercron.jobspec.tasks import Wrong, read_task
+from peercron.times import format_duration, instant_ms, parse_duration_ms
+
+VERSION = 1
+#: A year: what is rarer has a date, and a date is a cron expression.
+EVERY_MS_MAX = 366 * 86_400_000
+#: A name stands in URLs and keys, before ":run" and between slashes.
+NAME_PATTERN = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{limits.NAME_LENGTH_MAX - 1}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One job as written: its definition, and whether it shall be paused (None: as it is)."""
+
+    definition: Definition
+    paused: bool | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.definition.namespace}/{self.definition.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class JobsDocument:
+    """A jobs.toml as a whole."""
+
+    specs: tuple[JobSpec, ...] = ()
+    owner: str = ""
+
+    @property
+    def definitions(self) -> tuple[Definition, ...]:
+        return tuple(spec.definition for spec in self.specs)
+
+
+@dataclass(slots=True)
+class _Problems:
+    """What is wrong with one table, as it is found."""
+
+    path: str
+    found: list[Problem] = field(default_factory=list)
+
+    def __call__(self, key: str, message: str) -> None:
+        self.found.append(Problem(join(self.path, key), message))
+
+
+def read_document(document: object) -> JobsDocument:
+    """The jobs of a whole document (the content of jobs.toml); ConfigError carries every problem of every job."""
+    problems = key_problems(document, "", DOCUMENT_KEYS)
+    if not isinstance(document, dict):
+        raise ConfigError([Problem("", "must be a table with version, owner, defaults and jobs")])
+    wrong = _Problems("", problems)
+    owner = _document_head(document, wrong)
+    defaults = _defaults(document.get("defaults", {}), wrong)
+    specs = _jobs(document.get("jobs", []), owner, defaults, wrong)
+    if wrong.found:
+        raise ConfigError(wrong.found)
+    return JobsDocument(specs, owner)
+
+
+def read_job(table: object, *, path: str = "", owner: str = "") -> JobSpec:
+    """One job from its table (a JSON body has the same keys as [[jobs]]); ConfigError carries every problem."""
+    if not isinstance(table, dict):
+        raise ConfigError([Problem(path, "must be a table")])
+    wrong = _Problems(path)
+    shaped, wrong.found = convert(table, JobTable, path)
+    if shaped is None:
+        raise ConfigError(wrong.found)
+    definition = _definition(shaped, owner, wrong)
+    if not wrong.found and (problem := flaw(definition)):
+        # The state machine's own check has the last word; what it says begins with the key.
+        key, _, message = problem.partition(": ")
+        wrong(key, message)
+    if wrong.found:
+        raise ConfigError(wrong.found)
+    return JobSpec(definition, shaped.paused)
+
+
+def _document_head(document: Mapping[str, object], wrong: Wrong) -> str:
+    version, owner = document.get("version", VERSION), document.get("owner", "")
+    if version != VERSION or isinstance(version, bool):
+        wrong("version", f"must be {VERSION}, not {version!r}")
+    if not isinstance(owner, str) or len(owner) > limits.NAME_LENGTH_MAX:
+        wrong("owner", f"must be text of at most {limits.NAME_LENGTH_MAX} characters")
+        return ""
+    return owner
+
+
+def _defaults(defaults: object, wrong: _Problems) -> dict[str, object]:
+    problems = key_problems(defaults, "defaults", DEFAULT_KEYS)
+    if not problems and isinstance(defaults, dict):
+        try:
+            # A job that could have all of them stands in, so that a mistake is told once and where it stands.
+            read_job({"name": "x", "schedule": "0 0 * * *", "shell": "x"} | defaults, path="defaults")
+        except ConfigError as error:
+            problems += error.problems
+    wrong.found += problems
+    return {} if problems else dict(defaults) if isinstance(defaults, dict) else {}
+
+
+def _jobs(jobs: object, owner: str, defaults: Mapping[str, object], wrong: _Problems) -> tuple[JobSpec, ...]:
+    if not isinstance(jobs, list | tuple):
+        wrong("jobs", "must be a list of tables: [[jobs]]")
+        return ()
+    specs: dict[str, JobSpec] = {}
+    for n, table in enumerate(jobs):
+        path = f"jobs[{n}]"
+        try:
+            spec = read_job(_with_defaults(table, defaults), path=path, owner=owner)
+        except ConfigError as error:
+            wrong.found += error.problems
+            continue
+        if spec.key in specs:
+            wrong(f"{path}.name", f"{spec.key} is there twice")
+        specs[spec.key] = spec
+    return tuple(specs.values())
+
+
+def _with_defaults(table: object, defaults: Mapping[str, object]) -> object:
+    if not isinstance(table, dict):
+        return table
+    # Defaults that mean nothing to this kind of job do not make it wrong.
+    idle = {"timezone", "dst"} if "schedule" not in table else set()
+    idle |= {"env", "user", "cwd"} if "http" in table else set()
+    merged = {key: value for key, value in defaults.items() if key not in idle} | table
+    if isinstance(env := table.get("env"), dict) and isinstance(common := defaults.get("env"), dict):
+        merged["env"] = common | env
+    return merged
+
+
+def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
+    for key in ("name", "namespace"):
+        if not NAME_PATTERN.fullmatch(getattr(table, key)):
+            wrong(key, f"must be letters, digits, dots, dashes and underscores, at most {limits.NAME_LENGTH_MAX}")
+    if len(set(table.nodes)) < len(table.nodes):
+        wrong("nodes", "names a node twice")
+    return Definition(
+        name=table.name,
+        namespace=table.namespace,
+        owner=table.owner if table.owner is not None else owner,
+        trigger=_trigger(table, wrong),
+        task=read_task(table, wrong),
+        mode=table.mode,
+        nodes=table.nodes,
+        overlap=table.overlap,
+        guarantee=table.guarantee,
+        misfire=_misfire(table, wrong),
+        timeout_ms=_duration_ms("timeout", table.timeout, wrong),
+        kill_grace_ms=_duration_ms("kill_grace", table.kill_grace, wrong),
+        on_disconnect=table.on_disconnect,
+    )
+
+
+def _duration_ms(key: str, text: str, wrong: Wrong, *, min_ms: int = 0, max_ms: int = limits.TIMEOUT_MS_MAX) -> int:
+    """Milliseconds of a duration; where it is wrong, the smallest stands in, so that what follows can be judged."""
+    try:
+        duration_ms = parse_duration_ms(text)
+    except ValueError as error:
+        wrong(key, str(error))
+        return min_ms
+    if not min_ms <= duration_ms <= max_ms:
+        wrong(key, f"{text} is not from {format_duration(min_ms)} to {format_duration(max_ms)}")
+        return min_ms
+    return duration_ms
+
+
+def _misfire(table: JobTable, wrong: Wrong) -> Misfire:
+    window_ms = _duration_ms("misfire.window", table.misfire.window, wrong)
+    slots_max = Misfire().max if table.misfire.max is None else table.misfire.max
+    if not 1 <= slots_max <= limits.MISFIRE_REPLAY_MAX:
+        wrong("misfire.max", f"must be from 1 to {limits.MISFIRE_REPLAY_MAX}")
+    return Misfire(table.misfire.policy, window_ms, slots_max)
+
+
+def _trigger(table: JobTable, wrong: Wrong) -> Trigger:
+    given = [key for key in ("schedule", "every", "at") if getattr(table, key) is not None]
+    if len(given) > 1:
+        wrong(given[1], f"give one of schedule, every and at, not {' and '.join(given)}")
+    for key, belongs_to in (("anchor", "every"), ("dst", "schedule")):
+        if getattr(table, key) is not None and given != [belongs_to]:
+            wrong(key, f"has a meaning only with {belongs_to}")
+    if given != ["schedule"] and table.timezone and (problem := check(CronTrigger("0 0 * * *", table.timezone))):
+        wrong("timezone", problem.removeprefix("timezone: "))
+    if len(given) != 1:
+        return ManualTrigger()
+    trigger = _scheduled(table, wrong)
+    if problem := check(trigger):
+        # The sentence names its field where that is not the trigger itself: "timezone: …".
+        key, _, message = problem.partition(": ")
+        wrong(*((key, message) if key in JOB_KEYS else (given[0], problem)))
+    return trigger
+
+
+def _scheduled(table: JobTable, wrong: Wrong) -> Trigger:
+    if table.schedule is not None:
+        return _cron(table)
+    return AtTrigger(_instant_ms("at", table, wrong)) if table.at else _every(table, wrong)
+
+
+def _cron(table: JobTable) -> CronTrigger:
+    gap, overlap = (table.dst.gap, table.dst.overlap) if table.dst else (None, None)
+    return CronTrigger(" ".join((table.schedule or "").split()), table.timezone or "UTC", gap, overlap)
+
+
+def _every(table: JobTable, wrong: Wrong) -> EveryTrigger:
+    every_ms = _duration_ms("every", table.every or "", wrong, min_ms=limits.EVERY_MS_MIN, max_ms=EVERY_MS_MAX)
+    return EveryTrigger(every_ms, _instant_ms("anchor", table, wrong) if table.anchor else 0)
+
+
+def _instant_ms(key: str, table: JobTable, wrong: Wrong) -> int:
+    try:
+        return instant_ms(getattr(table, key))
+    except ValueError as error:
+        wrong(key, str(error))
+        return 0

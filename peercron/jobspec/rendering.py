@@ -1,0 +1,118 @@
+"""From definitions to tables: only what differs from the defaults; reading it again gives the same definition."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+from peercron.core.job import (
+    AtTrigger,
+    CommandTask,
+    CronTrigger,
+    Definition,
+    EnvEntry,
+    EveryTrigger,
+    HttpTask,
+    ManualTrigger,
+    Misfire,
+    SecretSource,
+    Task,
+    Trigger,
+)
+from peercron.jobspec.reading import VERSION
+from peercron.times import format_duration, format_instant
+
+#: What need not be written.
+_NORMAL = Definition(name="normal", trigger=ManualTrigger(), task=CommandTask())
+_PLAIN = ("mode", "overlap", "guarantee", "on_disconnect")
+
+
+def render_document(jobs: Iterable[tuple[Definition, bool]]) -> dict[str, Any]:
+    """A document that `apply` calls "no change", from definitions and whether each is paused."""
+    jobs = list(jobs)
+    owners = {definition.owner for definition, _ in jobs}
+    document: dict[str, Any] = {"version": VERSION}
+    shared = owners.pop() if len(owners) == 1 else ""
+    if shared:
+        document["owner"] = shared
+    document["jobs"] = [render_job(definition, paused=paused, owner=shared) for definition, paused in jobs]
+    return document
+
+
+def render_job(definition: Definition, *, paused: bool = False, owner: str = "") -> dict[str, Any]:
+    """One job as a table of plain values; `owner` is the one that the document says already."""
+    table: dict[str, Any] = {"name": definition.name}
+    if definition.namespace != "default":
+        table["namespace"] = definition.namespace
+    if definition.owner != owner:
+        table["owner"] = definition.owner
+    table |= _trigger(definition.trigger) | _task(definition.task)
+    table |= {key: str(value) for key in _PLAIN if (value := getattr(definition, key)) != getattr(_NORMAL, key)}
+    if definition.nodes:
+        table["nodes"] = list(definition.nodes)
+    if misfire := _misfire(definition.misfire):
+        table["misfire"] = misfire
+    if definition.timeout_ms:
+        table["timeout"] = format_duration(definition.timeout_ms)
+    if definition.kill_grace_ms != _NORMAL.kill_grace_ms:
+        table["kill_grace"] = format_duration(definition.kill_grace_ms)
+    if paused:
+        table["paused"] = True
+    return table
+
+
+def _trigger(trigger: Trigger) -> dict[str, Any]:
+    match trigger:
+        case CronTrigger(expression, timezone, gap, overlap):
+            dst = {name: str(value) for name, value in (("gap", gap), ("overlap", overlap)) if value}
+            zone = {} if timezone == "UTC" else {"timezone": timezone}
+            return {"schedule": expression} | zone | ({"dst": dst} if dst else {})
+        case EveryTrigger(every_ms, anchor_ms):
+            anchor = {"anchor": format_instant(anchor_ms)} if anchor_ms else {}
+            return {"every": format_duration(every_ms)} | anchor
+        case AtTrigger(at_ms):
+            return {"at": format_instant(at_ms)}
+        case ManualTrigger():
+            return {}
+
+
+def _task(task: Task) -> dict[str, Any]:
+    match task:
+        case CommandTask(argv, shell, env, cwd, user):
+            table: dict[str, Any] = {"shell": shell} if shell else {"command": list(argv)}
+            if env:
+                table["env"] = {entry.name: _value(entry) for entry in env}
+            return table | {key: text for key, text in (("user", user), ("cwd", cwd)) if text}
+        case HttpTask():
+            return {"http": _http(task)}
+
+
+def _value(entry: EnvEntry) -> str | dict[str, str]:
+    return entry.value if entry.source is SecretSource.LITERAL else {str(entry.source): entry.value}
+
+
+def _http(task: HttpTask) -> dict[str, Any]:
+    table: dict[str, Any] = {"method": task.method, "url": task.url}
+    if task.headers:
+        table["headers"] = dict(task.headers)
+    if task.body:
+        try:
+            table["body"] = task.body.decode()
+        except UnicodeDecodeError:
+            table["body_base64"] = base64.b64encode(task.body).decode()
+    if task.expect_status:
+        table["expect"] = list(task.expect_status)
+    return table
+
+
+def _misfire(misfire: Misfire) -> dict[str, Any]:
+    normal = _NORMAL.misfire
+    table: dict[str, Any] = {}
+    if misfire.policy != normal.policy:
+        table["policy"] = str(misfire.policy)
+    if misfire.window_ms != normal.window_ms:
+        table["window"] = format_duration(misfire.window_ms)
+    if misfire.max != normal.max:
+        table["max"] = misfire.max
+    return table

@@ -1,0 +1,87 @@
+"""Any definition that this version takes, as a hypothesis strategy."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+
+from peercron.core import job, limits
+
+NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+WORDS = TEXTS.filter(str.strip)
+DURATIONS_MS = st.integers(0, limits.TIMEOUT_MS_MAX)
+INSTANTS_MS = st.integers(0, 4_102_444_800_000)
+
+
+def cron_triggers() -> st.SearchStrategy[job.CronTrigger]:
+    return st.builds(
+        job.CronTrigger,
+        st.sampled_from(["0 2 * * *", "*/5 9-17 * * 1-5", "*/2 * * * * *", "H 3 * * *", "@hourly", "0 0 L * *"]),
+        st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe"]),
+        st.none() | st.sampled_from(job.DstGap),
+        st.none() | st.sampled_from(job.DstOverlap),
+    )
+
+
+def triggers() -> st.SearchStrategy[job.Trigger]:
+    every = st.builds(job.EveryTrigger, st.integers(limits.EVERY_MS_MIN, 10**10), INSTANTS_MS)
+    return st.one_of(cron_triggers(), every, st.builds(job.AtTrigger, INSTANTS_MS), st.just(job.ManualTrigger()))
+
+
+def environments() -> st.SearchStrategy[tuple[job.EnvEntry, ...]]:
+    names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(lambda n: not n.startswith("PEERCRON_"))
+    values = st.tuples(st.sampled_from(job.SecretSource), TEXTS.filter(bool))
+    literal_empty = st.just((job.SecretSource.LITERAL, ""))
+    tables = st.dictionaries(names, values | literal_empty, max_size=4)
+    return tables.map(lambda table: tuple(job.EnvEntry(name, *table[name]) for name in sorted(table)))
+
+
+def command_tasks() -> st.SearchStrategy[job.CommandTask]:
+    argv = st.tuples(WORDS, st.lists(TEXTS, max_size=3)).map(lambda parts: (parts[0], *parts[1]))
+    rest = (environments(), st.just("") | TEXTS.map(lambda text: "/" + text), TEXTS)
+    return st.builds(job.CommandTask, argv, st.just(""), *rest) | st.builds(job.CommandTask, st.just(()), WORDS, *rest)
+
+
+def http_tasks() -> st.SearchStrategy[job.HttpTask]:
+    values = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=8)
+    headers = st.dictionaries(st.from_regex(r"[a-z][a-z-]{0,8}", fullmatch=True), values, max_size=3)
+    return st.builds(
+        job.HttpTask,
+        st.sampled_from(["GET", "POST", "PUT"]),
+        st.sampled_from(["http://127.0.0.1:8400/readyz", "https://example.org/a?b=c#d", "http://[::1]/"]),
+        headers.map(lambda table: tuple(table.items())),
+        st.binary(max_size=20),
+        st.lists(st.integers(100, 599), max_size=3).map(tuple),
+    )
+
+
+def definitions() -> st.SearchStrategy[job.Definition]:
+    return st.builds(
+        job.Definition,
+        name=NAMES,
+        trigger=triggers(),
+        task=command_tasks() | http_tasks(),
+        namespace=st.just("default") | NAMES,
+        owner=st.sampled_from(["", "ops/jobs.git", "me"]),
+        mode=st.sampled_from(job.Mode),
+        nodes=st.lists(NAMES, unique=True, max_size=3).map(tuple),
+        overlap=st.sampled_from(job.Overlap),
+        guarantee=st.sampled_from(job.Guarantee),
+        misfire=st.builds(
+            job.Misfire,
+            st.sampled_from(job.MisfirePolicy),
+            DURATIONS_MS,
+            st.integers(1, limits.MISFIRE_REPLAY_MAX),
+        ),
+        timeout_ms=DURATIONS_MS,
+        kill_grace_ms=DURATIONS_MS,
+        on_disconnect=st.sampled_from(job.OnDisconnect),
+    )
+
+
+@pytest.fixture(scope="session")
+def any_definitions() -> st.SearchStrategy[list[tuple[job.Definition, bool]]]:
+    """Lists of definitions with whether each is paused, no key twice."""
+    pairs = st.tuples(definitions(), st.booleans())
+    return st.lists(pairs, max_size=4, unique_by=lambda pair: (pair[0].namespace, pair[0].name))
