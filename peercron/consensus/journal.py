@@ -48,13 +48,15 @@ class Journal:
 
     Args:
         disk: where the segments are.
+        tail_entries: how many entries before a snapshot stay at hand for followers that are a little behind.
 
     Raises:
         JournalDamaged: a frame before the tail is unreadable, or entries are missing.
     """
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, *, tail_entries: int = TAIL_ENTRIES_MAX) -> None:
         self._disk = disk
+        self._tail_entries = tail_entries
         self._entries: list[Entry] = []
         self._pending: list[tuple[Any, ...]] = []
         self._term = 0
@@ -187,7 +189,7 @@ class Journal:
     def _tail_position(self, index: int) -> int:
         position = index - self._entries[0][1]
         budget = TAIL_BYTES_MAX
-        first = max(0, position - TAIL_ENTRIES_MAX)
+        first = max(0, position - self._tail_entries)
         while position > first and budget > 0:
             position -= 1
             budget -= len(self._entries[position][0])

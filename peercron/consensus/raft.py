@@ -163,6 +163,8 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc, name-defined]
     """
 
     FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
+    #: The constructor looks at every property before it sets this.
+    _SyncObj__newAppendEntriesTime = 0.0
 
     def __init__(
         self,

@@ -1,0 +1,281 @@
+"""Driver: a replica on an asyncio loop, with real sockets and a real disk.
+
+A turn is due when something came in, or when the replica's own timer says so; nothing polls. Within a turn the order
+is the replica's: early messages, one flush of the journal, late messages, and then everybody who waits is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
+
+from peercron.clock import Clock
+from peercron.consensus.messages import ProtocolError
+from peercron.consensus.replica import Output, Replica
+from peercron.consensus.transport import Transport
+from peercron.errors import NoLeader
+
+log = logging.getLogger(__name__)
+
+#: The newest segment has grown to this: time for a snapshot, so that restarts stay short.
+SNAPSHOT_JOURNAL_BYTES: Final = 16 << 20
+#: A turn that comes this many heartbeats after it was due is late by our own fault.
+LATE_BEATS: Final = 2
+
+
+class Above(Protocol):
+    """Who stands above the consensus: the node."""
+
+    def turned(self, out: Output) -> None:
+        """A turn is over and durable."""
+
+    def mail(self, peer: str, kind: str, body: Any) -> None: ...
+    def halted(self, reason: str) -> None:
+        """The consensus has stopped for good; nothing more will be acknowledged."""
+
+    def connections_changed(self) -> None: ...
+    def frozen(self) -> Iterator[bytes]:
+        """The state as it is now, as blocks of a snapshot."""
+
+
+class Driver:
+    """Runs one replica.
+
+    Args:
+        replica: the consensus.
+        clock: monotonic and wall time.
+        above: who is told what came of each turn.
+        beat_s: the heartbeat, in seconds.
+    """
+
+    def __init__(self, replica: Replica, clock: Clock, above: Above, beat_s: float) -> None:
+        self.replica, self._clock, self._above, self._beat_s = replica, clock, above, beat_s
+        self.transport: Transport | None = None
+        self.halt_reason: str | None = None
+        self.connected: set[str] = set()
+        self.turns = 0
+        self._loop = asyncio.get_running_loop()
+        self._turn_pending = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_s = float("inf")
+        self._reads: dict[int, asyncio.Future[int]] = {}
+        self._read_tokens = 0
+        self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._snapshot: asyncio.Task[None] | None = None
+
+    def start(self, transport: Transport) -> None:
+        self.transport = transport
+        self._kick()
+
+    async def close(self) -> None:
+        """Stop turning; flushes nothing, since all that was acknowledged is flushed."""
+        if self._snapshot is not None:
+            self._snapshot.cancel()
+            await asyncio.gather(self._snapshot, return_exceptions=True)
+        self._stop_timer()
+        if self.halt_reason is None:
+            self.halt_reason = "closed"
+        if self.transport is not None:
+            await self.transport.close()
+        self.replica.journal.close()
+
+    def kick(self) -> None:
+        """Something was put in: turn soon."""
+        self._kick()
+
+    async def read_barrier(self, deadline_s: float) -> None:
+        """Wait until the state here has all that was acknowledged, by anybody, before this call.
+
+        Raises:
+            NoLeader: nobody could say so in time.
+        """
+        while self.halt_reason is None and self._clock.monotonic() < deadline_s:
+            index = await self._read_index(deadline_s)
+            if index is not None:
+                await self._wait_applied(index, deadline_s)
+                return
+            await asyncio.sleep(self._beat_s / 5)
+        raise NoLeader
+
+    # Transport's listener.
+
+    def peer_connected(self, peer: str) -> None:
+        if self.halt_reason is None:
+            self.connected.add(peer)
+            self.replica.connected(peer, self._clock.monotonic())
+            self._above.connections_changed()
+            self._kick()
+
+    def peer_disconnected(self, peer: str) -> None:
+        if self.halt_reason is None:
+            self.connected.discard(peer)
+            self.replica.disconnected(peer, self._clock.monotonic())
+            self._above.connections_changed()
+            self._kick()
+
+    def peer_message(self, peer: str, message: Any) -> None:
+        if self.halt_reason is not None:
+            return
+        try:
+            self.replica.receive(peer, message, self._clock.monotonic())
+        except ProtocolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a wrong log is worse than a stopped node
+            self._halt(error)
+        self._kick()
+
+    # Turning.
+
+    def _kick(self) -> None:
+        if not self._turn_pending and self.halt_reason is None:
+            self._turn_pending = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_pending = False
+        if self.halt_reason is not None or self.transport is None:
+            return
+        try:
+            out = self._step(self.transport)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing after it may be acknowledged
+            self._halt(error)
+            return
+        self._answer_reads(out)
+        self._wake_applied()
+        self._above.turned(out)
+        for peer, kind, body in out.mail:
+            self._above.mail(peer, kind, body)
+        if out.more:
+            self._kick()
+        self._arm()
+        self._consider_snapshot()
+
+    def _step(self, transport: Transport) -> Output:
+        now_s = self._clock.monotonic()
+        self.turns += 1
+        late = now_s - self._timer_due_s > LATE_BEATS * self._beat_s
+        out = self.replica.step(now_s, self._clock.wall_ms(), late=late)
+        for peer, message in out.early:
+            transport.send(peer, message)
+        self.replica.journal.flush()
+        for peer, message in out.late:
+            transport.send(peer, message)
+        return out
+
+    def _arm(self) -> None:
+        due_s = self.replica.next_due_s()
+        if self._timer is None or due_s < self._timer_due_s - 0.001 or self._timer_due_s < self._clock.monotonic():
+            self._stop_timer()
+            self._timer_due_s = due_s
+            delay_s = max(0.001, due_s - self._clock.monotonic())
+            self._timer = self._loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        # The election time-out moves with each heartbeat; the timer follows only when it fires.
+        self._timer = None
+        if self.replica.next_due_s() <= self._clock.monotonic() + 0.001:
+            self._kick()
+        else:
+            self._arm()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _halt(self, error: Exception) -> None:
+        if self.halt_reason is not None:
+            return
+        self.halt_reason = f"{type(error).__name__}: {error}"
+        self._stop_timer()
+        log.critical("consensus_halted", extra={"reason": self.halt_reason}, exc_info=error)
+        for future in self._reads.values():
+            if not future.done():
+                future.set_exception(NoLeader(f"this node has stopped: {self.halt_reason}"))
+        if self.transport is not None:
+            self._closing = self._loop.create_task(self.transport.close())
+        self._above.halted(self.halt_reason)
+
+    # Reads.
+
+    async def _read_index(self, deadline_s: float) -> int | None:
+        self._read_tokens += 1
+        token = self._read_tokens
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._reads[token] = future
+        self.replica.read(token)
+        self._kick()
+        try:
+            async with asyncio.timeout(max(0.0, deadline_s - self._clock.monotonic())):
+                return await future
+        except TimeoutError:
+            return None
+        except _NoAnswer:
+            return None
+        finally:
+            self._reads.pop(token, None)
+
+    def _answer_reads(self, out: Output) -> None:
+        for token, index in out.reads:
+            future = self._reads.get(token)
+            if future is None or future.done():
+                continue
+            if index is None:
+                future.set_exception(_NoAnswer())
+            else:
+                future.set_result(index)
+
+    async def _wait_applied(self, index: int, deadline_s: float) -> None:
+        if self.replica.kernel.applied >= index:
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._applied_waiters.append((index, future))
+        try:
+            async with asyncio.timeout(max(0.0, deadline_s - self._clock.monotonic())):
+                await future
+        except TimeoutError:
+            raise NoLeader("this node has not caught up with the leader in time") from None
+
+    def _wake_applied(self) -> None:
+        if self._applied_waiters:
+            applied = self.replica.kernel.applied
+            for index, future in self._applied_waiters:
+                if index <= applied and not future.done():
+                    future.set_result(None)
+            self._applied_waiters = [(i, f) for i, f in self._applied_waiters if not f.done()]
+
+    # Snapshots.
+
+    def _consider_snapshot(self) -> None:
+        grown = self.replica.journal.bytes > SNAPSHOT_JOURNAL_BYTES
+        if grown and self._snapshot is None and self.replica.kernel.applied > self.replica.snapshot_index:
+            self.take_snapshot()
+
+    def take_snapshot(self) -> asyncio.Task[None]:
+        """Write the state as it is now to the disk, a slice at a time, beside everything else."""
+        if self._snapshot is None:
+            writer = self.replica.begin_snapshot()
+            self._snapshot = self._loop.create_task(self._write_snapshot(writer, self._above.frozen()))
+            self._snapshot.add_done_callback(self._snapshot_over)
+        return self._snapshot
+
+    async def _write_snapshot(self, writer: Any, blocks: Iterator[bytes]) -> None:
+        for block in blocks:
+            writer.write(block)
+            await asyncio.sleep(0)
+        writer.seal()
+        await asyncio.to_thread(writer.sync)
+        info = writer.publish()
+        self.replica.snapshot_published(info.index)
+        log.info("snapshot_written", extra={"index": info.index, "bytes": info.size})
+
+    def _snapshot_over(self, task: asyncio.Task[None]) -> None:
+        self._snapshot = None
+        if not task.cancelled() and task.exception() is not None:
+            log.error("snapshot_failed", extra={"reason": str(task.exception())})
+
+
+class _NoAnswer(Exception):
+    """There was no leader to ask."""

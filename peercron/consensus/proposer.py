@@ -1,0 +1,132 @@
+"""Proposer: proposals of one session on their way, sent again until their verdict is seen or their time is up.
+
+A verdict shows when this member applies the proposal itself, so one way serves leaders and followers, and whoever is
+answered can read what it wrote here. Sending again is safe: the state machine remembers what it answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from peercron.core.commands import Command, Proposal
+from peercron.core.verdict import Refusal, Refused, Verdict
+from peercron.errors import Busy, NoLeader, OutcomeUnknown
+from peercron.wire.codec import pack_proposal
+
+#: Proposals of one node that wait for their verdict; more are refused as busy.
+PENDING_MAX: Final = 4_096
+#: A proposal without a verdict is sent again after this long.
+RESEND_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Pending:
+    payload: bytes
+    verdict: asyncio.Future[Verdict]
+    deadline_s: float
+    sent: int = 0
+    sent_s: float = 0.0
+
+
+class Proposer:
+    """The proposals of one member.
+
+    Args:
+        member: its id.
+        send: takes (seq, payload) pairs to the leader, as far as there is one.
+        encode: how a proposal becomes bytes.
+    """
+
+    def __init__(self, member: str, send: Callable[[list[tuple[int, bytes]]], None]) -> None:
+        self._member, self._send = member, send
+        self.session = 0
+        self._seq = 0
+        self._pending: dict[int, _Pending] = {}
+        self._unsent: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def open(self, session: int) -> None:
+        """Another session begins: what the old one asked for and was not told stays unknown."""
+        self.session = session
+        for pending in self._pending.values():
+            _fail(pending, OutcomeUnknown() if pending.sent else NoLeader())
+        self._pending.clear()
+        self._unsent.clear()
+
+    def propose(self, command: Command, deadline_s: float) -> asyncio.Future[Verdict]:
+        """Ask for a command; the future ends with its verdict, NoLeader, Busy or OutcomeUnknown.
+
+        Raises:
+            Busy: too many are under way.
+        """
+        if len(self._pending) >= PENDING_MAX:
+            raise Busy
+        self._seq += 1
+        floor = next(iter(self._pending), self._seq)
+        payload = pack_proposal(Proposal(self._member, self.session, self._seq, floor, command))
+        future = asyncio.get_running_loop().create_future()
+        self._pending[self._seq] = _Pending(payload, future, deadline_s)
+        self._unsent.append(self._seq)
+        return future
+
+    def send(self, now_s: float) -> None:
+        """Send what has not been sent; to be called in each turn in which there is a leader."""
+        if self._unsent:
+            seqs, self._unsent = self._unsent, []
+            self._send_seqs(seqs, now_s)
+
+    def resend(self, now_s: float) -> None:
+        """The leader changed or came back: send everything again."""
+        self._unsent = []
+        self._send_seqs(list(self._pending), now_s)
+
+    def check(self, now_s: float) -> None:
+        """Give up what is over its time; repeat what got no answer for long."""
+        for seq, pending in list(self._pending.items()):
+            if now_s >= pending.deadline_s:
+                del self._pending[seq]
+                _fail(pending, OutcomeUnknown() if pending.sent else NoLeader())
+        stale = [s for s, p in self._pending.items() if p.sent and now_s - p.sent_s > RESEND_S]
+        if stale:
+            self._send_seqs(stale, now_s)
+
+    def decided(self, session: int, seq: int, verdict: Verdict) -> None:
+        """This member has applied a proposal of its own."""
+        if session != self.session:
+            return
+        pending = self._pending.pop(seq, None)
+        if pending is None or pending.verdict.done():
+            return
+        if isinstance(verdict, Refused) and verdict.code is Refusal.STALE_SESSION and pending.sent > 1:
+            pending.verdict.set_exception(OutcomeUnknown())
+        else:
+            pending.verdict.set_result(verdict)
+
+    def busy(self, seqs: Iterable[int]) -> None:
+        """The leader had no room. Where it was the only one asked, nothing happened."""
+        for seq in seqs:
+            pending = self._pending.get(seq)
+            if pending is not None and pending.sent == 1:
+                del self._pending[seq]
+                _fail(pending, Busy())
+
+    def _send_seqs(self, seqs: list[int], now_s: float) -> None:
+        items = []
+        for seq in seqs:
+            pending = self._pending.get(seq)
+            if pending is not None:
+                pending.sent += 1
+                pending.sent_s = now_s
+                items.append((seq, pending.payload))
+        if items:
+            self._send(items)
+
+
+def _fail(pending: _Pending, error: Exception) -> None:
+    if not pending.verdict.done():
+        pending.verdict.set_exception(error)

@@ -1,0 +1,530 @@
+"""Replica: one member's consensus as a step. Messages, proposals and time go in; what to send and what came of it out.
+
+One turn: `receive` what came, `propose` what is wanted, then `step`. The caller sends `early` messages, flushes the
+journal, and only then sends `late` ones and acts on the rest: term, vote and entries are on disk before anybody hears
+of them. A leader's own appends are early: they claim nothing about its disk, and their answers cannot be counted
+before the flush of this same turn is over, so the followers' disks work while the leader's does (dissertation 10.2.1).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import msgpack
+
+from peercron.consensus import guard
+from peercron.consensus.election import Election
+from peercron.consensus.guard import SafetyViolation
+from peercron.consensus.journal import Journal
+from peercron.consensus.messages import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Message, check
+from peercron.consensus.raft import Kernel, Timing
+from peercron.consensus.reads import Reads
+from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore, SnapshotWriter
+from peercron.consensus.transfer import Transfer
+
+#: Proposals waiting at the leader to be put in the log; more are told to come again.
+QUEUE_MAX: Final = 8_192
+#: Log entries made in one step.
+ENTRIES_PER_STEP: Final = 8
+BATCH_FORMAT: Final = 1
+
+
+class Machine(Protocol):
+    """The state machine above the log. `apply` must not raise."""
+
+    def apply(self, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None: ...
+    def restore(self, chunks: Iterable[bytes]) -> None: ...
+
+
+@dataclass(slots=True)
+class Output:
+    """What a step wants done, in this order: early messages, journal flush, late messages, the rest."""
+
+    early: list[tuple[str, Message]] = field(default_factory=list)
+    late: list[tuple[str, Message]] = field(default_factory=list)
+    #: (token, index): from this index on the state has all that was acknowledged before the question; None: no leader.
+    reads: list[tuple[int, int | None]] = field(default_factory=list)
+    #: Proposals (by seq) that the leader had no room for: not in the log.
+    busy: list[int] = field(default_factory=list)
+    #: (peer, kind, body) of messages between the nodes above.
+    mail: list[tuple[str, str, Any]] = field(default_factory=list)
+    #: There is more to apply; step again soon.
+    more: bool = False
+
+
+class Replica:
+    """The consensus of one member, without disk, sockets or clock of its own.
+
+    Args:
+        me: this member's id.
+        peers: the other voters' ids.
+        journal: the log, opened.
+        store: the snapshots, beside it.
+        machine: the state machine; it is restored from the newest snapshot here.
+        timing: heartbeat and election time-outs in milliseconds.
+        rng: chance.
+        now_s: monotonic seconds.
+
+    Raises:
+        SnapshotDamaged: the newest snapshot is unreadable and the log does not reach back to an older one.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        peers: Iterable[str],
+        journal: Journal,
+        store: SnapshotStore,
+        machine: Machine,
+        timing: Timing,
+        rng: random.Random,
+        now_s: float,
+    ) -> None:
+        self.me, self.journal, self.store, self._machine = me, journal, store, machine
+        self._now_s, self._wall_ms = now_s, 0
+        self._beat_s = timing.heartbeat_ms / 1000
+        self._out = Output()
+        self._queue: deque[tuple[str, int, bytes]] = deque()
+        self._connected: set[str] = set()
+        self._reads, self._reads_asked = Reads(), 0
+        self._asked: dict[int, tuple[str, int]] = {}  # token of ours -> (peer, id) that asked, for forwarded reads
+        self._transfer = Transfer(store)
+        self._handover_until_s = float("-inf")
+        self._handover_to: str | None = None
+        self.snapshot_index = self._restore()
+        self.kernel = Kernel(me, peers, journal, timing, self, rng, now_s, self.snapshot_index)
+        self.election = Election(timing.election_min_ms / 1000, rng, self.kernel.peers)
+        self._handlers: dict[str, Callable[[str, Message], None]] = {
+            "request_vote": self._on_request_vote,
+            "response_vote": self._on_response_vote,
+            "append_entries": self._on_append,
+            "next_node_idx": self._on_ack,
+            "timeout_now": self._on_timeout_now,
+            "prevote": self._on_prevote,
+            "prevote_ok": self._on_prevote_ok,
+            "term_notice": self._on_term_notice,
+            "position": self._on_position,
+            "confirm": self._on_confirm,
+            "confirmed": self._on_confirmed,
+            "read": self._on_read,
+            "read_at": self._on_read_at,
+            "propose": self._on_propose,
+            "busy": lambda _, m: self._out.busy.extend(m["seqs"]),
+            "snapshot_offer": self._on_snapshot_offer,
+            "snapshot_get": self._on_snapshot_get,
+            "snapshot_chunk": self._on_snapshot_chunk,
+            "mail": lambda peer, m: self._out.mail.append((peer, m["kind"], m["body"])),
+        }
+
+    # What goes in.
+
+    def connected(self, peer: str, now_s: float) -> None:
+        self._enter(now_s)
+        self._connected.add(peer)
+        self.kernel.connected(peer)
+        term, index = self._position()
+        self.send(peer, {"type": "position", "last_log_index": index, "last_log_term": term})
+        pending = self._reads.pending_round()
+        if pending is not None:
+            self.send(peer, {"type": "confirm", "round": pending, "term": self.kernel.term})
+
+    def disconnected(self, peer: str, now_s: float) -> None:
+        """The connection is broken, which for a leader's means: it is gone, unless the others still hear it."""
+        self._enter(now_s)
+        self._connected.discard(peer)
+        self.kernel.disconnected(peer)
+        if peer == self.kernel.leader:
+            self.kernel.campaign_at(self.election.lost_leader(self.me, peer, now_s))
+            self._fail_forwarded_reads()
+            regretted = self.election.regretted(now_s)
+            if regretted is not None and regretted[0] in self._connected:
+                self._on_prevote(*regretted)
+
+    def receive(self, peer: str, message: object, now_s: float) -> None:
+        """Act on a peer's message. ProtocolError: close that connection. SafetyViolation: stop this node."""
+        self._enter(now_s)
+        sound = check(message)
+        if peer in self._connected:
+            self._handlers[sound["type"]](peer, sound)
+
+    def propose(self, items: Iterable[tuple[int, bytes]]) -> None:
+        """Put (seq, payload) on the way into the log; what becomes of them shows when they are applied."""
+        leader = self.kernel.leader
+        if leader == self.me:
+            self._enqueue(self.me, items)
+        elif leader is not None:
+            self.send(leader, {"type": "propose", "items": tuple(items)})
+
+    def read(self, token: int) -> None:
+        """Ask for an index to read at; the answer is in `Output.reads`."""
+        leader = self.kernel.leader
+        if self.kernel.is_leader:
+            self._reads.ask(token)
+        elif leader is not None and leader in self._connected:
+            self._asked[token] = (self.me, token)
+            self.send(leader, {"type": "read", "id": token})
+        else:
+            self._out.reads.append((token, None))
+
+    def mail(self, peer: str, kind: str, body: Any) -> None:
+        """A message for the node above the other replica; may be lost."""
+        self.send(peer, {"type": "mail", "kind": kind, "body": body})
+
+    def hand_over(self, to: str | None, until_s: float) -> None:
+        """Make somebody else the leader as soon as it has the whole log; proposals wait meanwhile."""
+        self._handover_to, self._handover_until_s = to, until_s
+
+    def step(self, now_s: float, wall_ms: int, *, late: bool = False) -> Output:
+        """One turn. `late`: we were not run in time, so silence of others says nothing about them."""
+        self._enter(now_s)
+        self._wall_ms = wall_ms
+        if late:
+            self.kernel.excuse_until(now_s + 2 * self._beat_s)
+        self._append_batches()
+        self.kernel.tick()
+        self._step_leadership()
+        self._step_reads()
+        out, self._out = self._out, Output()
+        out.more = self.kernel.applied < self.kernel.commit or bool(self._queue and not self._handing_over())
+        return out
+
+    def next_due_s(self) -> float:
+        """When a step is due though nothing comes in, in monotonic seconds."""
+        if self.kernel.is_leader:
+            return self.kernel.heartbeat_due_s
+        return max(self.kernel.election_deadline_s, self.election.retry_at_s)
+
+    # Snapshots of our own state.
+
+    def begin_snapshot(self) -> SnapshotWriter:
+        """The state as it is now is about to be written: a new segment begins here."""
+        index = self.kernel.applied
+        term = self.journal.term_at(index)
+        assert term is not None
+        self.journal.begin_segment(index, term)
+        return self.store.writer(index, term)
+
+    def snapshot_published(self, index: int) -> None:
+        """It is durable: the log before it is no longer needed."""
+        self.snapshot_index = max(self.snapshot_index, index)
+        self.journal.drop_old_segments()
+        self.store.prune()
+
+    # What the kernel asks for.
+
+    def send(self, peer: str, message: Message) -> None:
+        if peer not in self._connected:
+            return
+        message["_t"] = self.kernel.term
+        if message["type"] == "request_vote":
+            message["transfer"] = self.election.transfer
+        early = message["type"] == "append_entries" and self.kernel.is_leader
+        (self._out.early if early else self._out.late).append((peer, message))
+
+    def may_campaign(self) -> bool:
+        stand, round_number = self.election.may_stand(self._now_s, transferring=self.kernel.transferring)
+        if round_number is not None:
+            term, index = self._position()
+            for peer in self.kernel.peers:
+                self.send(
+                    peer,
+                    {
+                        "type": "prevote",
+                        "round": round_number,
+                        "term": self.kernel.term + 1,
+                        "last_log_index": index,
+                        "last_log_term": term,
+                    },
+                )
+        return stand and self._may_trust_itself()
+
+    def apply(self, index: int, term: int, command: bytes) -> None:
+        _, now_ms, payloads = msgpack.unpackb(command, use_list=False)
+        self._machine.apply(index, now_ms, payloads)
+
+    def offer_snapshot(self, peer: str) -> None:
+        offer = self._transfer.offer(self.kernel.term)
+        if offer is not None:
+            self.send(peer, offer)
+
+    # Elections.
+
+    def _on_request_vote(self, peer: str, message: Message) -> None:
+        kernel, now = self.kernel, self._now_s
+        if message["term"] < kernel.term:
+            return self._notice(peer)
+        if not message["transfer"] and message["term"] > kernel.term and self._bound_to_leader():
+            return None
+        if not self._would_vote(peer, message):
+            # The term still counts: refusing to learn it would leave us behind for ever.
+            message = dict(message, last_log_index=0, last_log_term=-1)
+        if message["term"] == kernel.term and kernel.role == Kernel.CANDIDATE:
+            kernel.campaign_at(self.election.split_retry_at(now))
+        kernel.deliver(peer, message)
+        return None
+
+    def _on_response_vote(self, peer: str, message: Message) -> None:
+        if message["term"] == self.kernel.term and self.election.first_vote(message["term"], peer):
+            self.kernel.deliver(peer, message)
+
+    def _on_timeout_now(self, peer: str, message: Message) -> None:
+        if message["term"] == self.kernel.term and not self.journal.doubt:
+            self.kernel.deliver(peer, message)
+
+    def _on_prevote(self, peer: str, message: Message) -> None:
+        if message["term"] <= self.kernel.term:
+            self._notice(peer)
+        elif self._bound_to_leader():
+            self.election.refuse_for_now(peer, message, self._now_s)
+        elif self._would_vote(peer, message):
+            self.send(peer, {"type": "prevote_ok", "round": message["round"]})
+
+    def _on_prevote_ok(self, peer: str, message: Message) -> None:
+        if not self.kernel.is_leader and self.election.granted(peer, message["round"]):
+            self.kernel.campaign_at(self._now_s - 1e-9)
+
+    def _on_term_notice(self, peer: str, message: Message) -> None:
+        """Somebody is in a later term: go there, as a follower (the kernel learns terms from requests for votes)."""
+        if message["term"] > self.kernel.term:
+            learn = {"type": "request_vote", "term": message["term"], "last_log_index": 0, "last_log_term": -1}
+            self.kernel.deliver(peer, learn)
+
+    def _on_position(self, peer: str, message: Message) -> None:
+        self.election.told[peer] = ((message["last_log_term"], message["last_log_index"]), message["_t"])
+
+    def _would_vote(self, peer: str, message: Message) -> bool:
+        theirs = (message["last_log_term"], message["last_log_index"])
+        return self.election.would_vote(peer, message["term"], self._position(), theirs, doubt=self.journal.doubt)
+
+    def _may_trust_itself(self) -> bool:
+        term = self.kernel.term + 1
+        return self.election.would_vote(self.me, term, self._position(), self._position(), doubt=self.journal.doubt)
+
+    def _bound_to_leader(self) -> bool:
+        if self.kernel.is_leader:
+            since = self._now_s - self.election.min_timeout_s
+            return self.kernel.responded_since(since) >= self.kernel.quorum
+        return self.election.hears_leader(self._now_s)
+
+    def _notice(self, peer: str) -> None:
+        self.send(peer, {"type": "term_notice", "term": self.kernel.term})
+
+    def _position(self) -> tuple[int, int]:
+        index, term = self.journal.last
+        return term, index
+
+    # The log.
+
+    def _on_append(self, peer: str, message: Message) -> None:
+        kernel = self.kernel
+        if message["term"] < kernel.term:
+            return self._notice(peer)
+        if message["term"] == kernel.term and kernel.is_leader:
+            raise SafetyViolation(f"{peer} leads term {kernel.term}, and so do we")
+        self.election.heard_leader(self._now_s)
+        before = kernel.leader
+        decision = guard.reconcile(self.journal, kernel.commit, message)
+        if isinstance(decision, guard.Accept):
+            accepted = dict(
+                message,
+                prevLogIdx=decision.previous,
+                prevLogTerm=decision.previous_term,
+                entries=decision.entries,
+                commit_index=decision.commit,
+            )
+            kernel.deliver(peer, accepted)
+            self._settle_doubt(message["term"])
+        else:
+            self._heartbeat(peer, message["term"], decision.commit)
+            self._acknowledge(peer, decision.next_index, matched=decision.matched)
+            if decision.matched:
+                self._settle_doubt(message["term"])
+        if before != kernel.leader:
+            self._fail_forwarded_reads()
+        return None
+
+    def _heartbeat(self, peer: str, term: int, commit: int) -> None:
+        """Show the kernel a sign of life of the leader, and a commit index that the guard has proven."""
+        self.kernel.deliver(peer, {"type": "append_entries", "term": term, "commit_index": commit, "serialized": None})
+
+    def _acknowledge(self, peer: str, next_index: int, *, matched: bool) -> None:
+        answer = {"type": "next_node_idx", "next_node_idx": next_index, "reset": not matched, "success": matched}
+        self.send(peer, answer)
+
+    def _settle_doubt(self, term: int) -> None:
+        """The leader has committed an entry of its own term and we have it: all that we ever promised is here again."""
+        if self.journal.doubt and self.journal.term_at(self.kernel.commit) == term:
+            self.journal.clear_doubt()
+
+    def _on_ack(self, peer: str, message: Message) -> None:
+        if message["_t"] == self.kernel.term and self.kernel.is_leader:
+            self.kernel.deliver_ack(peer, message)
+
+    # Proposals.
+
+    def _on_propose(self, peer: str, message: Message) -> None:
+        if self.kernel.is_leader:
+            self._enqueue(peer, message["items"])
+
+    def _enqueue(self, peer: str, items: Iterable[tuple[int, bytes]]) -> None:
+        refused = []
+        for seq, payload in items:
+            if len(self._queue) < QUEUE_MAX:
+                self._queue.append((peer, seq, payload))
+            else:
+                refused.append(seq)
+        if refused and peer == self.me:
+            self._out.busy.extend(refused)
+        elif refused:
+            self.send(peer, {"type": "busy", "seqs": tuple(refused)})
+
+    def _append_batches(self) -> None:
+        if not self.kernel.is_leader:
+            self._queue.clear()  # their senders ask again as soon as there is a leader
+            return
+        if self._handing_over():
+            return
+        for _ in range(ENTRIES_PER_STEP):
+            if not self._queue:
+                return
+            self.kernel.append(msgpack.packb((BATCH_FORMAT, self._wall_ms, tuple(self._batch()))))
+
+    def _batch(self) -> Iterator[bytes]:
+        budget = BATCH_BYTES_MAX
+        for _ in range(BATCH_ITEMS_MAX):
+            if not self._queue or budget <= 0:
+                return
+            payload = self._queue.popleft()[2]
+            budget -= len(payload)
+            yield payload
+
+    # Leadership and reads.
+
+    def _handing_over(self) -> bool:
+        return self._now_s < self._handover_until_s
+
+    def _step_leadership(self) -> None:
+        if not self.kernel.is_leader:
+            self._handover_until_s = float("-inf")
+        if not self._handing_over():
+            return
+        last = self.journal.last[0]
+        ready = [p for p in self.kernel.peers if p in self._connected and self.kernel.match_index(p) == last]
+        target = self._handover_to if self._handover_to in ready else None
+        if self._handover_to is None and ready:
+            target = ready[0]
+        if target is not None:
+            self.send(target, {"type": "timeout_now", "term": self.kernel.term})
+
+    def _step_reads(self) -> None:
+        if not self.kernel.is_leader:
+            for token in self._reads.abandon():
+                self._answer_read(token, None)
+            return
+        if not self.kernel.noop_applied:
+            return  # our commit index may still be behind what was acknowledged before our term
+        number = self._reads.begin(self.kernel.term, self.kernel.commit)
+        if number is not None:
+            for peer in self.kernel.peers:
+                self.send(peer, {"type": "confirm", "round": number, "term": self.kernel.term})
+        finished = self._reads.finish(self.kernel.quorum)
+        if finished is not None:
+            index, tokens = finished
+            for token in tokens:
+                self._answer_read(token, index)
+
+    def _on_confirm(self, peer: str, message: Message) -> None:
+        if message["term"] == self.kernel.term and self.kernel.leader == peer:
+            self.send(peer, {"type": "confirmed", "round": message["round"], "term": message["term"]})
+
+    def _on_confirmed(self, peer: str, message: Message) -> None:
+        if message["term"] == self.kernel.term and self.kernel.is_leader:
+            self._reads.acknowledged(peer, message["round"])
+
+    def _on_read(self, peer: str, message: Message) -> None:
+        self._reads_asked += 1
+        token = -self._reads_asked
+        self._asked[token] = (peer, message["id"])
+        if self.kernel.is_leader:
+            self._reads.ask(token)
+        else:
+            self._answer_read(token, None)
+
+    def _on_read_at(self, peer: str, message: Message) -> None:
+        if self._asked.pop(message["id"], None) is not None:
+            self._out.reads.append((message["id"], message["index"]))
+
+    def _answer_read(self, token: int, index: int | None) -> None:
+        peer, number = self._asked.pop(token, (self.me, token))
+        if peer == self.me:
+            self._out.reads.append((number, index))
+        else:
+            self.send(peer, {"type": "read_at", "id": number, "index": index})
+
+    def _fail_forwarded_reads(self) -> None:
+        """The leader we asked is no longer ours: what we asked it will not be answered."""
+        for token in [t for t, (peer, _) in self._asked.items() if peer == self.me]:
+            del self._asked[token]
+            self._out.reads.append((token, None))
+
+    # Snapshots of others.
+
+    def _on_snapshot_offer(self, peer: str, message: Message) -> None:
+        if message["term"] == self.kernel.term and peer == self.kernel.leader and message["index"] > self.kernel.applied:
+            for request in self._transfer.offered(message, self._now_s):
+                self.send(peer, request)
+
+    def _on_snapshot_get(self, peer: str, message: Message) -> None:
+        answer = self._transfer.serve(message)
+        if answer is not None:
+            self.send(peer, answer)
+
+    def _on_snapshot_chunk(self, peer: str, message: Message) -> None:
+        writer, requests = self._transfer.arrived(message, self._now_s)
+        for request in requests:
+            self.send(peer, request)
+        if writer is None:
+            return
+        if writer.index <= self.kernel.applied:
+            writer.discard()
+            return
+        self._install(writer)
+        if peer == self.kernel.leader:
+            self._acknowledge(peer, writer.index + 1, matched=True)
+
+    def _install(self, writer: SnapshotWriter) -> None:
+        """First the snapshot is durable, then the log may forget what it stands for."""
+        writer.seal()
+        writer.sync()
+        info = writer.publish()
+        self.journal.begin_segment(info.index, info.term)
+        self._machine.restore(self.store.contents(info))
+        self.kernel.jump_to(info.index)
+        self.snapshot_published(info.index)
+
+    def _restore(self) -> int:
+        """Bring the state machine to the newest readable snapshot, and the log to where it fits: the index."""
+        base = self.journal.base[0]
+        for info in self.store.all():
+            if info.index < base:
+                break
+            try:
+                self.store.verify(info)
+            except SnapshotDamaged:
+                continue
+            self._machine.restore(self.store.contents(info))
+            if self.journal.term_at(info.index) != info.term:
+                self.journal.begin_segment(info.index, info.term)
+                self.journal.drop_old_segments()
+            return info.index
+        if base > 1:
+            raise SnapshotDamaged(f"the log begins at entry {base} and no readable snapshot reaches it")
+        return 1
+
+    def _enter(self, now_s: float) -> None:
+        self._now_s = now_s
+        self.kernel.enter(now_s)

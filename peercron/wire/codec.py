@@ -1,0 +1,167 @@
+"""Codec: rows and commands of the core as msgpack, by their own type annotations.
+
+A row is an array of its fields in order; where a field may be one of several rows, a short name in front says which.
+Missing fields at the end take their defaults, so that a newer version may add some. Names and the order of fields are
+the format: they are part of what `FORMAT` promises, and the golden bytes in the tests change only with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final
+
+import msgpack
+
+from peercron.core import commands as c
+from peercron.core import job as j
+from peercron.core.verdict import Done, Refused
+
+FORMAT: Final = 1
+
+#: Names of rows in unions, as they stand on the wire. Never reuse a name.
+NAMES: Final[dict[type, str]] = {
+    c.OpenSession: "open",
+    c.ExpireSession: "expire",
+    c.PutJob: "put_job",
+    c.ApplyJobs: "apply_jobs",
+    c.DeleteJob: "delete_job",
+    c.PauseJob: "pause",
+    c.ResumeJob: "resume",
+    c.RunJob: "run",
+    c.CancelRun: "cancel",
+    c.Fire: "fire",
+    c.PlaceRun: "place",
+    c.AttemptStarted: "started",
+    c.AttemptFinished: "finished",
+    c.PutKey: "put",
+    c.DeleteKey: "delete",
+    j.CronTrigger: "cron",
+    j.EveryTrigger: "every",
+    j.AtTrigger: "at",
+    j.ManualTrigger: "manual",
+    j.CommandTask: "command",
+    j.HttpTask: "http",
+    Done: "done",
+    Refused: "refused",
+}
+_TYPES: Final[dict[str, type]] = {name: row for row, name in NAMES.items()}
+
+
+class UnknownRow(Exception):
+    """The bytes hold a row that this version does not know: {detail}."""
+
+
+Encode = Callable[[Any], Any]
+Decode = Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@cache
+def _plan(annotation: Any) -> tuple[Encode, Decode]:
+    """How values of an annotation become plain data and back."""
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return _row_plan(annotation)
+    origin = typing.get_origin(annotation)
+    if origin in {typing.Union, types.UnionType}:
+        return _union_plan(typing.get_args(annotation))
+    if origin is tuple:
+        return _tuple_plan(typing.get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return str, annotation
+    return _same, _same
+
+
+def _row_plan(row: type) -> tuple[Encode, Decode]:
+    hints = typing.get_type_hints(row)
+    plans = [(field.name, *_plan(hints[field.name])) for field in dataclasses.fields(row)]
+    plain = all(encode is _same for _, encode, _ in plans)
+    names = [name for name, _, _ in plans]
+    decoders = [decode for _, _, decode in plans]
+    all_same = all(decode is _same for decode in decoders)
+
+    def encode_row(value: Any) -> Any:
+        if plain:
+            return tuple([getattr(value, name) for name in names])
+        return tuple([encode(getattr(value, name)) for name, encode, _ in plans])
+
+    def decode_row(data: Any) -> Any:
+        if all_same:
+            return row(*data)
+        return row(*[decode(item) for decode, item in zip(decoders, data, strict=False)])
+
+    return encode_row, decode_row
+
+
+def _union_plan(options: tuple[Any, ...]) -> tuple[Encode, Decode]:
+    rows = {option: _plan(option) for option in options if dataclasses.is_dataclass(option)}
+    if not rows:
+        others = [option for option in options if option is not type(None)]
+        if len(others) != 1 or _plan(others[0])[0] is _same:
+            return _same, _same
+        encode_one, decode_one = _plan(others[0])
+        return (
+            lambda value: None if value is None else encode_one(value),
+            lambda data: None if data is None else decode_one(data),
+        )
+
+    def encode(value: Any) -> Any:
+        if value is None:
+            return None
+        return NAMES[type(value)], rows[type(value)][0](value)
+
+    def decode(data: Any) -> Any:
+        if data is None:
+            return None
+        name, fields = data
+        row = _TYPES.get(name)
+        if row not in rows:
+            raise UnknownRow(f"{name!r}; it was written by a newer version of peercron")
+        return rows[row][1](fields)
+
+    return encode, decode
+
+
+def _tuple_plan(arguments: tuple[Any, ...]) -> tuple[Encode, Decode]:
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        encode, decode = _plan(arguments[0])
+        if encode is _same:
+            return _same, _same
+        return lambda value: tuple([encode(v) for v in value]), lambda data: tuple([decode(d) for d in data])
+    return _same, _same
+
+
+_encode_proposal, _decode_proposal = _plan(c.Proposal)
+
+
+def pack_proposal(proposal: c.Proposal) -> bytes:
+    """A proposal as the bytes that travel and are logged."""
+    return bytes(msgpack.packb(_encode_proposal(proposal)))
+
+
+def unpack_proposal(data: bytes) -> c.Proposal:
+    """The proposal in these bytes.
+
+    Raises:
+        UnknownRow: it holds a command of a newer version.
+        ValueError, TypeError: these are not the bytes of a proposal.
+    """
+    proposal: c.Proposal = _decode_proposal(msgpack.unpackb(data, use_list=False))
+    return proposal
+
+
+def to_plain(annotation: Any, value: Any) -> Any:
+    """A value of an annotated type as plain tuples, strings and numbers."""
+    return _plan(annotation)[0](value)
+
+
+def from_plain(annotation: Any, data: Any) -> Any:
+    """The value that `to_plain` made this of."""
+    return _plan(annotation)[1](data)

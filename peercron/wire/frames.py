@@ -1,0 +1,162 @@
+"""Frames: a byte stream between two members as authenticated payloads, sans-IO.
+
+Both sides say hello (who they are, a fresh nonce), derive one key per direction from the cluster secret and both
+hellos, and prove that they have it. From then on each frame carries a keyed BLAKE2b of its number and content, so
+nothing can be forged, changed, repeated or left out unnoticed. Nothing is parsed before it is authenticated but the
+hello, which is small and bounded. It does not hide anything; TLS does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from typing import Final
+
+import msgpack
+
+from peercron.errors import PeerRejected
+
+VERSION: Final = 1
+HELLO_BYTES_MAX: Final = 1_024
+#: Larger frames are refused before they are read.
+FRAME_BYTES_MAX: Final = 4 << 20
+MAC_BYTES: Final = 16
+NONCE_BYTES: Final = 32
+_MAGIC: Final = b"PCRN"
+_LENGTH: Final = struct.Struct(">I")
+_COUNTER: Final = struct.Struct(">Q")
+
+
+def secret_key(secret: bytes) -> bytes:
+    """The key that stands for the cluster secret; an empty secret has one too, which authenticates nobody."""
+    return hashlib.blake2b(secret, person=b"peercron-secret", digest_size=32).digest()
+
+
+class Channel:
+    """One end of a connection: bytes in, payloads out, and back.
+
+    Args:
+        me: our member id.
+        cluster: the cluster's id; members of others are refused.
+        key: from `secret_key`.
+        nonce: NONCE_BYTES of fresh randomness.
+        dialer: we made the connection.
+        expect: the member id that must answer; None: anyone with the secret.
+
+    Example:
+        >>> a = Channel("a", "c", secret_key(b"s"), bytes(32), dialer=True, expect="b")
+        >>> b = Channel("b", "c", secret_key(b"s"), bytes(32), dialer=False)
+        >>> b.receive(a.greeting()), a.receive(b.greeting() + b.take())
+        ([], [])
+        >>> b.receive(a.take() + a.seal(b"hi"))
+        [b'hi']
+    """
+
+    def __init__(
+        self, me: str, cluster: str, key: bytes, nonce: bytes, *, dialer: bool, expect: str | None = None
+    ) -> None:
+        self._me, self._cluster, self._key, self._dialer, self._expect = me, cluster, key, dialer, expect
+        self._hello = msgpack.packb((VERSION, cluster, me, nonce))
+        self._buffer = bytearray()
+        self._outgoing = b""
+        self._send_key = self._receive_key = b""
+        self._sent = self._received = 0
+        #: The other's member id, once it has proven that it has the secret.
+        self.peer: str | None = None
+        self._claimed = ""
+
+    def greeting(self) -> bytes:
+        """What to send first."""
+        return _MAGIC + _LENGTH.pack(len(self._hello)) + self._hello
+
+    def take(self) -> bytes:
+        """Bytes that the handshake wants sent."""
+        outgoing, self._outgoing = self._outgoing, b""
+        return outgoing
+
+    def seal(self, payload: bytes) -> bytes:
+        """A payload as a frame."""
+        mac = self._mac(self._send_key, self._sent, payload)
+        self._sent += 1
+        return _LENGTH.pack(len(payload)) + mac + payload
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """Take bytes in, give payloads out.
+
+        Raises:
+            PeerRejected: it is not a member of this cluster, or the stream was tampered with. Close the connection.
+        """
+        self._buffer += data
+        payloads: list[bytes] = []
+        if not self._receive_key and not self._read_hello():
+            return payloads
+        start = 0
+        view = self._buffer
+        while len(view) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(view, start)
+            if length > FRAME_BYTES_MAX:
+                raise PeerRejected(f"a frame of {length} bytes; at most {FRAME_BYTES_MAX} are accepted")
+            end = start + _LENGTH.size + MAC_BYTES + length
+            if len(view) < end:
+                break
+            payload = bytes(view[start + _LENGTH.size + MAC_BYTES : end])
+            self._open(bytes(view[start + _LENGTH.size : start + _LENGTH.size + MAC_BYTES]), payload, payloads)
+            start = end
+        del self._buffer[:start]
+        return payloads
+
+    def _read_hello(self) -> bool:
+        buffer = self._buffer
+        if not buffer.startswith(_MAGIC[: len(buffer)]):
+            raise PeerRejected("not a peercron member: the greeting is missing")
+        head = len(_MAGIC) + _LENGTH.size
+        if len(buffer) < head:
+            return False
+        (length,) = _LENGTH.unpack_from(buffer, len(_MAGIC))
+        if length > HELLO_BYTES_MAX:
+            raise PeerRejected(f"a greeting of {length} bytes; at most {HELLO_BYTES_MAX} are accepted")
+        if len(buffer) < head + length:
+            return False
+        theirs = bytes(buffer[head : head + length])
+        del buffer[: head + length]
+        self._meet(theirs)
+        return True
+
+    def _meet(self, theirs: bytes) -> None:
+        try:
+            version, cluster, name, nonce = msgpack.unpackb(theirs, use_list=False)
+            sound = isinstance(name, str) and isinstance(nonce, bytes) and len(nonce) == NONCE_BYTES
+        except (ValueError, TypeError, msgpack.UnpackException):
+            sound = False
+        if not sound:
+            raise PeerRejected("not a peercron member: the greeting is unreadable")
+        if version != VERSION:
+            raise PeerRejected(f"it speaks protocol version {version}, this is version {VERSION}")
+        if cluster != self._cluster:
+            raise PeerRejected(f"{name} belongs to another cluster; do all hosts have the same --peers?")
+        if self._expect is not None and name != self._expect:
+            raise PeerRejected(f"{self._expect} was expected at that address, {name} answered")
+        dialed, dialing = (theirs, self._hello) if self._dialer else (self._hello, theirs)
+        transcript = _LENGTH.pack(len(dialing)) + dialing + dialed
+        keys = [hashlib.blake2b(transcript + way, key=self._key, digest_size=32).digest() for way in (b">", b"<")]
+        self._send_key, self._receive_key = keys if self._dialer else reversed(keys)
+        self._claimed = name
+        self._outgoing += self.seal(b"")  # the proof: a frame that only a holder of the secret can make
+
+    def _open(self, mac: bytes, payload: bytes, payloads: list[bytes]) -> None:
+        if not hmac.compare_digest(mac, self._mac(self._receive_key, self._received, payload)):
+            if self.peer is None:
+                raise PeerRejected(f"{self._claimed} does not have this cluster's secret")
+            raise PeerRejected(f"a frame of {self.peer} was changed on its way")
+        self._received += 1
+        if self.peer is None:
+            self.peer = self._claimed
+        elif payload:
+            payloads.append(payload)
+
+    @staticmethod
+    def _mac(key: bytes, number: int, payload: bytes) -> bytes:
+        digest = hashlib.blake2b(_COUNTER.pack(number), key=key, digest_size=MAC_BYTES)
+        digest.update(payload)
+        return digest.digest()

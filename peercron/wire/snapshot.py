@@ -1,0 +1,126 @@
+"""Snapshot: a whole ClusterState as a stream of blocks, made and read a slice at a time.
+
+A block is a length and a msgpack array. The first holds the format; each other holds some rows of one table, named as
+in ClusterState. The frozen tables share their rows with the living state (rows never change), so freezing copies
+dictionaries and nothing else, and the slices can be written while the state goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import typing
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import islice
+from typing import Any, Final
+
+import msgpack
+
+from peercron.core.state import ClusterState
+from peercron.wire.codec import from_plain, to_plain
+
+FORMAT: Final = 1
+#: Rows of one block: the work between two looks at the loop.
+BLOCK_ROWS: Final = 200
+_LENGTH: Final = struct.Struct(">I")
+#: Marks a ClusterState field that is not replicated data.
+TRANSIENT: Final = "transient"
+
+
+class SnapshotUnreadable(Exception):
+    """The snapshot is not of a form that this version reads: {detail}."""
+
+
+def freeze(state: ClusterState) -> dict[str, Any]:
+    """The replicated tables as they are now, for `blocks`; later changes of the state do not show."""
+    return {name: _copy(getattr(state, name)) for name, _ in _fields()}
+
+
+def blocks(frozen: dict[str, Any]) -> Iterator[bytes]:
+    """The frozen tables as bytes, a block at a time."""
+    yield _pack(("peercron", FORMAT))
+    for name, annotation in _fields():
+        value = frozen[name]
+        if not isinstance(value, dict):
+            yield _pack((name, to_plain(annotation, value)))
+            continue
+        of_rows = typing.get_args(annotation)[1]
+        if typing.get_origin(of_rows) is dict:
+            row = typing.get_args(of_rows)[1]
+            for key, table in value.items():
+                yield from (_pack((name, key, part)) for part in _parts(table, row))
+        else:
+            yield from (_pack((name, part)) for part in _parts(value, of_rows))
+
+
+def thaw(chunks: Iterable[bytes]) -> ClusterState:
+    """The state that these bytes hold.
+
+    Raises:
+        SnapshotUnreadable: another format, a table that this version does not know, or bytes cut short.
+    """
+    state = ClusterState()
+    annotations = dict(_fields())
+    unpacked = _unpack(chunks)
+    first = next(unpacked, None)
+    if first != ("peercron", FORMAT):
+        raise SnapshotUnreadable(f"format {first!r}, this version reads {FORMAT}")
+    for name, *rest in unpacked:
+        if name not in annotations:
+            raise SnapshotUnreadable(f"table {name!r} is not known; it was written by a newer version")
+        _fill(state, name, annotations[name], rest)
+    return state
+
+
+@cache
+def _fields() -> tuple[tuple[str, Any], ...]:
+    hints = typing.get_type_hints(ClusterState)
+    return tuple((f.name, hints[f.name]) for f in dataclasses.fields(ClusterState) if not f.metadata.get(TRANSIENT))
+
+
+def _copy(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: dict(inner) if isinstance(inner, dict) else inner for key, inner in value.items()}
+
+
+def _parts(table: dict[Any, Any], row: Any) -> Iterator[tuple[tuple[Any, Any], ...]]:
+    rows = iter(table.items())
+    while part := tuple((key, to_plain(row, value)) for key, value in islice(rows, BLOCK_ROWS)):
+        yield part
+
+
+def _fill(state: ClusterState, name: str, annotation: Any, rest: list[Any]) -> None:
+    if typing.get_origin(annotation) is not dict:
+        setattr(state, name, from_plain(annotation, rest[0]))
+        return
+    table = getattr(state, name)
+    of_rows = typing.get_args(annotation)[1]
+    if typing.get_origin(of_rows) is dict:
+        table = table.setdefault(rest[0], {})
+        of_rows = typing.get_args(of_rows)[1]
+    for key, plain in rest[-1]:
+        table[key] = from_plain(of_rows, plain)
+
+
+def _pack(block: tuple[Any, ...]) -> bytes:
+    payload = msgpack.packb(block)
+    return _LENGTH.pack(len(payload)) + bytes(payload)
+
+
+def _unpack(chunks: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
+    buffer = bytearray()
+    for chunk in chunks:
+        buffer += chunk
+        start = 0
+        while len(buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if len(buffer) - start - _LENGTH.size < length:
+                break
+            start += _LENGTH.size
+            yield msgpack.unpackb(bytes(buffer[start : start + length]), use_list=False, strict_map_key=False)
+            start += length
+        del buffer[:start]
+    if buffer:
+        raise SnapshotUnreadable(f"it ends in the middle of a block, {len(buffer)} bytes after the last whole one")

@@ -1,0 +1,138 @@
+"""Fault schedules: which faults, how often, and what must be true when they are over.
+
+Letters: p partition, a one-way partition, k kill, d crash inside a disk operation, c compaction, f full disk,
+l loss of power (with k and d: what was not synced is gone), t leadership transfer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.sim.disk import Crash
+from tests.sim.world import Member, World
+
+
+@dataclass
+class Result:
+    seed: int
+    faults: str
+    acknowledged: int = 0
+    reads: int = 0
+    violations: list[tuple[str, str]] = field(default_factory=list)
+    lost: int = 0
+    doubled: int = 0
+    converged: bool = False
+
+    @property
+    def sound(self) -> bool:
+        return not self.violations and not self.lost and not self.doubled and self.converged
+
+
+def run(seed: int, faults: str, members: int = 3, seconds: float = 20.0, **kinds: Any) -> Result:
+    """One seed's history of `seconds` of faults, then healing, then the verdict."""
+    compact = (15, 40)[seed % 2] if "c" in faults else 0
+    world = World(seed, members, compact_every=compact, power_loss="l" in faults, **kinds)
+    world.run_until(lambda: world.leader() is not None, 20)
+    end, next_fault = world.now_s + seconds, world.now_s + 1
+    while world.now_s < end:
+        world.run(world.rng.uniform(0.01, 0.1))
+        _load(world)
+        if world.now_s > next_fault:
+            next_fault = world.now_s + world.rng.uniform(0.2, 2.0)
+            _strike(world, world.rng.choice([f for f in faults if f not in "cl"]))
+    _mend(world)
+    world.run(2)
+    world.propose(world.leader() or next(iter(world.members.values())))
+    converged = world.run_until(world.converged, 40)
+    return _judge(world, seed, faults, converged)
+
+
+def _load(world: World) -> None:
+    up = [m for m in world.members.values() if m.up]
+    if not up:
+        return
+    member = world.rng.choice(up)
+    for _ in range(world.rng.choice([1, 1, 3, 12])):
+        world.propose(member)
+    world.read(world.rng.choice(up))
+
+
+def _strike(world: World, fault: str) -> None:
+    names = list(world.members)
+    up = [m for m in world.members.values() if m.up]
+    if fault in "pa" and world.cut and world.rng.random() < 0.6:
+        world.heal()
+    elif fault == "p":
+        leader = world.leader()
+        alone = leader.name if leader and world.rng.random() < 0.6 else world.rng.choice(names)
+        for other in names:
+            if other != alone:
+                world.block(alone, other)
+                world.block(other, alone)
+    elif fault == "a":
+        a, b = world.rng.sample(names, 2)
+        world.block(a, b)
+    elif fault == "k" and up:
+        count = world.rng.choice([1, 1, min(2, len(up)), len(up)])
+        for member in world.rng.sample(up, count):
+            member.kill(power=world.power_loss)
+            _restart_later(world, member)
+    elif fault == "d" and up:
+        _crash_in_disk(world, world.rng.choice(up))
+    elif fault == "f" and up:
+        member = world.rng.choice(up)
+        member.disk.full = True
+        _restart_later(world, member)
+    elif fault == "t" and world.leader():
+        leader = world.leader()
+        assert leader is not None
+        leader.guarded(lambda replica: replica.hand_over(None, world.now_s + 0.3))
+        leader.turn_soon()
+
+
+def _crash_in_disk(world: World, member: Member) -> None:
+    left = world.rng.randint(1, 12)
+
+    def before(_: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Crash
+
+    member.disk.before = before
+    _restart_later(world, member)
+
+
+def _restart_later(world: World, member: Member) -> None:
+    def restart() -> None:
+        if not member.up:
+            member.start()
+
+    for delay in (world.rng.uniform(0.05, 2.5), 4.0):
+        world.at(world.now_s + delay, restart)
+
+
+def _mend(world: World) -> None:
+    world.heal()
+    for member in world.members.values():
+        member.disk.before = lambda _: None
+        member.disk.full = False
+        if not member.up:
+            member.start()
+
+
+def _judge(world: World, seed: int, faults: str, converged: bool) -> Result:
+    longest = max((m.machine.values for m in world.members.values()), key=len)
+    present = Counter(longest)
+    return Result(
+        seed,
+        faults,
+        acknowledged=len(world.acknowledged),
+        reads=world.reads,
+        violations=world.violations,
+        lost=len(world.acknowledged - set(longest)),
+        doubled=sum(1 for count in present.values() if count > 1),
+        converged=converged,
+    )
