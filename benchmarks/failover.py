@@ -104,8 +104,8 @@ async def trial(cluster: Cluster, name: str, pace_s: float, fires: Fires | None)
     since, silence, aftermath, usual = judge(prober.accepted, signal_ns, first)
     result = Trial(name, leader.name, since, silence, aftermath, usual)
     if fires is not None:
-        late = await fires.due(survivors, signal_ms, signal_ms + max(1_000.0, since))
-        result.fire_lag_ms, result.start_lag_ms, result.slots_missing = late
+        late = await fires.due(survivors, signal_ms, signal_ms + max(since, AFTERMATH_S * 1e3))
+        result.fire_lag_ms, result.start_lag_ms, result.slots_missing = late.created_ms, late.started_ms, late.missing
     await revive(leader, name)
     return result
 

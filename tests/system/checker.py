@@ -76,7 +76,7 @@ def read_witness(path: Path) -> list[Line]:
 
 
 def judge(asked: Sequence[Asked], ledgers: Mapping[str, Sequence[Mapping[str, Any]]], lines: Iterable[Line]) -> Verdict:
-    """The whole verdict. `ledgers`: job name -> rows with run_id, slot_ms, outcome, attempts, token."""
+    """The whole verdict. `ledgers`: job name -> rows with run, slot, outcome, attempts, token."""
     verdict = Verdict()
     by_run: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
@@ -84,13 +84,13 @@ def judge(asked: Sequence[Asked], ledgers: Mapping[str, Sequence[Mapping[str, An
     known: set[str] = set()
     for job in asked:
         rows = ledgers[job.name]
-        known |= {row["run_id"] for row in rows}
+        known |= {row["run"] for row in rows}
         check_slots(job, rows, verdict.faults)
         for row in rows:
             verdict.outcomes[row["outcome"]] += 1
-            check_outcome(job, row, by_run.get(row["run_id"], []), verdict.faults)
+            check_outcome(job, row, by_run.get(row["run"], []), verdict.faults)
         if job.serial:
-            check_serial(job.name, [line for row in rows for line in by_run.get(row["run_id"], [])], verdict.faults)
+            check_serial(job.name, [line for row in rows for line in by_run.get(row["run"], [])], verdict.faults)
     verdict.faults += [f"{run_id}: it ran, and no ledger knows it" for run_id in by_run.keys() - known]
     for run_id, seen in by_run.items():
         check_attempts(run_id, seen, verdict.faults)
@@ -104,20 +104,20 @@ def judge(asked: Sequence[Asked], ledgers: Mapping[str, Sequence[Mapping[str, An
 
 def check_slots(job: Asked, rows: Sequence[Mapping[str, Any]], faults: list[str]) -> None:
     """Every slot exactly once, and none that nobody asked for."""
-    counts = Counter(row["slot_ms"] for row in rows)
+    counts = Counter(row["slot"] for row in rows)
     faults += [f"{job.name}: slot {slot} is there {n} times" for slot, n in counts.items() if n > 1]
     first = -(-job.from_ms // job.every_ms) * job.every_ms
     due = range(first, job.to_ms + 1, job.every_ms)
     faults += [f"{job.name}: slot {slot} is not in the ledger" for slot in due if slot not in counts]
     strays = [slot for slot in counts if slot % job.every_ms or not job.made_ms <= slot <= job.ended_ms]
     faults += [f"{job.name}: nobody asked for slot {slot}" for slot in strays]
-    ids = Counter(row["run_id"] for row in rows)
+    ids = Counter(row["run"] for row in rows)
     faults += [f"{job.name}: two slots share the run {run_id}" for run_id, n in ids.items() if n > 1]
 
 
 def check_outcome(job: Asked, row: Mapping[str, Any], seen: Sequence[Line], faults: list[str]) -> None:
     """What the ledger says of a run is what its witnesses saw."""
-    run, outcome = row["run_id"], row["outcome"]
+    run, outcome = row["run"], row["outcome"]
     if outcome not in job.outcomes:
         faults.append(f"{run}: {outcome} ({row.get('reason', '')}) is no outcome for {job.name}")
     if outcome in NEVER_STARTED and seen:

@@ -17,9 +17,9 @@ JOB = Asked("tick", 1_000, made_ms=500, from_ms=800, to_ms=3_200, ended_ms=3_600
 def history() -> tuple[list[Row], list[Line]]:
     """Three slots: one attempt; two attempts, the first of which was killed; skipped."""
     rows = [
-        {"run_id": "u/1000", "slot_ms": 1_000, "outcome": "succeeded", "attempts": 1, "token": 11},
-        {"run_id": "u/2000", "slot_ms": 2_000, "outcome": "succeeded", "attempts": 2, "token": 15},
-        {"run_id": "u/3000", "slot_ms": 3_000, "outcome": "skipped", "attempts": 0, "token": 0},
+        {"run": "u/1000", "slot": 1_000, "outcome": "succeeded", "attempts": 1, "token": 11},
+        {"run": "u/2000", "slot": 2_000, "outcome": "succeeded", "attempts": 2, "token": 15},
+        {"run": "u/3000", "slot": 3_000, "outcome": "skipped", "attempts": 0, "token": None},
     ]
     lines = [
         Line("start", "u/1000", 1, 11, "n1", 100),
@@ -56,10 +56,10 @@ def put(i: int, **change: Any) -> Callable[[list[Row], list[Line]], None]:
 
 FAULTS: dict[str, Callable[[list[Row], list[Line]], object]] = {
     "slot 2000 is not in the ledger": lambda rows, lines: rows.__setitem__(slice(1, 2), []),
-    "slot 3000 is there 2 times": lambda rows, lines: rows.append({**rows[2], "run_id": "u/3000b"}),
-    "two slots share the run u/2000": lambda rows, lines: rows[2].update(run_id="u/2000", outcome="succeeded"),
-    "nobody asked for slot 1500": lambda rows, lines: rows.append({**rows[2], "run_id": "u/1500", "slot_ms": 1_500}),
-    "nobody asked for slot 5000": lambda rows, lines: rows.append({**rows[2], "run_id": "u/5000", "slot_ms": 5_000}),
+    "slot 3000 is there 2 times": lambda rows, lines: rows.append({**rows[2], "run": "u/3000b"}),
+    "two slots share the run u/2000": lambda rows, lines: rows[2].update(run="u/2000", outcome="succeeded"),
+    "nobody asked for slot 1500": lambda rows, lines: rows.append({**rows[2], "run": "u/1500", "slot": 1_500}),
+    "nobody asked for slot 5000": lambda rows, lines: rows.append({**rows[2], "run": "u/5000", "slot": 5_000}),
     "skipped, but it ran": lambda rows, lines: rows[0].update(outcome="skipped"),
     "that attempt never came to its end": lambda rows, lines: lines.pop(1),
     "no ledger knows it": put(0, run_id="u/9"),
