@@ -27,8 +27,13 @@ class _Pending:
     payload: bytes
     verdict: asyncio.Future[Verdict]
     deadline_s: float
+    #: Only while this member leads, and never sent again.
+    here: bool = False
     sent: int = 0
     sent_s: float = 0.0
+
+
+Send = Callable[[list[tuple[int, bytes]]], None]
 
 
 class Proposer:
@@ -37,11 +42,11 @@ class Proposer:
     Args:
         member: its id.
         send: takes (seq, payload) pairs to the leader, as far as there is one.
-        encode: how a proposal becomes bytes.
+        send_here: puts them in this member's own log if it leads, and forgets them otherwise.
     """
 
-    def __init__(self, member: str, send: Callable[[list[tuple[int, bytes]]], None]) -> None:
-        self._member, self._send = member, send
+    def __init__(self, member: str, send: Send, send_here: Send) -> None:
+        self._member, self._send, self._send_here = member, send, send_here
         self.session = 0
         self._seq = 0
         self._pending: dict[int, _Pending] = {}
@@ -58,8 +63,10 @@ class Proposer:
         self._pending.clear()
         self._unsent.clear()
 
-    def propose(self, command: Command, deadline_s: float) -> asyncio.Future[Verdict]:
+    def propose(self, command: Command, deadline_s: float, *, here: bool = False) -> asyncio.Future[Verdict]:
         """Ask for a command; the future ends with its verdict, NoLeader, Busy or OutcomeUnknown.
+
+        With `here` it goes into the log of this very leader in its next turn, or nowhere.
 
         Raises:
             Busy: too many are under way.
@@ -70,7 +77,7 @@ class Proposer:
         floor = next(iter(self._pending), self._seq)
         payload = pack_proposal(Proposal(self._member, self.session, self._seq, floor, command))
         future = asyncio.get_running_loop().create_future()
-        self._pending[self._seq] = _Pending(payload, future, deadline_s)
+        self._pending[self._seq] = _Pending(payload, future, deadline_s, here)
         self._unsent.append(self._seq)
         return future
 
@@ -91,7 +98,7 @@ class Proposer:
             if now_s >= pending.deadline_s:
                 del self._pending[seq]
                 _fail(pending, OutcomeUnknown() if pending.sent else NoLeader())
-        stale = [s for s, p in self._pending.items() if p.sent and now_s - p.sent_s > RESEND_S]
+        stale = [s for s, p in self._pending.items() if p.sent and not p.here and now_s - p.sent_s > RESEND_S]
         if stale:
             self._send_seqs(stale, now_s)
 
@@ -116,15 +123,17 @@ class Proposer:
                 _fail(pending, Busy())
 
     def _send_seqs(self, seqs: list[int], now_s: float) -> None:
-        items = []
+        batches: tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]] = ([], [])
         for seq in seqs:
             pending = self._pending.get(seq)
-            if pending is not None:
-                pending.sent += 1
-                pending.sent_s = now_s
-                items.append((seq, pending.payload))
-        if items:
-            self._send(items)
+            if pending is None or (pending.here and pending.sent):
+                continue
+            pending.sent += 1
+            pending.sent_s = now_s
+            batches[pending.here].append((seq, pending.payload))
+        for batch, send in zip(batches, (self._send, self._send_here), strict=True):
+            if batch:
+                send(batch)
 
 
 def _fail(pending: _Pending, error: Exception) -> None:

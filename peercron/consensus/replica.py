@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-import msgpack
-
 from peercron.consensus import guard
 from peercron.consensus.election import Election
 from peercron.consensus.guard import SafetyViolation
@@ -25,6 +23,7 @@ from peercron.consensus.raft import Kernel, Timing
 from peercron.consensus.reads import Reads
 from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore, SnapshotWriter
 from peercron.consensus.transfer import Transfer
+from peercron.wire.plain import pack, unpack
 
 #: Proposals waiting at the leader to be put in the log; more are told to come again.
 QUEUE_MAX: Final = 8_192
@@ -159,6 +158,11 @@ class Replica:
         elif leader is not None:
             self.send(leader, {"type": "propose", "items": tuple(items)})
 
+    def propose_here(self, items: Iterable[tuple[int, bytes]]) -> None:
+        """Put (seq, payload) into this leader's own log in its next step; elsewhere, forget them."""
+        if self.kernel.is_leader:
+            self._enqueue(self.me, items)
+
     def read(self, token: int) -> None:
         """Ask for an index to read at; the answer is in `Output.reads`."""
         leader = self.kernel.leader
@@ -243,7 +247,7 @@ class Replica:
         return stand and self._may_trust_itself()
 
     def apply(self, index: int, term: int, command: bytes) -> None:
-        _, now_ms, payloads = msgpack.unpackb(command, use_list=False)
+        _, now_ms, payloads = unpack(command)
         self._machine.apply(index, now_ms, payloads)
 
     def offer_snapshot(self, peer: str) -> None:
@@ -391,7 +395,7 @@ class Replica:
         for _ in range(ENTRIES_PER_STEP):
             if not self._queue:
                 return
-            self.kernel.append(msgpack.packb((BATCH_FORMAT, self._wall_ms, tuple(self._batch()))))
+            self.kernel.append(pack((BATCH_FORMAT, self._wall_ms, tuple(self._batch()))))
 
     def _batch(self) -> Iterator[bytes]:
         budget = BATCH_BYTES_MAX

@@ -15,10 +15,9 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-import msgpack
-
 from peercron.errors import PeerRejected
 from peercron.wire.frames import NONCE_BYTES, Channel
+from peercron.wire.plain import pack, unpack
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class Transport:
         """Send, or drop when there is no connection."""
         link = self._links.get(peer)
         if link is not None:
-            link.send(msgpack.packb(message))
+            link.send(pack(message))
 
     async def _dial_for_ever(self, peer: str) -> None:
         host, port = self._peers[peer]
@@ -212,7 +211,7 @@ class _Link(asyncio.Protocol):
                 self._owner.proven(self, self._channel.peer)
                 self._peer = self._channel.peer
             for payload in payloads:
-                self._owner.message(self._channel.peer or "", msgpack.unpackb(payload, use_list=False))
+                self._owner.message(self._channel.peer or "", unpack(payload))
         except Exception as error:  # noqa: BLE001 - whatever a peer sends, the loop goes on
             self._refuse(error)
 

@@ -1,0 +1,185 @@
+"""Dispatch: what the state wants of this member, carried to the supervisor, and what came of it carried back."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from peercron.core.commands import AttemptFinished, AttemptStarted, Command
+from peercron.core.dispatcher import Announce, Forgo, Instruction, Start, Stop, decide
+from peercron.core.job import OnDisconnect
+from peercron.core.run import Attempt, AttemptState, Run
+from peercron.core.verdict import Verdict
+from peercron.errors import ProposalError
+from peercron.execution.port import AttemptResult, AttemptSpec
+from peercron.execution.supervisor import Supervisor
+from peercron.machine import Machine
+
+log = logging.getLogger(__name__)
+
+#: One try to tell the cluster of a start or an end; an end is tried again until it is decided.
+REPORT_TIMEOUT_S: Final = 5.0
+REPORT_PAUSE_S: Final = 0.2
+
+Propose = Callable[[Command, float], "asyncio.Future[Verdict]"]
+
+
+class Dispatch:
+    """The attempts of this member.
+
+    Args:
+        me, name, url: our member id, name and HTTP base URL, for the runs to see.
+        machine: whose state decides.
+        propose: takes a command and a time-out in seconds.
+    """
+
+    def __init__(self, me: str, name: str, url: str, machine: Machine, propose: Propose) -> None:
+        self._me, self._name, self._url = me, name, url
+        self._machine, self._propose = machine, propose
+        self.supervisor: Supervisor | None = None
+        #: Attempts taken on whose end the state does not show yet.
+        self._taken: dict[tuple[str, int], None] = {}
+        #: Instructions being carried out, so that none is carried out twice.
+        self._under_way: set[Instruction] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._seen_index = -1
+
+    def turn(self, session: int) -> None:
+        """The state may have moved: start and stop what it wants."""
+        state = self._machine.state
+        if self.supervisor is None or state.index == self._seen_index:
+            return
+        self._seen_index = state.index
+        self._forget_ended()
+        for instruction in decide(state, self._me, session, self._taken.keys()):
+            self._carry_out(instruction)
+
+    def started(self, run_id: str, token: int, started_ms: int) -> None:
+        """The supervisor has started it. Best effort: its end is what counts."""
+        run = self._machine.state.runs.get(run_id)
+        attempt = run.live_attempt if run else None
+        if attempt is not None and attempt.token == token and attempt.state is AttemptState.ASSIGNED:
+            self._background(self._say_once(AttemptStarted(run_id, token, started_ms)))
+
+    def finished(self, result: AttemptResult) -> None:
+        """The supervisor has seen its end: the cluster is told until it has decided."""
+        command = AttemptFinished(
+            result.run_id,
+            result.token,
+            result.outcome,
+            result.finished_ms,
+            result.exit_code,
+            result.reason,
+            result.output_tail,
+        )
+        self._background(self._report(command))
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until what is under way is told, for a while."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        assert self.supervisor is not None
+        match instruction:
+            case Start(run, attempt, _):
+                self._taken[run.id, attempt.token] = None
+                self.supervisor.launch(self._spec(instruction))
+                log.info("attempt_started", extra=_fields(run, attempt))
+            case Stop(run_id, token, reason):
+                if (run_id, token) in self.supervisor.running and self._begin(instruction):
+                    self.supervisor.stop(run_id, token, reason)
+            case Announce(run_id, token):
+                if self._begin(instruction):
+                    started = AttemptStarted(run_id, token, self._machine.state.now_ms)
+                    self._background(self._say_once(started), instruction)
+            case Forgo(run_id, token, reason):
+                if self._begin(instruction):
+                    now_ms = self._machine.state.now_ms
+                    end = AttemptFinished(run_id, token, AttemptState.CANCELLED, now_ms, reason=reason)
+                    self._background(self._say_once(end), instruction)
+
+    def _begin(self, instruction: Instruction) -> bool:
+        if instruction in self._under_way:
+            return False
+        self._under_way.add(instruction)
+        return True
+
+    def _forget_ended(self) -> None:
+        assert self.supervisor is not None
+        held = self._machine.state.live_attempts.get(self._me, {})
+        for run_id, token in list(self._taken):
+            if held.get(run_id) != token and (run_id, token) not in self.supervisor.running:
+                del self._taken[run_id, token]
+        self._under_way = {i for i in self._under_way if not isinstance(i, Stop) or (i.run_id, i.token) in self._taken}
+
+    def _spec(self, start: Start) -> AttemptSpec:
+        run, attempt, definition = start.run, start.attempt, start.definition
+        slot = datetime.fromtimestamp(run.slot_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        trace = hashlib.blake2b(run.id.encode(), digest_size=16).hexdigest()
+        span = hashlib.blake2b(f"{run.id} {attempt.token}".encode(), digest_size=8).hexdigest()
+        env = {
+            "PEERCRON_JOB": run.job_key,
+            "PEERCRON_RUN_ID": run.id,
+            "PEERCRON_ATTEMPT": str(attempt.n),
+            "PEERCRON_SLOT": slot,
+            "PEERCRON_NODE": self._name,
+            "PEERCRON_FENCING_TOKEN": str(attempt.token),
+            "PEERCRON_URL": self._url,
+            "TRACEPARENT": f"00-{trace}-{span}-01",
+        }
+        return AttemptSpec(
+            run_id=run.id,
+            token=attempt.token,
+            attempt=attempt.n,
+            job_key=run.job_key,
+            slot_ms=run.slot_ms,
+            task=definition.task,
+            timeout_ms=definition.timeout_ms,
+            kill_grace_ms=definition.kill_grace_ms,
+            env=env,
+            keep_on_disconnect=definition.on_disconnect is OnDisconnect.KEEP,
+        )
+
+    async def _say_once(self, command: Command) -> None:
+        try:
+            await self._propose(command, REPORT_TIMEOUT_S)
+        except ProposalError as error:
+            log.debug("not_told", extra={"command": type(command).__name__, "reason": str(error)})
+
+    async def _report(self, command: AttemptFinished) -> None:
+        while True:
+            try:
+                await self._propose(command, REPORT_TIMEOUT_S)
+            except ProposalError as error:
+                # Only the cluster can end an attempt that it granted: say it again until it has decided. An attempt
+                # that was given to somebody else meanwhile is refused as stale, which is a decision too.
+                log.info("attempt_end_not_told_yet", extra={"run": command.run_id, "reason": str(error)})
+                await asyncio.sleep(REPORT_PAUSE_S)
+            else:
+                log.info("attempt_finished", extra={"run": command.run_id, "outcome": str(command.outcome)})
+                return
+
+    def _background(self, work: object, instruction: Instruction | None = None) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+
+        def over(done: asyncio.Task[None]) -> None:
+            self._tasks.discard(done)
+            if instruction is not None:
+                self._under_way.discard(instruction)
+                self._seen_index = -1  # level, not edge: look again whether it took effect
+
+        task.add_done_callback(over)
+
+
+def _fields(run: Run, attempt: Attempt) -> dict[str, object]:
+    return {"job": run.job_key, "run": run.id, "attempt": attempt.n, "token": attempt.token}

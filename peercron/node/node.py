@@ -1,0 +1,352 @@
+"""Node: one member whole: its consensus, its share of the work, and what HTTP asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from peercron import __version__
+from peercron.address import split_address
+from peercron.clock import Clock, SystemClock
+from peercron.consensus.disk import FolderDisk
+from peercron.consensus.driver import Driver
+from peercron.consensus.journal import Journal
+from peercron.consensus.proposer import Proposer
+from peercron.consensus.raft import verify_kernel
+from peercron.consensus.replica import Output, Replica
+from peercron.consensus.snapshots import SnapshotStore
+from peercron.consensus.transport import Transport
+from peercron.core.commands import Command
+from peercron.core.member import MemberInfo, Role
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done, Refused, Verdict
+from peercron.errors import NoLeader
+from peercron.errors import Refused as RefusedError
+from peercron.execution.supervisor import Supervisor
+from peercron.identity import DataDir, cluster_id
+from peercron.machine import Machine
+from peercron.node.dispatch import Dispatch
+from peercron.node.planning import Planning
+from peercron.node.renewal import Renewal
+from peercron.node.roster import ROSTER_S, Roster
+from peercron.settings import Settings
+from peercron.wire.frames import secret_key
+
+log = logging.getLogger(__name__)
+
+#: How often proposals are checked for having run out of time.
+CHECK_S: Final = 0.05
+#: How long an orderly end waits for another leader.
+HANDOVER_S: Final = 1.0
+#: A leader that is this far ahead of what we applied makes us not ready.
+BEHIND_MAX: Final = 1_000
+
+
+class Node:
+    """A member of the cluster in this process. `start`, then `run` for ever, then `stop`.
+
+    Args:
+        settings: what it was told.
+        clock: monotonic and wall time.
+        server_tls, client_tls: for the connections between peers, or None.
+
+    Raises:
+        DataDirError: the data directory cannot be used.
+        JournalDamaged, SnapshotDamaged: what it holds is unreadable.
+        KernelMismatch: another pysyncobj than the proven one is installed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+    ) -> None:
+        verify_kernel()
+        self.settings, self._clock = settings, clock or SystemClock()
+        self.me = settings.self_address
+        self._data_dir = DataDir(settings.data_dir)
+        cluster = cluster_id(settings.cluster, settings.peers)
+        identity = self._data_dir.identify(cluster, self.me, settings.peers)
+        self._machine = Machine(self.me)
+        self._led_term: int | None = None
+        self._last_leader: str | None = None
+        self._changed: list[tuple[int, asyncio.Future[None]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        replica = self._replica()
+        timers = settings.timers
+        self._driver = Driver(replica, self._clock, self, timers.heartbeat_ms / 1000)
+        self._proposer = Proposer(self.me, replica.propose, replica.propose_here)
+        self._proposer.open(identity.session)
+        self._dispatch = Dispatch(self.me, settings.name, settings.http_url, self._machine, self._propose)
+        self._planning = Planning(self._machine, self._propose, self._clock)
+        self._supervisor = Supervisor(
+            settings.data_dir, settings.name, self._clock, self._dispatch.started, self._dispatch.finished
+        )
+        self._dispatch.supervisor = self._supervisor
+        self._renewal = Renewal(
+            self._info(),
+            identity,
+            self._data_dir,
+            self._machine,
+            timers,
+            self._clock,
+            self._propose,
+            self._propose_here,
+            self._supervisor.set_lease,
+            lambda: self._supervisor.kill_all("this node's session was given up"),
+            self._proposer.open,
+        )
+        self._renewal.driver = self._driver
+        self._roster = Roster(
+            settings.cluster, settings.names, self._driver, self._renewal, lambda: self._machine.state
+        )
+        others = {peer: split_address(peer) for peer in settings.peers if peer != self.me}
+        self._transport = Transport(
+            self.me,
+            others,
+            identity.cluster,
+            secret_key(settings.secret or b""),
+            self._driver,
+            server_tls=server_tls,
+            client_tls=client_tls,
+        )
+
+    # From birth to end.
+
+    async def start(self) -> None:
+        """Make sure that nothing of an earlier boot runs, then join the others. OSError: the address is taken."""
+        await self._supervisor.start()
+        if self._driver.replica.journal.cut_bytes:
+            log.warning("journal_tail_cut", extra={"bytes": self._driver.replica.journal.cut_bytes})
+        host, port = split_address(self.me)
+        await self._transport.start(host, port)
+        self._driver.start(self._transport)
+        loop = asyncio.get_running_loop()
+        for duty in (self._renewal.keep, self._renewal.watch, self._check_for_ever, self._tell_for_ever):
+            task = loop.create_task(duty())
+            task.add_done_callback(_log_end)
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """Hand over what we lead, end what runs here, give the session up, and go."""
+        await self._hand_over()
+        await self._supervisor.close(self.settings.timers.kill_ms / 1000)
+        await self._dispatch.settle(HANDOVER_S)
+        await self._renewal.leave()
+        self._planning.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._dispatch.close()
+        self._renewal.close()
+        await self._driver.close()
+        self._data_dir.close()
+
+    # What HTTP asks.
+
+    @property
+    def state(self) -> ClusterState:
+        return self._machine.state
+
+    @property
+    def term(self) -> int:
+        return self._driver.replica.kernel.term
+
+    def leader(self) -> str | None:
+        return self._roster.name_of(self._driver.replica.kernel.leader)
+
+    async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+        """See `http.port.NodePort`."""
+        verdict = await self._propose(command, timeout_s)
+        if isinstance(verdict, Refused):
+            raise RefusedError(str(verdict.code), verdict.detail, verdict.index)
+        return verdict
+
+    async def read_barrier(self, timeout_s: float) -> None:
+        await self._driver.read_barrier(self._clock.monotonic() + timeout_s)
+
+    async def wait_changed(self, index: int, timeout_s: float) -> None:
+        if self.state.index > index:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changed.append((index, future))
+        await asyncio.wait([future], timeout=timeout_s)
+        future.cancel()
+
+    def status(self) -> dict[str, Any]:
+        return self._roster.status(self._clock.monotonic())
+
+    def run_log_path(self, run_id: str, token: int) -> Path | None:
+        return self._supervisor.log_path(run_id, token)
+
+    def alive(self) -> bool:
+        return self._driver.halt_reason is None
+
+    def ready(self) -> list[tuple[str, bool, str]]:
+        kernel = self._driver.replica.kernel
+        behind = kernel.commit - kernel.applied
+        halted = self._driver.halt_reason
+        return [
+            ("consensus", halted is None, halted or "ok"),
+            ("leader", kernel.leader is not None, self.leader() or "none is known"),
+            ("session", self._renewal.is_open, f"number {self._renewal.identity.session}"),
+            ("caught_up", behind <= BEHIND_MAX, f"{behind} entries to apply"),
+        ]
+
+    async def transfer_leadership(self, to: str | None) -> None:
+        """Hand leadership to the member of this name, or to the one that has the most of the log."""
+        names = {name: member for member in self.settings.peers if (name := self._roster.name_of(member))}
+        if to is not None and to not in names:
+            raise RefusedError("not_found", f"there is no member {to}; there are {', '.join(sorted(names))}")
+        before = self._driver.replica.kernel.leader
+        if before is None:
+            raise NoLeader
+        if to is not None and names[to] == before:
+            return
+        if before == self.me:
+            self._begin_hand_over(names[to] if to else None)
+        else:
+            self._driver.replica.mail(before, "transfer", names[to] if to else None)
+            self._driver.kick()
+        until_s = self._clock.monotonic() + 2 * HANDOVER_S
+        while self._driver.replica.kernel.leader in {before, None}:
+            if self._clock.monotonic() > until_s:
+                raise RefusedError("not_ready", f"{to or 'nobody'} took over; is it reachable and caught up?")
+            await asyncio.sleep(0.005)
+
+    # What the driver tells.
+
+    def turned(self, out: Output) -> None:
+        self._proposer.busy(out.busy)
+        verdicts, self._machine.verdicts = self._machine.verdicts, []
+        for session, seq, verdict in verdicts:
+            self._proposer.decided(session, seq, verdict)
+        self._watch_leadership()
+        self._proposer.send(self._clock.monotonic()) if self._last_leader else None
+        self._dispatch.turn(self._renewal.identity.session)
+        self._planning.turn()
+        self._wake_waiting()
+
+    def mail(self, peer: str, kind: str, body: Any) -> None:
+        try:
+            if kind == "roster":
+                self._roster.on_mail(body, self._clock.monotonic())
+            elif kind == "transfer":
+                self._begin_hand_over(body)
+            else:
+                self._renewal.on_mail(peer, kind, body)
+        except (TypeError, ValueError) as error:
+            log.warning("unreadable_mail", extra={"peer": peer, "kind": kind, "reason": str(error)})
+
+    def halted(self, reason: str) -> None:
+        self._planning.stop()
+        self._renewal.follow()
+
+    def connections_changed(self) -> None:
+        """A leader that is connected again may have missed what was sent to it."""
+        leader = self._driver.replica.kernel.leader
+        if leader is not None and leader in self._driver.connected:
+            self._proposer.resend(self._clock.monotonic())
+
+    def frozen(self) -> Iterator[bytes]:
+        return self._machine.frozen()
+
+    # Inside.
+
+    def _replica(self) -> Replica:
+        disk = FolderDisk(self.settings.data_dir / "log", durable=self.settings.durability == "fsync")
+        others = [peer for peer in self.settings.peers if peer != self.me]
+        return Replica(
+            self.me,
+            others,
+            Journal(disk),
+            SnapshotStore(disk),
+            self._machine,
+            self.settings.timers,
+            random.Random(),
+            self._clock.monotonic(),
+        )
+
+    def _info(self) -> MemberInfo:
+        settings = self.settings
+        return MemberInfo(
+            self.me, settings.name, self.me, settings.http_advertised, settings.dc, settings.tags, Role(settings.role), __version__
+        )
+
+    def _propose(self, command: Command, timeout_s: float) -> asyncio.Future[Verdict]:
+        return self._ask(command, timeout_s, here=False)
+
+    def _propose_here(self, command: Command, timeout_s: float) -> asyncio.Future[Verdict]:
+        return self._ask(command, timeout_s, here=True)
+
+    def _ask(self, command: Command, timeout_s: float, *, here: bool) -> asyncio.Future[Verdict]:
+        if self._driver.halt_reason is not None:
+            raise NoLeader(f"this node has stopped: {self._driver.halt_reason}")
+        now_s = self._clock.monotonic()
+        future = self._proposer.propose(command, now_s + timeout_s, here=here)
+        if self._last_leader is not None:
+            self._proposer.send(now_s)
+            self._driver.kick()
+        return future
+
+    def _watch_leadership(self) -> None:
+        kernel = self._driver.replica.kernel
+        leader = kernel.leader
+        if leader != self._last_leader:
+            self._last_leader = leader
+            log.info("leader_changed", extra={"leader": self._roster.name_of(leader), "term": kernel.term})
+            if leader is not None:
+                self._proposer.resend(self._clock.monotonic())
+                self._driver.kick()
+        term = kernel.term if kernel.noop_applied else None
+        if term != self._led_term:
+            self._planning.stop()
+            self._renewal.follow()
+            self._led_term = term
+        if term is not None:
+            self._renewal.lead()
+            self._planning.lead()
+
+    def _wake_waiting(self) -> None:
+        if self._changed:
+            index = self.state.index
+            for wanted, future in self._changed:
+                if index > wanted and not future.done():
+                    future.set_result(None)
+            self._changed = [(i, f) for i, f in self._changed if not f.done()]
+
+    def _begin_hand_over(self, to: str | None) -> None:
+        self._driver.replica.hand_over(to, self._clock.monotonic() + HANDOVER_S)
+        self._driver.kick()
+
+    async def _hand_over(self) -> None:
+        if not self._driver.replica.kernel.is_leader or not self._driver.connected:
+            return
+        self._begin_hand_over(None)
+        until_s = self._clock.monotonic() + HANDOVER_S
+        while self._driver.replica.kernel.is_leader and self._clock.monotonic() < until_s:
+            await asyncio.sleep(0.002)
+
+    async def _check_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            self._proposer.check(self._clock.monotonic())
+
+    async def _tell_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(ROSTER_S)
+            self._roster.send()
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("duty_ended", exc_info=task.exception())
+
+

@@ -1,0 +1,99 @@
+"""Planning: the leader's duty on the loop: wake when something is due, propose it, and look at what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from peercron.clock import Clock
+from peercron.core.commands import Command
+from peercron.core.planner import Planner
+from peercron.core.verdict import Verdict
+from peercron.errors import Busy
+from peercron.machine import Machine
+
+log = logging.getLogger(__name__)
+
+#: How long a plan may be under way before it is planned anew.
+PLAN_TIMEOUT_S: Final = 5.0
+#: Longest sleep between two looks, so that a wall clock that steps is noticed.
+LOOK_S_MAX: Final = 1.0
+BUSY_PAUSE_S: Final = 0.05
+
+Propose = Callable[[Command, float], "asyncio.Future[Verdict]"]
+
+
+class Planning:
+    """Runs a Planner while this member leads.
+
+    Args:
+        machine: whose state is planned for.
+        propose: takes a command and a time-out in seconds.
+        clock: wall time decides what is due.
+    """
+
+    def __init__(self, machine: Machine, propose: Propose, clock: Clock) -> None:
+        self._machine, self._propose, self._clock = machine, propose, clock
+        self._planner: Planner | None = None
+        self._generation = -1
+        self._timer: asyncio.TimerHandle | None = None
+
+    def lead(self) -> None:
+        """We lead, and our state is the cluster's. Does nothing when we did already."""
+        if self._planner is not None and self._generation == self._machine.generation:
+            return
+        self.stop()
+        self._planner = Planner(self._machine.state)
+        self._generation = self._machine.generation
+
+    def stop(self) -> None:
+        """Somebody else leads."""
+        if self._planner is not None:
+            self._planner.close()
+            self._planner = None
+        self._cancel_timer()
+
+    def turn(self) -> None:
+        """Propose what is due, and sleep until the next."""
+        planner = self._planner
+        if planner is None:
+            return
+        self._cancel_timer()
+        due_ms = planner.next_due_ms()
+        if due_ms is not None and due_ms <= self._clock.wall_ms() and not self._propose_all(planner):
+            self._wake_in(BUSY_PAUSE_S)
+            return
+        due_ms = planner.next_due_ms()
+        if due_ms is not None:
+            self._wake_in(min(max(0.0, (due_ms - self._clock.wall_ms()) / 1000), LOOK_S_MAX))
+
+    def _propose_all(self, planner: Planner) -> bool:
+        room = True
+        for command in planner.plan(self._clock.wall_ms()):
+            if not room:
+                planner.settle(command, None)
+                continue
+            try:
+                future = self._propose(command, PLAN_TIMEOUT_S)
+            except Busy:
+                room = False
+                planner.settle(command, None)
+                continue
+            future.add_done_callback(lambda f, c=command: self._settle(planner, c, f))  # type: ignore[misc]
+        return room
+
+    def _settle(self, planner: Planner, command: Command, future: asyncio.Future[Verdict]) -> None:
+        failed = future.cancelled() or future.exception() is not None
+        planner.settle(command, None if failed else future.result())
+        if planner is self._planner:
+            self.turn()
+
+    def _wake_in(self, delay_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self.turn)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

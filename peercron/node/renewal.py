@@ -1,0 +1,224 @@
+"""Renewal: this member's session with whoever leads, and, where we lead, everybody's sessions with us."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from peercron.clock import Clock
+from peercron.consensus.driver import Driver
+from peercron.consensus.session import Lease, Session, Sessions
+from peercron.core.commands import Command, ExpireSession, OpenSession
+from peercron.core.member import Member, MemberInfo
+from peercron.core.verdict import Done, Verdict
+from peercron.errors import NoLeader, ProposalError
+from peercron.identity import DataDir, Identity
+from peercron.machine import Machine
+from peercron.settings import Timers
+
+log = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S: Final = 2.0
+OPEN_PAUSE_S: Final = 0.05
+EXPIRE_TIMEOUT_S: Final = 2.0
+
+Propose = Callable[[Command, float], "asyncio.Future[Verdict]"]
+
+
+class Renewal:
+    """Both ends of sessions.
+
+    Args:
+        info: what this member says of itself.
+        machine: whose state knows the sessions.
+        timers: lease and renewal times.
+        propose, propose_here: take a command and a time-out in seconds; the latter only while this member leads.
+        extend: told (stop at, kill at), in monotonic seconds, whenever the lease has become longer.
+        lost: awaited when our session was expired: nothing of ours runs when it returns.
+        opened: told the number of a session before it is opened.
+    """
+
+    def __init__(
+        self,
+        info: MemberInfo,
+        identity: Identity,
+        data_dir: DataDir,
+        machine: Machine,
+        timers: Timers,
+        clock: Clock,
+        propose: Propose,
+        propose_here: Propose,
+        extend: Callable[[float, float], None],
+        lost: Callable[[], Awaitable[None]],
+        opened: Callable[[int], None],
+    ) -> None:
+        self._info, self.identity, self._data_dir = info, identity, data_dir
+        self._machine, self._timers, self._clock = machine, timers, clock
+        self._propose, self._propose_here = propose, propose_here
+        self._extend, self._lost, self._opened = extend, lost, opened
+        self.lease = Lease(timers.lease_ms / 1000)
+        self.sessions: Sessions | None = None
+        self.driver: Driver | None = None
+        self._expiring: set[Session] = set()
+        #: Confirmations that the leader owes: they go out when a majority has told that we lead.
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Member -> what it told of itself with its last renewal.
+        self.told: dict[str, tuple[float | None, int | None]] = {}
+
+    @property
+    def member(self) -> Member | None:
+        return self._machine.state.members.get(self._info.id)
+
+    @property
+    def is_open(self) -> bool:
+        member = self.member
+        return member is not None and member.open and member.session == self.identity.session
+
+    async def keep(self) -> None:
+        """Open the session, renew it, and open a new one whenever it was given up; for ever."""
+        assert self.driver is not None
+        while True:
+            if not self.is_open:
+                await self._open()
+            self._renew()
+            await asyncio.sleep(self._timers.renew_ms / 1000)
+
+    async def watch(self) -> None:
+        """Where we lead: give up the sessions of members that were not heard for a lease; for ever."""
+        every_s = self._timers.renew_ms / 3000
+        while True:
+            await asyncio.sleep(every_s)
+            if self.sessions is not None:
+                self._expire(self.sessions, every_s)
+
+    def lead(self) -> None:
+        if self.sessions is None:
+            self.sessions = Sessions(self._timers.lease_ms / 1000)
+
+    def follow(self) -> None:
+        self.sessions = None
+
+    async def leave(self) -> None:
+        """Give our own session up, so that others need not wait for its end. Best effort."""
+        if self.is_open:
+            try:
+                await self._propose(ExpireSession(self._info.id, self.identity.session), EXPIRE_TIMEOUT_S)
+            except ProposalError as error:
+                log.info("session_not_given_up", extra={"reason": str(error)})
+
+    def on_mail(self, peer: str, kind: str, body: Any) -> None:
+        now_s = self._clock.monotonic()
+        if kind == "renew":
+            self._on_renew(peer, body, now_s)
+        elif kind == "renewed":
+            number, held_ms, wall_ms = body
+            if self.lease.confirmed(number, now_s, held_ms, wall_ms):
+                self._extended()
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    # The member's end.
+
+    async def _open(self) -> None:
+        while not self.is_open:
+            await self._renumber()
+            sent_s = self._clock.monotonic()
+            try:
+                verdict = await self._propose(OpenSession(self._info, self.identity.session), OPEN_TIMEOUT_S)
+            except NoLeader:
+                pass
+            except ProposalError as error:
+                log.info("session_not_open_yet", extra={"reason": str(error)})
+            else:
+                if isinstance(verdict, Done):
+                    self.lease.begin(sent_s)
+                    self._extended()
+                    log.info("session_opened", extra={"session": self.identity.session})
+                    return
+                log.error("session_refused", extra={"reason": verdict.detail})
+                await asyncio.sleep(OPEN_TIMEOUT_S)
+            await asyncio.sleep(OPEN_PAUSE_S)
+
+    async def _renumber(self) -> None:
+        """A number that was given up, or that somebody used, is never used again; and what ran under it is dead."""
+        member = self.member
+        if member is None or member.session < self.identity.session:
+            return
+        log.warning("session_lost", extra={"session": self.identity.session})
+        await self._lost()
+        while self.identity.session <= member.session:
+            self.identity = self._data_dir.next_session(self.identity)
+        self._opened(self.identity.session)
+
+    def _renew(self) -> None:
+        assert self.driver is not None
+        replica, now_s = self.driver.replica, self._clock.monotonic()
+        leader = replica.kernel.leader
+        if leader is None or not self.is_open:
+            return
+        number = self.lease.renewal(now_s, self._clock.wall_ms())
+        body = (self.identity.session, number, self.lease.rtt_ms, self.lease.clock_ms)
+        if leader == replica.me:
+            self._on_renew(replica.me, body, now_s)
+        else:
+            replica.mail(leader, "renew", body)
+            self.driver.kick()
+
+    def _extended(self) -> None:
+        base_s = self.lease.sent_s
+        self._extend(base_s + self._timers.stop_ms / 1000, base_s + self._timers.kill_ms / 1000)
+
+    # The leader's end.
+
+    def _on_renew(self, peer: str, body: Any, now_s: float) -> None:
+        session, number, rtt_ms, clock_ms = body
+        member = self._machine.state.members.get(peer)
+        if self.sessions is None or member is None or not member.open or member.session != session:
+            return
+        self.sessions.heard((peer, session), now_s)
+        self.told[peer] = (rtt_ms, clock_ms)
+        self._background(self._confirm(self.sessions, (peer, session), number, now_s))
+
+    async def _confirm(self, sessions: Sessions, session: Session, number: int, heard_s: float) -> None:
+        """Say yes only when a majority has told, after the renewal came, that we lead, and we lead still."""
+        assert self.driver is not None
+        try:
+            await self.driver.read_barrier(heard_s + self._timers.lease_ms / 1000)
+        except NoLeader:
+            return
+        now_s = self._clock.monotonic()
+        if self.sessions is not sessions or sessions.is_doomed(session):
+            return
+        body = (number, (now_s - heard_s) * 1000, self._clock.wall_ms())
+        if session[0] == self._info.id:
+            self.on_mail(self._info.id, "renewed", body)
+        else:
+            self.driver.replica.mail(session[0], "renewed", body)
+            self.driver.kick()
+
+    def _expire(self, sessions: Sessions, every_s: float) -> None:
+        open_sessions = [(id_, member.session) for id_, member in self._machine.state.members.items() if member.open]
+        for session in sessions.expired(open_sessions, self._clock.monotonic(), every_s):
+            if session not in self._expiring:
+                self._expiring.add(session)
+                self._background(self._give_up(session))
+
+    async def _give_up(self, session: Session) -> None:
+        member, number = session
+        log.warning("session_expired", extra={"member": member, "session": number})
+        try:
+            # Here and now or not at all: sent again to a later leader, it would end a session that one has renewed.
+            await self._propose_here(ExpireSession(member, number), EXPIRE_TIMEOUT_S)
+        except ProposalError as error:
+            log.info("session_not_expired_yet", extra={"member": member, "reason": str(error)})
+        finally:
+            self._expiring.discard(session)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
