@@ -46,6 +46,8 @@ class ApplyJobs:
     definitions: tuple[Definition, ...]
     prune_owner: str | None = None
     only_if_empty: bool = False
+    #: Keys of jobs that shall be paused or not; the others stay as they are, since a pause is an operator's word.
+    paused: tuple[tuple[str, bool], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

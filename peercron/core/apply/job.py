@@ -44,10 +44,12 @@ def apply_jobs(state: ClusterState, command: ApplyJobs) -> Verdict:
         return refused
     for job in pruned:
         _delete(state, job)
-    changed = len(pruned)
-    for at, definition in enumerate(wanted.values()):
-        before = find(state, key_of(definition))
-        changed += _put(state, definition, uid=f"{state.index:x}-{at}") is not before
+    changed, paused = len(pruned), dict(command.paused)
+    for at, (key, definition) in enumerate(wanted.items()):
+        before = find(state, key)
+        job = _put(state, definition, uid=f"{state.index:x}-{at}")
+        _set_paused(state, job, paused.get(key, job.paused))
+        changed += find(state, key) is not before
     return Done(state.index, changed)
 
 
