@@ -25,7 +25,7 @@ def read_jobs_file(path: str) -> dict[str, Any]:
         text = (sys.stdin.buffer.read(FILE_BYTES_MAX + 1) if path == "-" else _bytes(Path(path))).decode()
         if len(text) > FILE_BYTES_MAX:
             raise ConfigError([Problem(where, f"is longer than {FILE_BYTES_MAX} bytes")])
-        return _parse(text)
+        return parse_jobs(text)
     except OSError as error:
         raise ConfigError([Problem(where, f"cannot be read: {error.strerror}")]) from None
     except (ValueError, RecursionError) as error:
@@ -37,7 +37,8 @@ def _bytes(path: Path) -> bytes:
         return file.read(FILE_BYTES_MAX + 1)
 
 
-def _parse(text: str) -> dict[str, Any]:
+def parse_jobs(text: str) -> dict[str, Any]:
+    """Plain values of TOML, or of JSON where the text begins with a brace; ValueError says where it is broken."""
     if text.lstrip().startswith("{"):
         document = json.loads(text)
         return document if isinstance(document, dict) else {}

@@ -1,0 +1,142 @@
+"""What a request asks for: its body, its parameters, its preconditions, and how fresh the answer must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from peercron.clock import Clock
+from peercron.core.commands import Command
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done
+from peercron.errors import ConfigError, Problem
+from peercron.http.port import NodePort
+from peercron.http.problems import BadRequest
+from peercron.sources import nearest
+from peercron.times import parse_duration_ms, parse_instant_ms
+
+NODE: web.AppKey[NodePort] = web.AppKey("node", NodePort)
+CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)
+#: How long a request waits for the cluster before it answers that it does not know.
+TIMEOUT_S = 5.0
+READ_PARAMETERS = frozenset({"consistency"})
+BLOCKING_PARAMETERS = READ_PARAMETERS | {"index", "wait"}
+_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the table of routes: what is not among `parameters` in a query is refused by name."""
+
+    method: str
+    path: str
+    handler: Handler
+    parameters: frozenset[str] = frozenset()
+
+
+def node_of(request: web.Request) -> NodePort:
+    return request.app[NODE]
+
+
+async def fresh(request: web.Request) -> ClusterState:
+    """The state to answer from: with every write acknowledged before the request, or with `stale` as it is here."""
+    node = node_of(request)
+    match request.query.get("consistency", "linearizable"):
+        case "linearizable":
+            await node.read_barrier(TIMEOUT_S)
+        case "stale":
+            pass
+        case other:
+            raise BadRequest("query.consistency", f"{other!r}: must be linearizable or stale")
+    return node.state
+
+
+async def commit(request: web.Request, command: Command, *, part: str = "") -> Done:
+    """Propose a command and wait until this node has applied it too, so that what follows can show it.
+
+    `Idempotency-Key` goes with it; `part` tells the commands of one request apart.
+    """
+    node = node_of(request)
+    key = request.headers.get("Idempotency-Key")
+    done = await node.propose(command, TIMEOUT_S, f"{key}{part}" if key else None)
+    await node.wait_changed(done.index - 1, TIMEOUT_S)
+    return done
+
+
+async def json_body(request: web.Request) -> Any:
+    """The JSON of the body. Anything else is refused: a form on a foreign page can post text, but not JSON."""
+    if request.content_type != "application/json" and not request.content_type.endswith("+json"):
+        raise BadRequest("header.Content-Type", "must be application/json", code="media_type", status=415)
+    try:
+        return msgspec.json.decode(await request.read())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("body", f"is not JSON: {error}") from None
+
+
+async def fields_of_body(request: web.Request, *known: str) -> dict[str, Any]:
+    """The fields of an optional JSON object; an unknown one is refused by name."""
+    if not request.can_read_body:
+        return {}
+    body = await json_body(request)
+    if not isinstance(body, dict):
+        raise ConfigError([Problem("", "must be an object")])
+    if unknown := [key for key in body if key not in known]:
+        raise ConfigError([Problem(key, f"unknown field{nearest(key, known)}") for key in unknown])
+    return body
+
+
+def whole_number(request: web.Request, name: str, default: int, *, low: int = 0, high: int = 10**15) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 15 and low <= int(text) <= high):
+        raise BadRequest(f"query.{name}", f"{text!r}: must be a whole number from {low} to {high}")
+    return int(text)
+
+
+def switch(request: web.Request, name: str) -> bool:
+    text = request.query.get(name, "0").lower()
+    if text not in ("", "0", "1", "true", "false"):
+        raise BadRequest(f"query.{name}", f"{text!r}: must be 1 or 0")
+    return text in ("", "1", "true")
+
+
+def duration_ms(request: web.Request, name: str, default_ms: int, *, max_ms: int) -> int:
+    try:
+        return min(max_ms, parse_duration_ms(request.query[name])) if name in request.query else default_ms
+    except ValueError as error:
+        raise BadRequest(f"query.{name}", str(error)) from None
+
+
+def instant_ms(request: web.Request, name: str, default_ms: int) -> int:
+    """Milliseconds since 1970 from a number of them or from an RFC 3339 instant."""
+    text = request.query.get(name)
+    if text is None:
+        return default_ms
+    if text.isascii() and text.isdigit():
+        return whole_number(request, name, default_ms)
+    try:
+        # A plus sign that was not escaped arrives as a space.
+        return parse_instant_ms(text.replace(" ", "+"))
+    except ValueError as error:
+        raise BadRequest(f"query.{name}", str(error)) from None
+
+
+def if_revision(request: web.Request) -> int | None:
+    """The revision that the caller believes in: If-Match gives one, If-None-Match: * says there is none (0)."""
+    if request.headers.get("If-None-Match", "").strip() == "*":
+        return 0
+    text = request.headers.get("If-Match", "").strip()
+    if text in ("", "*"):
+        return None
+    found = _ETAG.fullmatch(text)
+    if found is None:
+        raise BadRequest("header.If-Match", f'{text!r}: must be the ETag of a GET, like "42"')
+    return int(found[1] or found[2])

@@ -1,0 +1,94 @@
+"""Routes of whole job files: plan what one would change, apply it, and export what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+
+from peercron.core.commands import ApplyJobs
+from peercron.core.job import Job
+from peercron.core.state import ClusterState
+from peercron.errors import ConfigError, Problem
+from peercron.http.answers import json_answer
+from peercron.http.asking import READ_PARAMETERS, Route, commit, fresh, json_body, switch
+from peercron.http.problems import BadRequest
+from peercron.jobfile import parse_jobs, to_toml
+from peercron.jobspec import JobsDocument, JobSpec, read_document, render_document, render_job
+
+TOML = "application/toml"
+
+
+async def plan(request: web.Request) -> web.Response:
+    """What `apply` of the same body would do; changes nothing."""
+    document, prune = await _asked(request)
+    return json_answer({"changes": list(_changes(await fresh(request), document, prune))})
+
+
+async def apply(request: web.Request) -> web.Response:
+    """All or nothing, in one command. ?prune=1 also deletes the other jobs of the document's owner."""
+    document, prune = await _asked(request)
+    changes = list(_changes(await fresh(request), document, prune))
+    paused = tuple((spec.key, spec.paused) for spec in document.specs if spec.paused is not None)
+    done = await commit(request, ApplyJobs(document.definitions, document.owner if prune else None, paused=paused))
+    return json_answer({"changed": done.value, "changes": changes})
+
+
+async def export(request: web.Request) -> web.Response:
+    """Every job as one document that `apply` calls "no change"; as TOML with ?format=toml."""
+    state = await fresh(request)
+    wanted = {key: request.query[key] for key in ("namespace", "owner") if key in request.query}
+    chosen = (job for job in state.jobs.values() if all(getattr(job.definition, k) == v for k, v in wanted.items()))
+    document = render_document((job.definition, job.paused) for job in chosen)
+    match request.query.get("format", "toml" if TOML in request.headers.get("Accept", "") else "json"):
+        case "json":
+            return json_answer(document)
+        case "toml":
+            return web.Response(text=to_toml(document), content_type=TOML, charset="utf-8")
+        case other:
+            raise BadRequest("query.format", f"{other!r}: must be json or toml")
+
+
+async def _asked(request: web.Request) -> tuple[JobsDocument, bool]:
+    document = read_document(await _body(request))
+    prune = switch(request, "prune")
+    if prune and not document.owner:
+        # Jobs of nobody are everybody's: pruning them would take what others made by hand.
+        raise ConfigError([Problem("owner", "required with prune, which deletes this owner's other jobs")])
+    return document, prune
+
+
+async def _body(request: web.Request) -> Any:
+    if request.content_type != TOML:
+        return await json_body(request)
+    try:
+        return parse_jobs((await request.read()).decode())
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("body", f"is not TOML: {error}") from None
+
+
+def _changes(state: ClusterState, document: JobsDocument, prune: bool) -> Iterator[dict[str, Any]]:
+    wanted = {spec.key: spec for spec in document.specs}
+    for key, spec in wanted.items():
+        uid = state.job_uids.get(key)
+        yield {"job": key} | (_difference(state.jobs[uid], spec) if uid is not None else {"action": "create"})
+    for job in state.jobs.values():
+        if prune and job.definition.owner == document.owner and job.key not in wanted:
+            yield {"job": job.key, "action": "delete"}
+
+
+def _difference(job: Job, spec: JobSpec) -> dict[str, Any]:
+    """The keys of jobs.toml that would change, each with what it is and what it would be (null: not written)."""
+    paused = job.paused if spec.paused is None else spec.paused
+    before, after = render_job(job.definition, paused=job.paused), render_job(spec.definition, paused=paused)
+    keys = sorted(key for key in before | after if before.get(key) != after.get(key))
+    fields = {key: [before.get(key), after.get(key)] for key in keys}
+    return {"action": "update", "fields": fields} if fields else {"action": "unchanged"}
+
+
+ROUTES = (
+    Route("POST", "/v1/plan", plan, READ_PARAMETERS | {"prune"}),
+    Route("POST", "/v1/apply", apply, READ_PARAMETERS | {"prune"}),
+    Route("GET", "/v1/export", export, READ_PARAMETERS | {"namespace", "owner", "format"}),
+)

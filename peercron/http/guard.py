@@ -1,0 +1,46 @@
+"""Who may not ask: pages of other sites in a browser that can reach this node."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from peercron.address import is_loopback, split_address
+from peercron.http.asking import node_of
+from peercron.http.problems import BadRequest
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@web.middleware
+async def refuse_foreign_pages(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Browsers say where a page is from; programs do not and are let through.
+
+    A write of another origin is refused. Where HTTP listens on loopback only, so is any request under a foreign host
+    name: that is how a page whose name was bound anew to 127.0.0.1 would read what is here.
+    """
+    if request.method not in _READS and _is_foreign(request):
+        raise BadRequest("header.Origin", "writes from pages of other sites are refused", code="forbidden", status=403)
+    if is_loopback(split_address(node_of(request).settings.http)[0]) and not _names_this_machine(request.host):
+        raise BadRequest("header.Host", f"{request.host!r} is not this machine", code="misdirected", status=421)
+    return await handler(request)
+
+
+def _is_foreign(request: web.Request) -> bool:
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+        return True
+    return request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+
+
+def _names_this_machine(host_header: str) -> bool:
+    host = urlsplit(f"//{host_header}").hostname or ""
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return is_loopback(host) or host in ("", "ip6-localhost")

@@ -1,0 +1,62 @@
+"""The node as HTTP sees it: the few things that the routes ask of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from peercron.core.commands import Command
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done
+from peercron.settings import Settings
+
+
+class NodePort(Protocol):
+    """Implemented by `peercron.node.Node`; a fake one over a real `ClusterState` serves the tests."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def state(self) -> ClusterState:
+        """The replicated state as applied here; changes between awaits, so read it in one go."""
+        ...
+
+    @property
+    def term(self) -> int: ...
+
+    def leader(self) -> str | None:
+        """Name of the leader as known here."""
+        ...
+
+    async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+        """Through the leader, wherever it is. Raises Refused, NoLeader, Busy or OutcomeUnknown."""
+        ...
+
+    async def read_barrier(self, timeout_s: float) -> None:
+        """Afterwards `state` has every write acknowledged before the call. Raises NoLeader."""
+        ...
+
+    async def wait_changed(self, index: int, timeout_s: float) -> None:
+        """Returns when `state.index` is greater than `index`, or when the time is up."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Status JSON; needs no leader."""
+        ...
+
+    def run_log_path(self, run_id: str, token: int) -> Path | None:
+        """The output of an attempt that ran here; None: it did not, or the file is gone."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether the loop turns; says nothing about the quorum."""
+        ...
+
+    def ready(self) -> list[tuple[str, bool, str]]:
+        """Checks by name, each with whether it is well, and a word about it."""
+        ...
+
+    async def transfer_leadership(self, to: str | None) -> None:
+        """Hand leadership to the member of this name (None: the best one). Raises NoLeader or Refused."""
+        ...

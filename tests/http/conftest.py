@@ -1,0 +1,191 @@
+"""A fake node over a real ClusterState, behind a real server on a free port of loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from peercron.clock import ManualClock
+from peercron.core.apply import apply
+from peercron.core.commands import AttemptFinished, AttemptStarted, Command, OpenSession
+from peercron.core.member import MemberInfo
+from peercron.core.run import AttemptState
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done
+from peercron.errors import NoLeader, PeercronError, Refused
+from peercron.http.app import serve
+from peercron.settings import Settings, load
+
+NOW_MS = 1_800_000_000_000
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class FakeNode:
+    """Implements NodePort: commands are applied at once, and go wrong on request."""
+
+    def __init__(self, settings: Settings, state: ClusterState, folder: Path) -> None:
+        self.settings = settings
+        self.state = state
+        self.folder = folder
+        self.term = 7
+        self.fails: PeercronError | None = None
+        self.has_leader = True
+        self.checks = [("leader", True, "n1"), ("applied", True, "0 behind")]
+        self.lives = True
+        self.transferred: list[str | None] = []
+        self.keys: list[str | None] = []
+        self.barriers = 0
+        #: Set whenever somebody begins to wait for a change.
+        self.waiting = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    def leader(self) -> str | None:
+        return "n1" if self.has_leader else None
+
+    async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+        assert timeout_s > 0
+        self.keys.append(idempotency_key)
+        if self.fails is not None:
+            raise self.fails
+        verdict = await self.do(command)
+        if isinstance(verdict, Done):
+            return verdict
+        raise Refused(verdict.code.value, verdict.detail, verdict.index)
+
+    async def do(self, command: Command) -> Any:
+        verdict = apply(self.state, command, NOW_MS)
+        async with self._changed:
+            self._changed.notify_all()
+        return verdict
+
+    async def read_barrier(self, timeout_s: float) -> None:
+        self.barriers += 1
+        if not self.has_leader:
+            raise NoLeader
+
+    async def wait_changed(self, index: int, timeout_s: float) -> None:
+        if self.state.index <= index:
+            self.waiting.set()
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: self.state.index > index)
+        except TimeoutError:
+            return
+
+    def status(self) -> dict[str, Any]:
+        member = {"name": self.settings.name, "state": "leader", "applied": self.state.index, "behind": 0}
+        return {"cluster": "peercron", "healthy": True, "leader": self.leader(), "members": [member]}
+
+    def run_log_path(self, run_id: str, token: int) -> Path | None:
+        path = self.folder / f"{token}.log"
+        return path if path.exists() else None
+
+    def alive(self) -> bool:
+        return self.lives
+
+    def ready(self) -> list[tuple[str, bool, str]]:
+        return self.checks
+
+    async def transfer_leadership(self, to: str | None) -> None:
+        self.transferred.append(to)
+
+    async def start_attempt(self, run_id: str) -> int:
+        """The live attempt of a run says that it started. Answers its token."""
+        attempt = self.state.runs[run_id].attempts[-1]
+        await self.do(AttemptStarted(run_id, attempt.token, NOW_MS))
+        return attempt.token
+
+    async def finish_attempt(self, run_id: str, tail: str = "") -> None:
+        attempt = self.state.runs[run_id].attempts[-1]
+        ended = AttemptFinished(run_id, attempt.token, AttemptState.SUCCEEDED, NOW_MS, 0, "", tail)
+        await self.do(ended)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+@dataclass
+class Site:
+    """A node with its server, and a way to ask it."""
+
+    node: FakeNode
+    url: str
+    session: aiohttp.ClientSession
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        if body is not None and not isinstance(body, bytes | str):
+            more["json"] = body
+        elif body is not None:
+            more["data"] = body
+        async with self.session.request(method, self.url + path, **more) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def get(self, path: str, **more: Any) -> Answer:
+        return await self.ask("GET", path, **more)
+
+    async def put_job(self, name: str = "hello", **table: Any) -> Any:
+        answer = await self.ask("PUT", f"/v1/jobs/{name}", {"every": "1s", "shell": "true"} | table)
+        assert answer.status in (200, 201), answer.text
+        return answer.json
+
+    async def run_job(self, name: str = "hello") -> Any:
+        answer = await self.ask("POST", f"/v1/jobs/{name}:run")
+        assert answer.status == 202, answer.text
+        return answer.json
+
+
+StartSite = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+async def start_site(tmp_path: Path) -> AsyncIterator[StartSite]:
+    """Starts nodes of one cluster, n1, n2 and so on, that share one state, as if replication took no time."""
+    state = ClusterState()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+
+        async def start(name: str = "n1", **flags: Any) -> Site:
+            peer, http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+            settings = load({"peers": peer, "self": peer, "name": name, "http": http} | flags, {})
+            (tmp_path / name).mkdir()
+            node = FakeNode(settings, state, tmp_path / name)
+            info = MemberInfo(f"id-{name}", name, peer, settings.http_advertised, "east", (("disk", "ssd"),))
+            await node.do(OpenSession(info, 1))
+            clock = ManualClock(wall_ms=NOW_MS)
+            server = await serve(node, clock)
+            stack.push_async_callback(server.close)
+            return Site(node, server.url, session, clock)
+
+        yield start
+
+
+@pytest.fixture
+async def site(start_site: StartSite) -> Site:
+    return await start_site()

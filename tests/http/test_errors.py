@@ -1,0 +1,133 @@
+"""What goes wrong is told in one form, whatever it is."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+
+import pytest
+
+from peercron.errors import Busy, NoLeader, OutcomeUnknown, PeercronError, Refused
+from tests.http.conftest import Site, StartSite
+
+JOB = {"name": "hello", "every": "1s", "shell": "true"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "retryable"),
+    [
+        (NoLeader(), 503, "no_leader", True),
+        (Busy(), 429, "busy", True),
+        (OutcomeUnknown(), 504, "unknown_outcome", False),
+        (Refused("invalid", "name: x"), 422, "invalid", False),
+        (Refused("limit", "too many"), 409, "limit", False),
+        (Refused("stale_session", "expired"), 503, "stale_session", True),
+        (Refused("internal", "KeyError"), 500, "internal", False),
+        (PeercronError("odd"), 500, "error", False),
+    ],
+)
+async def test_each_error_has_its_answer(
+    site: Site, error: PeercronError, status: int, code: str, retryable: bool
+) -> None:
+    site.node.fails = error
+    answer = await site.ask("POST", "/v1/jobs", JOB)
+    assert (answer.status, answer.json["code"], answer.json["retryable"]) == (status, code, retryable)
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert answer.json["detail"] == str(error)
+    assert answer.json["status"] == status
+    assert (answer.headers.get("Retry-After") == "1") is retryable
+
+
+async def test_no_leader_no_fresh_read_but_a_stale_one(site: Site) -> None:
+    site.node.has_leader = False
+    answer = await site.get("/v1/jobs")
+    assert (answer.status, answer.json["code"], answer.headers["Retry-After"]) == (503, "no_leader", "1")
+    assert answer.headers["Peercron-Leader"] == ""
+    assert (await site.get("/v1/jobs?consistency=stale")).status == 200
+    assert (await site.get("/v1/status")).status == 200
+
+
+async def test_every_answer_says_where_it_is_from(site: Site) -> None:
+    for path in ("/v1/jobs", "/v1/nothing", "/livez", "/v1/jobs/none"):
+        answer = await site.get(path)
+        assert answer.headers["Peercron-Index"] == str(site.node.state.index)
+        assert answer.headers["Peercron-Term"] == "7"
+        assert answer.headers["Peercron-Leader"] == "n1"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_unknown_paths_and_methods(site: Site) -> None:
+    assert (await site.get("/v1/nothing")).json["code"] == "not_found"
+    wrong = await site.ask("DELETE", "/v1/jobs")
+    assert (wrong.status, wrong.json["code"]) == (405, "method_not_allowed")
+    assert "GET" in wrong.headers["Allow"]
+
+
+async def test_a_crashed_handler_is_an_answer_and_a_line_in_the_log(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash() -> dict[str, object]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(site.node, "status", crash)
+    with caplog.at_level(logging.ERROR):
+        answer = await site.get("/v1/status")
+    assert (answer.status, answer.json["code"]) == (500, "internal")
+    assert "ZeroDivisionError" in caplog.text
+    assert (await site.get("/livez")).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": 1} x', b"[" * 100_000])
+async def test_what_is_not_json(site: Site, body: bytes) -> None:
+    answer = await site.ask("POST", "/v1/jobs", body, headers={"Content-Type": "application/json"})
+    assert (answer.status, answer.json["errors"][0]["path"]) == (400, "body")
+
+
+async def test_a_form_is_not_json(site: Site) -> None:
+    answer = await site.ask("POST", "/v1/jobs", b'{"name": "x"}', headers={"Content-Type": "text/plain"})
+    assert (answer.status, answer.json["code"]) == (415, "media_type")
+
+
+async def test_a_body_has_a_limit(site: Site) -> None:
+    async with site.session.put(f"{site.url}/v1/state/default/k", data=io.BytesIO(b"x" * (1024 * 1024 + 1))) as answer:
+        body = await answer.json(content_type=None)
+    assert (answer.status, body["code"]) == (413, "too_large")
+
+
+async def test_a_page_of_another_site_cannot_write(site: Site) -> None:
+    answer = await site.ask("POST", "/v1/jobs/hello:run", headers={"Origin": "http://evil.example"})
+    assert (answer.status, answer.json["code"]) == (403, "forbidden")
+    assert (await site.ask("POST", "/v1/jobs/x:run", headers={"Sec-Fetch-Site": "cross-site"})).status == 403
+    own = await site.ask("POST", "/v1/jobs", JOB, headers={"Origin": site.url})
+    assert own.status == 201
+
+
+async def test_a_name_that_was_bound_anew_reads_nothing(site: Site) -> None:
+    answer = await site.get("/v1/jobs", headers={"Host": "evil.example:80"})
+    assert (answer.status, answer.json["code"]) == (421, "misdirected")
+    assert (await site.get("/v1/jobs", headers={"Host": "localhost:80"})).status == 200
+
+
+async def test_garbage_on_the_socket_takes_nothing_down(site: Site) -> None:
+    host, port = site.url.removeprefix("http://").split(":")
+    for garbage in (b"\x00" * 1_000, b"GET / HTTP/9.9\r\n\r\n", b"POST /v1/jobs HTTP/1.1\r\nContent-Length: x\r\n\r\n"):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(garbage)
+        await writer.drain()
+        writer.write_eof()
+        assert (await reader.read()).startswith((b"HTTP/1.1 400", b""))
+        writer.close()
+        await writer.wait_closed()
+    assert (await site.get("/livez")).status == 200
+
+
+async def test_a_port_in_use_is_named(start_site: StartSite) -> None:
+    first = await start_site()
+    with pytest.raises(PeercronError, match="cannot listen on"):
+        await start_site("n2", http=first.url.removeprefix("http://"))
+
+
+async def test_the_key_of_a_retry_is_passed_on(site: Site) -> None:
+    await site.ask("POST", "/v1/jobs", JOB, headers={"Idempotency-Key": "abc"})
+    assert site.node.keys[-1] == "abc"

@@ -1,0 +1,154 @@
+"""Routes of runs, and their output from wherever it is."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.http.conftest import Site, StartSite
+
+
+def output(site: Site, token: int, text: bytes) -> Path:
+    path = site.node.folder / f"{token}.log"
+    path.write_bytes(text)
+    return path
+
+
+def url_of(run_id: str, rest: str = "") -> str:
+    return f"/v1/runs/{run_id.replace('/', '%2F')}{rest}"
+
+
+async def test_a_run_is_found_with_its_slash_written_either_way(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    assert (await site.get(f"/v1/runs/{run['id']}")).json["id"] == run["id"]
+    read = (await site.get(url_of(run["id"]))).json
+    wanted = {"id", "job", "slot", "scheduled_for", "state", "attempts", "output_tail"}
+    assert wanted <= read.keys()
+    wanted = {"n", "node", "token", "state", "started_at", "finished_at", "exit_code"}
+    assert wanted <= read["attempts"][0].keys()
+    assert read["attempts"][0]["node"] == "n1"
+
+
+async def test_a_run_that_is_not_there(site: Site) -> None:
+    for path in ("/v1/runs/x%2Fm1", "/v1/runs/x", "/v1/runs/x%2Fm1/log"):
+        answer = await site.get(path)
+        assert (answer.status, answer.json["code"]) == (404, "not_found")
+    assert (await site.ask("POST", "/v1/runs/x%2Fm1:cancel")).status == 404
+
+
+async def test_list_with_filters(site: Site) -> None:
+    for name in ("a", "b"):
+        await site.put_job(name, overlap="allow")
+    ids = [(await site.run_job(name))["id"] for name in ("a", "b", "b")]
+    await site.node.finish_attempt(ids[1])
+    listed = (await site.get("/v1/runs")).json["runs"]
+    assert {run["id"] for run in listed} == set(ids)
+    assert [run["id"] for run in (await site.get("/v1/runs?state=succeeded")).json["runs"]] == [ids[1]]
+    assert [run["id"] for run in (await site.get("/v1/runs?job=b&limit=1")).json["runs"]] == [ids[2]]
+    wrong = await site.get("/v1/runs?state=runing")
+    assert (wrong.status, wrong.json["errors"][0]["path"]) == (400, "query.state")
+    assert "did you mean running?" in wrong.json["detail"]
+
+
+async def test_cancel(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    answer = await site.ask("POST", url_of(run["id"], ":cancel"))
+    assert (answer.status, answer.json["cancel_requested"]) == (202, True)
+    await site.node.finish_attempt(run["id"])
+    again = await site.ask("POST", f"/v1/runs/{run['id']}:cancel")
+    assert (again.status, again.json["code"]) == (409, "conflict")
+
+
+async def test_the_output_of_a_run_here(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    output(site, run["attempts"][0]["token"], b"one\ntwo\n\xff")
+    answer = await site.get(url_of(run["id"], "/log"))
+    assert (answer.status, answer.body, answer.headers["Peercron-Log"]) == (200, b"one\ntwo\n\xff", "file")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert (await site.get(url_of(run["id"], "/log?offset=4"))).body == b"two\n\xff"
+    assert (await site.get(url_of(run["id"], "/log?attempt=2"))).status == 404
+
+
+async def test_the_tail_when_the_file_is_gone(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    await site.node.finish_attempt(run["id"], "the end")
+    answer = await site.get(url_of(run["id"], "/log"))
+    assert (answer.text, answer.headers["Peercron-Log"]) == ("the end", "tail")
+
+
+async def test_output_is_followed_to_the_end_of_the_attempt(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    token = await site.node.start_attempt(run["id"])
+    path = output(site, token, b"one\n")
+    async with site.session.get(f"{site.url}{url_of(run['id'], '/log')}?follow=1") as answer:
+        assert await answer.content.readline() == b"one\n"
+        with path.open("ab") as file:
+            file.write(b"two\n")
+        assert await answer.content.readline() == b"two\n"
+        with path.open("ab") as file:
+            file.write(b"last\n")
+        await site.node.finish_attempt(run["id"])
+        assert await answer.content.read() == b"last\n"
+
+
+async def test_a_run_that_has_not_begun_is_waited_for(site: Site) -> None:
+    await site.put_job(overlap="queue_all")
+    first, second = await site.run_job(), await site.run_job()
+    assert (second["state"], second["attempts"]) == ("queued", [])
+    assert (await site.get(url_of(second["id"], "/log"))).body == b""
+    reading = asyncio.create_task(site.get(url_of(second["id"], "/log?follow=1")))
+    await site.node.finish_attempt(first["id"])
+    output(site, site.node.state.runs[second["id"]].attempts[0].token, b"hi\n")
+    await site.node.finish_attempt(second["id"])
+    assert (await reading).body in (b"hi\n", b"")
+
+
+async def test_output_comes_from_the_member_that_has_it(start_site: StartSite) -> None:
+    one, two = await start_site("n1"), await start_site("n2")
+    await one.put_job(nodes=["n2"])
+    run = await one.run_job()
+    assert run["attempts"][0]["node"] == "n2"
+    path = output(two, run["attempts"][0]["token"], b"from two\n")
+    answer = await one.get(url_of(run["id"], "/log"))
+    assert (answer.text, answer.headers["Peercron-Log"]) == ("from two\n", "file")
+    async with one.session.get(f"{one.url}{url_of(run['id'], '/log')}?follow=1") as following:
+        assert await following.content.readline() == b"from two\n"
+        path.write_bytes(b"from two\nmore\n")
+        assert await following.content.readline() == b"more\n"
+        await one.node.finish_attempt(run["id"])
+        assert await following.content.read() == b""
+
+
+async def test_one_hop_and_no_more(start_site: StartSite) -> None:
+    one, _ = await start_site("n1"), await start_site("n2")
+    await one.put_job(nodes=["n2"])
+    run = await one.run_job()
+    answer = await one.get(url_of(run["id"], "/log"), headers={"Peercron-Forwarded": "n3"})
+    assert (answer.status, answer.headers["Peercron-Log"]) == (200, "tail")
+
+
+async def test_a_member_that_cannot_be_asked_leaves_the_tail(start_site: StartSite) -> None:
+    one, two = await start_site("n1"), await start_site("n2")
+    await one.put_job(nodes=["n2"])
+    run = await one.run_job()
+    await one.node.finish_attempt(run["id"], "tail of it")
+    member = one.node.state.members["id-n2"]
+    # Its server is where nobody listens now.
+    object.__setattr__(member.info, "http", "127.0.0.1:9")
+    assert two.node.settings.name == "n2"
+    assert (await one.get(url_of(run["id"], "/log"))).text == "tail of it"
+
+
+@pytest.mark.parametrize("query", ["attempt=x", "follow=maybe", "offset=-1", "fllow=1"])
+async def test_bad_parameters_are_named(site: Site, query: str) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    answer = await site.get(url_of(run["id"], f"/log?{query}"))
+    assert (answer.status, answer.json["errors"][0]["path"]) == (400, f"query.{query.split('=')[0]}")
