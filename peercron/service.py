@@ -1,0 +1,127 @@
+"""Service: a node as a process: HTTP around it, signals, systemd, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from peercron.consensus.journal import JournalDamaged
+from peercron.consensus.raft import KernelMismatch
+from peercron.consensus.snapshots import SnapshotDamaged
+from peercron.errors import ConfigError, DataDirError, PeercronError, Problem, ProposalError
+from peercron.http.app import serve
+from peercron.node import Node
+from peercron.node.notify import notify, watchdog_s
+from peercron.settings import Settings
+
+log = logging.getLogger(__name__)
+
+USAGE: Final = 2
+FAILED: Final = 1
+#: How often readiness is looked at until it is there.
+READY_LOOK_S: Final = 0.05
+SEED_TIMEOUT_S: Final = 10.0
+SEED_PAUSE_S: Final = 1.0
+
+
+async def run_node(settings: Settings) -> int:
+    """Run one node until SIGTERM or SIGINT; the exit code.
+
+    0: it ended in order. 1: its data is damaged, or another pysyncobj is installed. 2: it was told what cannot be done.
+    """
+    try:
+        node = Node(settings, *_contexts(settings))
+    except (ConfigError, DataDirError) as error:
+        return _say(error, USAGE)
+    except (JournalDamaged, SnapshotDamaged, KernelMismatch, OSError) as error:
+        return _say(error, FAILED)
+    for warning in settings.warnings:
+        log.warning("settings", extra={"reason": warning})
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    try:
+        server = await serve(node)
+        await _listen(node, settings)
+    except (ConfigError, DataDirError) as error:
+        return _say(error, USAGE)
+    log.info("node_started", extra={"node": settings.name, "address": settings.self_address, "http": server.url})
+    duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _seed(node)]
+    tasks = [loop.create_task(duty) for duty in duties]
+    await ending.wait()
+    notify("STOPPING=1")
+    log.info("node_ending", extra={"node": settings.name})
+    for task in tasks:
+        task.cancel()
+    await node.stop()
+    await server.close()
+    return 0
+
+
+async def _listen(node: Node, settings: Settings) -> None:
+    try:
+        await node.start()
+    except OSError as error:
+        message = f"cannot listen on {settings.self_address}: {error.strerror or error}"
+        raise ConfigError([Problem("--peers", message)]) from error
+
+
+def _contexts(settings: Settings) -> tuple[None, ssl.SSLContext | None, ssl.SSLContext | None]:
+    """(clock: the default, TLS for incoming peers, TLS for outgoing): both ends show a certificate of the same CA."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None, None, None
+    contexts = []
+    try:
+        for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH):
+            context = ssl.create_default_context(purpose, cafile=settings.tls_ca)
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+            context.verify_mode = ssl.CERT_REQUIRED
+            contexts.append(context)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError([Problem("--tls-cert", f"{settings.tls_cert} and its key cannot be used: {error}")]) from error
+    return None, contexts[0], contexts[1]
+
+
+async def _tell_systemd(node: Node) -> None:
+    """READY once we are part of the cluster; then signs of life, as long as the loop turns and the log can be written."""
+    while not all(well for _, well, _ in node.ready()):
+        await asyncio.sleep(READY_LOOK_S)
+    notify(f"READY=1\nSTATUS=member {node.settings.name}, leader {node.leader()}, term {node.term}")
+    every_s = watchdog_s()
+    while every_s is not None:
+        if node.alive():
+            notify(f"WATCHDOG=1\nSTATUS=leader {node.leader()}, term {node.term}")
+        await asyncio.sleep(every_s)
+
+
+async def _seed(node: Node) -> None:
+    """Apply --seed once, if the cluster has no jobs; the check and the deed are one command."""
+    if node.settings.seed is None:
+        return
+    # Read late: a node without a seed need not load what reads it.
+    from peercron.http.documents import seed_command
+
+    command = seed_command(node.settings.seed)
+    while True:
+        try:
+            await node.propose(command, SEED_TIMEOUT_S)
+        except ProposalError as error:
+            if not error.retryable:
+                log.info("seed_not_applied", extra={"reason": str(error)})
+                return
+            await asyncio.sleep(SEED_PAUSE_S)
+        else:
+            log.info("seed_applied", extra={"file": str(node.settings.seed)})
+            return
+
+
+def _say(error: Exception, code: int) -> int:
+    text = str(error) if isinstance(error, PeercronError) else f"{type(error).__name__}: {error}"
+    sys.stderr.write(f"peercron: {text}\n")
+    return code
