@@ -1,0 +1,109 @@
+"""attempt: what the guardian knows of an attempt, and the judgement of how it ended."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+from typing import Any, NamedTuple
+
+from peercron.clock import SystemClock
+from peercron.execution.ending import Pace
+from peercron.execution.limits import REASON_CHARS_MAX
+from peercron.execution.orders import Ended, Launch
+
+SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST = "succeeded", "failed", "timed_out", "cancelled", "lost"
+
+
+class Sentence(NamedTuple):
+    """The guardian decided at `at` that the attempt must end: what it counts as, and why."""
+
+    at: float
+    outcome: str
+    reason: str
+
+
+class Attempt:
+    """A living attempt. Instants are those of `lease.now`."""
+
+    def __init__(self, order: Launch, shepherd: int, channel: socket.socket, now: float) -> None:
+        self.order = order
+        self.key = order["key"]
+        self.shepherd = shepherd
+        self.channel = channel
+        self.timeout_at = now + order["timeout_s"] if order["timeout_s"] else math.inf
+        self.kill_at = math.inf
+        self.sweep = Pace()
+        self.sentence: Sentence | None = None
+        self.lease_ended = False
+        self.started_ms: int | None = None
+        #: Since when a sweep finds none of its processes, and the shepherd still says nothing.
+        self.silent_since = math.inf
+
+    def wake_at(self, stop_at: float) -> float:
+        """When the guardian must look at it again, if the lease's `stop_at` is that."""
+        timeout_at = math.inf if self.sentence else self.timeout_at
+        lease_at = math.inf if self.order["keep"] or self.lease_ended else stop_at
+        return min(timeout_at, lease_at, max(self.kill_at, self.sweep.at))
+
+
+def ended(attempt: Attempt, report: dict[str, Any]) -> Ended:
+    """The result of an attempt from its shepherd's report.
+
+    What the command did before anybody wanted its end counts as it is; what came after counts as that end.
+    """
+    exit_code, reason = _own_end(report)
+    outcome = SUCCEEDED if exit_code == 0 else FAILED
+    if attempt.sentence and report["ended_at"] >= attempt.sentence.at:
+        outcome, reason = attempt.sentence.outcome, attempt.sentence.reason
+    elif report["why"]:
+        outcome, reason = LOST, report["why"]
+    if report["output_lost"]:
+        reason = "; ".join(filter(None, (reason, f"output lost: {report['output_lost']}")))
+    result = _result(attempt.key, attempt.started_ms, outcome, reason)
+    return {**result, "exit_code": exit_code, "output_tail": report["output_tail"]}
+
+
+def unreported(attempt: Attempt, reason: str) -> Ended:
+    """The result of an attempt that has no shepherd to report: none of its processes lives, more is not known."""
+    if attempt.sentence:
+        reason = f"{attempt.sentence.reason}; {reason}"
+    outcome = attempt.sentence.outcome if attempt.sentence else LOST
+    return _result(attempt.key, attempt.started_ms, outcome, reason)
+
+
+def not_started(key: str, reason: str) -> Ended:
+    """The result of an attempt that was refused: lost, so that it gets its try elsewhere."""
+    return _result(key, None, LOST, f"the command was not started: {reason}")
+
+
+def _result(key: str, started_ms: int | None, outcome: str, reason: str) -> Ended:
+    return Ended(
+        key=key,
+        outcome=outcome,
+        exit_code=None,
+        started_ms=started_ms,
+        finished_ms=SystemClock().wall_ms(),
+        reason=reason[:REASON_CHARS_MAX],
+        output_tail="",
+    )
+
+
+def _own_end(report: dict[str, Any]) -> tuple[int | None, str]:
+    if report["failure"]:
+        return report["code"], report["failure"]
+    status = report["status"]
+    if status is None:
+        return None, ""
+    if os.WIFSIGNALED(status):
+        return None, f"killed by signal {_name(os.WTERMSIG(status))}"
+    code = os.waitstatus_to_exitcode(status)
+    return code, f"exit code {code}" if code else ""
+
+
+def _name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # a real-time signal
+        return str(signum)

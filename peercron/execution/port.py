@@ -1,0 +1,44 @@
+"""What the node asks of execution and hears from it: an attempt's specification and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from peercron.core.job import Task
+from peercron.core.run import AttemptState
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSpec:
+    """One attempt to make here. `env`: the PEERCRON_* variables (headers of an HTTP task). `timeout_ms` 0: none."""
+
+    run_id: str
+    token: int
+    attempt: int
+    job_key: str
+    slot_ms: int
+    task: Task
+    timeout_ms: int
+    kill_grace_ms: int
+    env: Mapping[str, str]
+    #: True: lives on when the node's lease ends or its session is lost (not when the node ends).
+    keep_on_disconnect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """How an attempt ended; none of its processes is alive when this is said.
+
+    `outcome` is one of SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST. `exit_code` is None where nothing exited: it was
+    ended by a signal (`reason` names it), was an HTTP call, or never started (`started_ms` is None then).
+    """
+
+    run_id: str
+    token: int
+    outcome: AttemptState
+    exit_code: int | None
+    started_ms: int | None
+    finished_ms: int
+    reason: str
+    output_tail: str = ""

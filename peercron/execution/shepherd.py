@@ -1,0 +1,234 @@
+"""shepherd: one small process per attempt, forked from the guardian, that starts the command and outlives its tree.
+
+As a child subreaper it inherits every orphan of its tree, so "no children left" is exact: then, and only then, the
+attempt has ended. What the command leaves running behind it is ended too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import math
+import os
+import selectors
+import signal
+import socket
+import traceback
+from typing import Any, NamedTuple, NoReturn
+
+from peercron.clock import SystemClock
+from peercron.execution import kernel, launch, processes, record
+from peercron.execution.ending import Ending
+from peercron.execution.lease import Lease, now
+from peercron.execution.limits import OUTPUT_CHUNK_BYTES
+from peercron.execution.orders import Launch
+from peercron.execution.output import Output
+
+#: What the kernel lets an ordinary user hold in a pipe. Nobody of the tree is left to add to it, but a stranger might.
+PIPE_BYTES_MAX = 1024 * 1024
+
+
+class Pen(NamedTuple):
+    """What all shepherds of a guardian share."""
+
+    attempts: str  # folder of the records
+    outputs: str  # folder of the output files
+    boot: str
+    lock: int  # held by the guardian and its shepherds: free when the last of them is gone
+    lease: Lease
+    oom_score: str | None  # what the guardian had before it made itself precious
+
+
+def tend(order: Launch, channel: socket.socket, pen: Pen) -> NoReturn:
+    """The whole life of a shepherd, in the forked child of the guardian."""
+    try:
+        _close_all_but(0, 1, 2, channel.fileno(), pen.lock)
+        Shepherd(order, channel, pen).run()
+    except BaseException:  # noqa: BLE001 - a fork must not return into its parent's code
+        with contextlib.suppress(OSError):
+            channel.send(json.dumps({"broke": traceback.format_exc()[-4_096:]}).encode())
+    finally:
+        os._exit(0)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Close what belongs to the guardian: an end held here would hide its death from the others."""
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        if descriptor not in kept:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(descriptor)
+
+
+class Shepherd:
+    def __init__(self, order: Launch, channel: socket.socket, pen: Pen) -> None:
+        self._order, self._channel, self._pen = order, channel, pen
+        self._record = f"{pen.attempts}/{order['key']}.json"
+        self._output = Output(f"{pen.outputs}/{order['key']}.log")
+        self._selector = selectors.DefaultSelector()
+        self._ending: Ending | None = None
+        self._why = ""  # what this shepherd ended its tree for, by its own decision
+        self._kill_by = math.inf  # what the guardian has ordered
+        self._launched = False  # the command runs, or has failed to
+        self._complaints = self._pipe = -1
+        self._piped = False  # there may be more output
+        self._childless = False
+        self._command = 0
+        self._status: int | None = None
+        self._ended_at = math.inf
+        self._started_ms: int | None = None
+        self._failure: tuple[str, int] | None = None
+
+    def run(self) -> None:
+        self._prepare()
+        try:
+            self._launch()
+        except OSError as error:  # of this process's own: it could not fork, or not write its record
+            self._why = f"the command was not started: {error.strerror or error}"
+        self._reap()
+        while not self._childless:
+            for key, _ in self._selector.select(self._wait_s()):
+                key.data()
+            self._reap()
+            self._keep_time()
+        self._report()
+
+    def _prepare(self) -> None:
+        gc.disable()
+        kernel.become_subreaper()
+        kernel.set_name("peercron-attempt")
+        woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        self._listen(woken, lambda: os.read(woken, 4096))
+        self._channel.setblocking(False)
+        self._listen(self._channel.fileno(), self._hear)
+
+    def _listen(self, descriptor: int, act: Any) -> None:
+        self._selector.register(descriptor, selectors.EVENT_READ, act)
+
+    def _launch(self) -> None:
+        mark = os.urandom(16).hex()
+        go, let_go = os.pipe2(os.O_CLOEXEC)
+        self._pipe, output = os.pipe2(os.O_CLOEXEC)
+        self._complaints, complain = os.pipe2(os.O_CLOEXEC)
+        own = os.getpid()
+        self._command = os.fork()
+        if self._command == 0:
+            os.close(let_go)  # or it would wait for itself
+            ends = launch.Ends(go, output, complain)
+            launch.become(self._order, mark=mark, ends=ends, shepherd=own, oom_score=self._pen.oom_score)
+        for end in (go, output, complain):
+            os.close(end)
+        self._piped = True
+        os.set_blocking(self._pipe, False)
+        self._listen(self._pipe, self._read_output)
+        self._listen(self._complaints, self._hear_launch)
+        try:
+            self._write_record(mark, own)
+            os.write(let_go, b"!")
+        finally:
+            os.close(let_go)
+
+    def _write_record(self, mark: str, own: int) -> None:
+        names = (record.name_of(processes.look(own)), record.name_of(processes.look(self._command)))
+        record.write(self._record, record.Record(mark, self._pen.boot, *names, self._order["grace_s"]))
+
+    # What is heard.
+
+    def _hear_launch(self) -> None:
+        told = os.read(self._complaints, 65_536)
+        self._selector.unregister(self._complaints)
+        self._launched = True
+        if told:
+            sentence, code = json.loads(told)
+            self._failure = (sentence, code)
+        elif not self._why:
+            self._started_ms = SystemClock().wall_ms()
+            self._say({"started_ms": self._started_ms})
+
+    def _read_output(self) -> bool:
+        """False: there is nothing more at the moment, or ever."""
+        try:
+            chunk = os.read(self._pipe, OUTPUT_CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self._selector.unregister(self._pipe)
+            self._piped = False
+        self._output.write(chunk)
+        return self._piped
+
+    def _hear(self) -> None:
+        try:
+            told = self._channel.recv(4096)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            told = b""
+        if told:
+            self._kill_by = min(self._kill_by, json.loads(told)["kill_at"])
+            return
+        self._selector.unregister(self._channel.fileno())
+        self._why = self._why or "the guardian of the node died"
+        self._kill_by = min(self._kill_by, now() + self._order["grace_s"], self._lease_end())
+
+    def _lease_end(self) -> float:
+        return math.inf if self._order["keep"] else self._pen.lease.kill_at
+
+    def _reap(self) -> None:
+        """Take note of every child that has ended."""
+        try:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._command:
+                    self._status, self._ended_at = ended[1], now()
+        except ChildProcessError:
+            self._childless = True
+
+    # What is done in time.
+
+    def _keep_time(self) -> None:
+        instant = now()
+        if self._lease_end() <= instant:  # the guardian is late: it hangs
+            self._why = self._why or "the node's lease ended"
+            self._kill_by = min(self._kill_by, self._lease_end())
+        if self._status is not None and not self._childless and self._ending is None:
+            self._kill_by = min(self._kill_by, instant + self._order["grace_s"])  # left behind by the command
+        if self._kill_by < math.inf and (self._launched or self._kill_by <= instant):
+            self._ending = self._ending or Ending(os.getpid())
+            self._ending.go_on(instant, self._kill_by)
+
+    def _wait_s(self) -> float | None:
+        wake_at = min(self._ending.wake_at if self._ending else self._kill_by, self._lease_end())
+        return None if wake_at == math.inf else max(0.0, wake_at - now())
+
+    # The end.
+
+    def _report(self) -> None:
+        if self._command and not self._launched:
+            self._hear_launch()
+        for _ in range(PIPE_BYTES_MAX // OUTPUT_CHUNK_BYTES + 1):
+            if not self._piped or not self._read_output():
+                break
+        self._output.finish()
+        self._say(self._result())
+        with contextlib.suppress(OSError):
+            os.unlink(self._record)
+
+    def _result(self) -> dict[str, Any]:
+        reason, code = self._failure or ("", None)
+        return {
+            "why": self._why,
+            "status": self._status,
+            "ended_at": self._ended_at,
+            "failure": reason,
+            "code": code,
+            "output_tail": self._output.tail(),
+            "output_lost": self._output.lost,
+        }
+
+    def _say(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # the guardian died
+            self._channel.setblocking(True)
+            self._channel.send(json.dumps(message).encode())
+            self._channel.setblocking(False)
