@@ -35,7 +35,7 @@ class Machine:
             try:
                 proposal = unpack_proposal(payload)
             except (ValueError, TypeError) as error:
-                log.error("unreadable_proposal", extra={"entry": index, "reason": str(error)})
+                log.warning("unreadable_proposal", extra={"entry": index, "reason": str(error)})
                 continue
             verdict = apply_proposal(self.state, proposal, now_ms)
             if proposal.member == self._me:

@@ -84,13 +84,15 @@ def _contexts(settings: Settings) -> tuple[None, ssl.SSLContext | None, ssl.SSLC
             context.verify_mode = ssl.CERT_REQUIRED
             contexts.append(context)
     except (ssl.SSLError, OSError) as error:
-        raise ConfigError([Problem("--tls-cert", f"{settings.tls_cert} and its key cannot be used: {error}")]) from error
+        raise ConfigError(
+            [Problem("--tls-cert", f"{settings.tls_cert} and its key cannot be used: {error}")]
+        ) from error
     return None, contexts[0], contexts[1]
 
 
 async def _tell_systemd(node: Node) -> None:
-    """READY once we are part of the cluster; then signs of life, as long as the loop turns and the log can be written."""
-    while not all(well for _, well, _ in node.ready()):
+    """READY once we are part of the cluster; then signs of life, as long as the log can be written."""
+    while not all(well for _, well, _ in node.ready()):  # noqa: ASYNC110 - made of several things, none of which tells
         await asyncio.sleep(READY_LOOK_S)
     notify(f"READY=1\nSTATUS=member {node.settings.name}, leader {node.leader()}, term {node.term}")
     every_s = watchdog_s()

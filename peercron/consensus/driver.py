@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from peercron.clock import Clock
@@ -27,6 +27,9 @@ LATE_BEATS: Final = 2
 
 class Above(Protocol):
     """Who stands above the consensus: the node."""
+
+    def turning(self) -> None:
+        """A turn begins: the last moment to propose something in it."""
 
     def turned(self, out: Output) -> None:
         """A turn is over and durable."""
@@ -138,6 +141,7 @@ class Driver:
         if self.halt_reason is not None or self.transport is None:
             return
         try:
+            self._above.turning()
             out = self._step(self.transport)
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing after it may be acknowledged
             self._halt(error)

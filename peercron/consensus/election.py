@@ -115,11 +115,10 @@ class Election:
 
     def _sure_of(self, candidate: str, term: int, theirs: Position) -> bool:
         """In doubt: what we may have promised and forgotten, somebody else still has. So every other member must have
-        said where its log ends and which term it is in, and the candidate must be beyond all of them."""
+        said where its log ends and which term it is in, and the candidate must be beyond all of them.
+        """
         others = [peer for peer in self.peers if peer != candidate]
-        return all(
-            peer in self.told and self.told[peer][0] <= theirs and self.told[peer][1] < term for peer in others
-        )
+        return all(peer in self.told and self.told[peer][0] <= theirs and self.told[peer][1] < term for peer in others)
 
     def refuse_for_now(self, peer: str, message: dict[str, Any], now_s: float) -> None:
         self._refused = (peer, message, now_s)

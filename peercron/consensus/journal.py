@@ -40,7 +40,7 @@ _SEGMENT, _ENTRY, _CUT, _TERM, _DOUBT = range(5)
 
 
 class JournalDamaged(Exception):
-    """The journal cannot be read up to its end: {detail}. Restore the data directory, or remove the member and join anew."""
+    """The journal cannot be read up to its end. Restore the data directory, or remove the member and join it anew."""
 
 
 class Journal:
@@ -164,10 +164,8 @@ class Journal:
         What the log holds after the snapshot stays where (index, term) is in the log; otherwise the log is replaced
         by the snapshot's place.
         """
-        if self.term_at(index) == term:
-            tail = self._entries[self._tail_position(index) :]
-        else:
-            tail = [(NO_OP, index, term)]
+        kept = self.term_at(index) == term
+        tail = self._entries[self._tail_position(index) :] if kept else [(NO_OP, index, term)]
         self._pending = []  # all of it is in the tail or of no more use
         self._create_segment(tail)
         self._entries = list(tail) if tail[0][1] == index else self._entries

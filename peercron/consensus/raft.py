@@ -91,9 +91,14 @@ class PeerNode(Node):  # type: ignore[misc]  # pysyncobj is untyped
 
 
 class Timing(Protocol):
-    heartbeat_ms: int
-    election_min_ms: int
-    election_max_ms: int
+    """The kernel's times, in milliseconds."""
+
+    @property
+    def heartbeat_ms(self) -> int: ...
+    @property
+    def election_min_ms(self) -> int: ...
+    @property
+    def election_max_ms(self) -> int: ...
 
 
 class Outlet(Protocol):
@@ -148,7 +153,7 @@ def _seal() -> None:
 _seal()
 
 
-class Kernel(upstream.SyncObj):  # type: ignore[misc, name-defined]
+class Kernel(upstream.SyncObj):  # type: ignore[misc]
     """One member's Raft state machine. Call `enter(now_s)` before anything else of a turn.
 
     Args:
@@ -253,11 +258,11 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc, name-defined]
 
     def campaign_at(self, deadline_s: float) -> None:
         """Bring the election time-out forward."""
-        self._SyncObj__raftElectionDeadline = min(self._SyncObj__raftElectionDeadline, deadline_s)
+        self._SyncObj__raftElectionDeadline = min(self.election_deadline_s, deadline_s)
 
     def excuse_until(self, deadline_s: float) -> None:
         """We were late, not our peers: put off the election time-out, and forgive silence as far as that."""
-        self._SyncObj__raftElectionDeadline = max(self._SyncObj__raftElectionDeadline, deadline_s)
+        self._SyncObj__raftElectionDeadline = max(self.election_deadline_s, deadline_s)
         for node in self._SyncObj__lastResponseTime:
             self._SyncObj__lastResponseTime[node] = _ambient.now_s
 
@@ -343,7 +348,7 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc, name-defined]
             self._SyncObj__raftLastApplied = index
         return False
 
-    def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:  # noqa: N802, N803, FBT001
+    def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:  # noqa: N802, N803
         raise AssertionError("the kernel knows no snapshots")
 
     def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802
@@ -407,5 +412,3 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc, name-defined]
             "prevLogTerm": previous_term,
             "entries": entries,
         }
-
-

@@ -478,7 +478,11 @@ class Replica:
     # Snapshots of others.
 
     def _on_snapshot_offer(self, peer: str, message: Message) -> None:
-        if message["term"] == self.kernel.term and peer == self.kernel.leader and message["index"] > self.kernel.applied:
+        if (
+            message["term"] == self.kernel.term
+            and peer == self.kernel.leader
+            and message["index"] > self.kernel.applied
+        ):
             for request in self._transfer.offered(message, self._now_s):
                 self.send(peer, request)
 

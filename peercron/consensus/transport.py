@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from peercron.errors import PeerRejected
@@ -72,6 +72,7 @@ class Transport:
         self._links: dict[str, _Link] = {}
         self._strangers: set[_Link] = set()
         self._refusals: dict[str, None] = {}
+        self._rng = random.Random()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self.closing = False
@@ -112,7 +113,7 @@ class Transport:
                 proven = await link.closed
                 if proven:
                     delay_s = BACKOFF_S[0]
-            await asyncio.sleep(delay_s * random.uniform(0.7, 1.3))
+            await asyncio.sleep(delay_s * self._rng.uniform(0.7, 1.3))
             delay_s = min(delay_s * 1.6, BACKOFF_S[1])
 
     async def _dial(self, peer: str, host: str, port: int) -> _Link | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +77,7 @@ class Node:
         self._machine = Machine(self.me)
         self._led_term: int | None = None
         self._last_leader: str | None = None
+        self._leader_moved = asyncio.Event()
         self._changed: list[tuple[int, asyncio.Future[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         replica = self._replica()
@@ -215,13 +216,14 @@ class Node:
         else:
             self._driver.replica.mail(before, "transfer", names[to] if to else None)
             self._driver.kick()
-        until_s = self._clock.monotonic() + 2 * HANDOVER_S
-        while self._driver.replica.kernel.leader in {before, None}:
-            if self._clock.monotonic() > until_s:
-                raise RefusedError("not_ready", f"{to or 'nobody'} took over; is it reachable and caught up?")
-            await asyncio.sleep(0.005)
+        if not await self._until(lambda: self._last_leader not in {before, None}, 2 * HANDOVER_S):
+            raise RefusedError("not_ready", f"{to or 'nobody'} did not take over; is it reachable and caught up?")
 
     # What the driver tells.
+
+    def turning(self) -> None:
+        if self._driver.replica.kernel.leader is not None:
+            self._proposer.send(self._clock.monotonic())
 
     def turned(self, out: Output) -> None:
         self._proposer.busy(out.busy)
@@ -229,7 +231,6 @@ class Node:
         for session, seq, verdict in verdicts:
             self._proposer.decided(session, seq, verdict)
         self._watch_leadership()
-        self._proposer.send(self._clock.monotonic()) if self._last_leader else None
         self._dispatch.turn(self._renewal.identity.session)
         self._planning.turn()
         self._wake_waiting()
@@ -277,7 +278,14 @@ class Node:
     def _info(self) -> MemberInfo:
         settings = self.settings
         return MemberInfo(
-            self.me, settings.name, self.me, settings.http_advertised, settings.dc, settings.tags, Role(settings.role), __version__
+            self.me,
+            settings.name,
+            self.me,
+            settings.http_advertised,
+            settings.dc,
+            settings.tags,
+            Role(settings.role),
+            __version__,
         )
 
     def _propose(self, command: Command, timeout_s: float) -> asyncio.Future[Verdict]:
@@ -291,9 +299,7 @@ class Node:
             raise NoLeader(f"this node has stopped: {self._driver.halt_reason}")
         now_s = self._clock.monotonic()
         future = self._proposer.propose(command, now_s + timeout_s, here=here)
-        if self._last_leader is not None:
-            self._proposer.send(now_s)
-            self._driver.kick()
+        self._driver.kick()
         return future
 
     def _watch_leadership(self) -> None:
@@ -301,18 +307,21 @@ class Node:
         leader = kernel.leader
         if leader != self._last_leader:
             self._last_leader = leader
+            self._leader_moved.set()
             log.info("leader_changed", extra={"leader": self._roster.name_of(leader), "term": kernel.term})
             if leader is not None:
                 self._proposer.resend(self._clock.monotonic())
                 self._driver.kick()
-        term = kernel.term if kernel.noop_applied else None
-        if term != self._led_term:
+        term, led = kernel.term if kernel.noop_applied else None, self._led_term
+        if term != led:
             self._planning.stop()
             self._renewal.follow()
             self._led_term = term
         if term is not None:
             self._renewal.lead()
             self._planning.lead()
+            if term != led:
+                self._roster.send()
 
     def _wake_waiting(self) -> None:
         if self._changed:
@@ -330,9 +339,18 @@ class Node:
         if not self._driver.replica.kernel.is_leader or not self._driver.connected:
             return
         self._begin_hand_over(None)
-        until_s = self._clock.monotonic() + HANDOVER_S
-        while self._driver.replica.kernel.is_leader and self._clock.monotonic() < until_s:
-            await asyncio.sleep(0.002)
+        await self._until(lambda: self._last_leader != self.me, HANDOVER_S)
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for something that comes with a change of leader."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    self._leader_moved.clear()
+                    await self._leader_moved.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _check_for_ever(self) -> None:
         while True:
@@ -348,5 +366,3 @@ class Node:
 def _log_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         log.critical("duty_ended", exc_info=task.exception())
-
-

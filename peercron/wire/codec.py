@@ -13,6 +13,7 @@ import typing
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final
 
 import msgpack
@@ -80,28 +81,43 @@ def _plan(annotation: Any) -> tuple[Encode, Decode]:
 
 
 def _row_plan(row: type) -> tuple[Encode, Decode]:
+    """Only the fields that are not plain themselves are looked at one by one: most rows have few of them."""
     hints = typing.get_type_hints(row)
-    plans = [(field.name, *_plan(hints[field.name])) for field in dataclasses.fields(row)]
-    plain = all(encode is _same for _, encode, _ in plans)
-    names = [name for name, _, _ in plans]
-    decoders = [decode for _, _, decode in plans]
-    all_same = all(decode is _same for decode in decoders)
+    fields = dataclasses.fields(row)
+    plans = [_plan(hints[field.name]) for field in fields]
+    special = [(place, *plan) for place, plan in enumerate(plans) if plan != (_same, _same)]
+    get = _getter([field.name for field in fields])
 
     def encode_row(value: Any) -> Any:
-        if plain:
-            return tuple([getattr(value, name) for name in names])
-        return tuple([encode(getattr(value, name)) for name, encode, _ in plans])
+        data = get(value)
+        if not special:
+            return data
+        values = list(data)
+        for place, encode, _ in special:
+            values[place] = encode(values[place])
+        return values
 
     def decode_row(data: Any) -> Any:
-        if all_same:
+        if not special:
             return row(*data)
-        return row(*[decode(item) for decode, item in zip(decoders, data, strict=False)])
+        values = list(data)
+        for place, _, decode in special:
+            if place < len(values):
+                values[place] = decode(values[place])
+        return row(*values)
 
     return encode_row, decode_row
 
 
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """All fields at once; attrgetter gives a bare value for one name, and takes no less."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple([getattr(value, name) for name in names])
+
+
 def _union_plan(options: tuple[Any, ...]) -> tuple[Encode, Decode]:
-    rows = {option: _plan(option) for option in options if dataclasses.is_dataclass(option)}
+    rows: dict[Any, tuple[Encode, Decode]] = {o: _plan(o) for o in options if dataclasses.is_dataclass(o)}  # type: ignore[arg-type]
     if not rows:
         others = [option for option in options if option is not type(None)]
         if len(others) != 1 or _plan(others[0])[0] is _same:

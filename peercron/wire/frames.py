@@ -57,7 +57,7 @@ class Channel:
         self, me: str, cluster: str, key: bytes, nonce: bytes, *, dialer: bool, expect: str | None = None
     ) -> None:
         self._me, self._cluster, self._key, self._dialer, self._expect = me, cluster, key, dialer, expect
-        self._hello = msgpack.packb((VERSION, cluster, me, nonce))
+        self._hello: bytes = msgpack.packb((VERSION, cluster, me, nonce))
         self._buffer = bytearray()
         self._outgoing = b""
         self._send_key = self._receive_key = b""
