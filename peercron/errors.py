@@ -10,6 +10,7 @@ PeercronError
 │   ├─ Busy               nothing happened; slow down
 │   ├─ OutcomeUnknown     may have happened; propose again
 │   └─ Refused            it was committed, and the answer is no
+├─ Unreachable            no node could be asked
 ├─ LeaseLost              raised inside a job that is no longer the holder
 └─ PeerRejected           failed authentication or incompatible version
 
@@ -125,6 +126,13 @@ class Refused(ProposalError):
         self.detail = detail
         self.index = index
         super().__init__(detail or code)
+
+
+class Unreachable(PeercronError):
+    """No node of the cluster could be asked; nothing happened."""
+
+    code = "unreachable"
+    retryable = True
 
 
 class LeaseLost(PeercronError):

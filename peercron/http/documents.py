@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from peercron.errors import ConfigError, Problem
 from peercron.http.answers import json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, commit, fresh, json_body, switch
 from peercron.http.problems import BadRequest
-from peercron.jobfile import parse_jobs, to_toml
+from peercron.jobfile import parse_jobs, read_jobs_file, to_toml
 from peercron.jobspec import JobsDocument, JobSpec, read_document, render_document, render_job
 
 TOML = "application/toml"
@@ -30,9 +31,19 @@ async def apply(request: web.Request) -> web.Response:
     """All or nothing, in one command. ?prune=1 also deletes the other jobs of the document's owner."""
     document, prune = await _asked(request)
     changes = list(_changes(await fresh(request), document, prune))
-    paused = tuple((spec.key, spec.paused) for spec in document.specs if spec.paused is not None)
-    done = await commit(request, ApplyJobs(document.definitions, document.owner if prune else None, paused=paused))
+    owner = document.owner if prune else None
+    done = await commit(request, ApplyJobs(document.definitions, owner, paused=_paused(document)))
     return json_answer({"changed": done.value, "changes": changes})
+
+
+def seed_command(path: Path) -> ApplyJobs:
+    """What --seed proposes: the jobs of a file, for a cluster that has none. ConfigError carries all problems."""
+    document = read_document(read_jobs_file(str(path)))
+    return ApplyJobs(document.definitions, only_if_empty=True, paused=_paused(document))
+
+
+def _paused(document: JobsDocument) -> tuple[tuple[str, bool], ...]:
+    return tuple((spec.key, spec.paused) for spec in document.specs if spec.paused is not None)
 
 
 async def export(request: web.Request) -> web.Response:

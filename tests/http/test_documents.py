@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from peercron.errors import ConfigError
+from peercron.http.documents import seed_command
 from tests.http.conftest import Site
 
 A = {"name": "a", "every": "1s", "shell": "true"}
@@ -82,3 +88,17 @@ async def test_export_of_one_owner(site: Site) -> None:
     exported = (await site.get("/v1/export?owner=ops")).json
     assert exported == FILE
     assert (await site.get("/v1/export?format=xml")).status == 400
+
+
+def test_a_seed_is_for_a_cluster_without_jobs(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text('[[jobs]]\nname = "a"\nevery = "1s"\nshell = "true"\npaused = true\n')
+    command = seed_command(path)
+    assert ([d.name for d in command.definitions], command.only_if_empty, command.paused) == (
+        ["a"],
+        True,
+        (("default/a", True),),
+    )
+    path.write_text("[[jobs]]\n")
+    with pytest.raises(ConfigError, match="name: required"):
+        seed_command(path)

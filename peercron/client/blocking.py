@@ -1,0 +1,221 @@
+"""A blocking connection to a cluster: any of its nodes answers, and where one cannot the next is asked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+from peercron.clock import Clock, SystemClock
+from peercron.errors import (
+    Busy,
+    ConfigError,
+    NoLeader,
+    OutcomeUnknown,
+    PeercronError,
+    Problem,
+    Refused,
+    Unreachable,
+)
+
+#: Methods that may be sent again although the first may have been carried out.
+_SAFE = frozenset({"GET", "HEAD"})
+_PAUSE_S = 0.1
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node said to a request that it accepted. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(slots=True)
+class Connection:
+    """Addresses are base URLs, tried in order; `timeout_s` is for a request with all its tries.
+
+    >>> Connection(["http://127.0.0.1:8400"]).request("GET", "/v1/status").json      # doctest: +SKIP
+    """
+
+    addresses: Sequence[str]
+    timeout_s: float = 5.0
+    token: str = field(default="", repr=False)
+    ca_file: str | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    #: Waits between two rounds of tries, in seconds.
+    pause: Callable[[float], object] = field(default_factory=lambda: Event().wait)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        params: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        answer_s: float = 0.0,
+    ) -> Answer:
+        """Ask until a node answers for good. `body`: bytes as they are, anything else as JSON. None: no body.
+
+        `answer_s` is how much longer than usual the answer itself may take (a read that waits).
+
+        Raises:
+            Unreachable, NoLeader, Busy: nothing happened, and the time is up.
+            OutcomeUnknown: a write was sent and not answered.
+            Refused, ConfigError: the answer is no.
+        """
+        deadline_s = self.clock.monotonic() + self.timeout_s
+        target = f"{path}?{urlencode(params)}" if params else path
+        while True:
+            last: PeercronError = Unreachable()
+            for address in self.addresses:
+                left_s = max(0.05, deadline_s - self.clock.monotonic()) + answer_s
+                try:
+                    return self._ask(address, method, target, body, headers or {}, left_s)
+                except (Unreachable, NoLeader, Busy) as error:
+                    last = error
+                if self.clock.monotonic() >= deadline_s:
+                    break
+            if isinstance(last, Unreachable) or self.clock.monotonic() + _PAUSE_S >= deadline_s:
+                raise last
+            self.pause(_PAUSE_S)
+
+    def stream(self, path: str, *, params: Mapping[str, object] | None = None) -> Iterator[bytes]:
+        """The body of a GET in pieces as they come, however long that takes. Raises as `request` does."""
+        target = f"{path}?{urlencode(params)}" if params else path
+        last: PeercronError = Unreachable()
+        for address in self.addresses:
+            try:
+                link, answer = self._send(address, "GET", target, None, {}, self.timeout_s, body_s=None)
+            except (Unreachable, NoLeader, Busy) as error:
+                last = error
+                continue
+            return _pieces(link, answer)
+        raise last
+
+    def _ask(
+        self, address: str, method: str, target: str, body: object, headers: Mapping[str, str], timeout_s: float
+    ) -> Answer:
+        link, answer = self._send(address, method, target, body, headers, timeout_s, body_s=timeout_s)
+        try:
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise _unanswered(address, method, error) from None
+        finally:
+            answer.close()
+            link.close()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)
+
+    def _send(
+        self,
+        address: str,
+        method: str,
+        target: str,
+        body: object,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        *,
+        body_s: float | None,
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send the request to one node; an answer that is no raises what it says. `body_s`: time-out of each read."""
+        url = urlsplit(address)
+        link = self._dial(url, timeout_s)
+        try:
+            link.connect()
+        except OSError as error:
+            link.close()
+            raise Unreachable(f"cannot reach {url.netloc}: {_reason(error)}") from None
+        content, kind = _encoded(body)
+        sent = {**kind, **({"Authorization": f"Bearer {self.token}"} if self.token else {}), **headers}
+        try:
+            sock = link.sock
+            link.request(method, url.path.rstrip("/") + target, content, sent)
+            answer = link.getresponse()
+            sock.settimeout(body_s)
+            if answer.status < http.client.BAD_REQUEST:
+                return link, answer
+            said = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            link.close()
+            raise _unanswered(url.netloc, method, error) from None
+        link.close()
+        raise error_of(answer.status, said, url.netloc)
+
+    def _dial(self, url: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
+        try:
+            host, port = url.hostname or "", url.port
+        except ValueError:
+            host, port = "", None
+        if url.scheme not in ("http", "https") or not host:
+            raise ConfigError([Problem("--addr", f"{url.geturl()!r} is not like http://host:8400")])
+        if url.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=timeout_s)
+        try:
+            trust = ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            raise ConfigError([Problem("--cacert", f"{self.ca_file} cannot be used: {_reason(error)}")]) from None
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=trust)
+
+
+def error_of(status: int, body: bytes, where: str) -> PeercronError:
+    """The error that a problem+json answer speaks of."""
+    try:
+        problem = json.loads(body)
+        code, detail = str(problem["code"]), str(problem["detail"])
+        found = [Problem(str(each["path"]), str(each["message"])) for each in problem.get("errors", ())]
+    except (ValueError, KeyError, TypeError):
+        return Unreachable(f"{where} is not a peercron node: it answered {status} in another language")
+    match code:
+        case "no_leader" | "stale_session":
+            return NoLeader(detail)
+        case "busy":
+            return Busy(detail)
+        case "unknown_outcome":
+            return OutcomeUnknown(detail)
+        case _ if found:
+            return ConfigError(found)
+        case _:
+            return Refused(code, detail)
+
+
+def _encoded(body: object) -> tuple[bytes | None, dict[str, str]]:
+    if body is None or isinstance(body, bytes):
+        return body, {} if body is None else {"Content-Type": "application/octet-stream"}
+    return json.dumps(body).encode(), {"Content-Type": "application/json"}
+
+
+def _unanswered(where: str, method: str, error: Exception) -> PeercronError:
+    if method in _SAFE:
+        return Unreachable(f"{where} did not answer: {_reason(error)}")
+    return OutcomeUnknown(
+        f"{where} did not answer ({_reason(error)}): it may have been done; look before you repeat it"
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _pieces(link: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    try:
+        while piece := answer.read1(_CHUNK_BYTES):
+            yield piece
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"the answer broke off: {_reason(error)}") from None
+    finally:
+        answer.close()
+        link.close()

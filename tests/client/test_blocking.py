@@ -1,0 +1,175 @@
+"""The blocking connection: several addresses, and an honest word about what may have happened."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from peercron.client import Connection
+from peercron.client.blocking import error_of
+from peercron.clock import ManualClock
+from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, Refused, Unreachable
+
+Reply = Callable[[BaseHTTPRequestHandler], None]
+Stub = Callable[..., str]
+
+
+def say(status: int, body: Any) -> Reply:
+    """A node that always answers the same."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.send_header("Peercron-Index", "7")
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return reply
+
+
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    """A node that dies while it works on the request."""
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def problem(code: str, detail: str = "why", errors: tuple[Any, ...] = ()) -> dict[str, Any]:
+    return {"code": code, "detail": detail, "errors": list(errors)}
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    """Starts servers that reply as told; answers their URL. Requests are kept in `seen`."""
+    servers = []
+
+    def start(reply: Reply, seen: list[Any] | None = None) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                request = (self.command, self.path, dict(self.headers), self.rfile.read(length))
+                seen.append(request) if seen is not None else None
+                reply(self)
+
+            do_POST = do_PUT = do_GET  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                """Quiet."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+NOBODY = "http://127.0.0.1:1"
+
+
+def connection(*addresses: str, **more: Any) -> Connection:
+    """A second passes in every pause, and none in between."""
+    clock = ManualClock()
+    return Connection(addresses, clock=clock, pause=lambda _: clock.advance(1), **more)
+
+
+def test_an_answer(stub: Stub) -> None:
+    seen: list[Any] = []
+    url = stub(say(200, {"a": 1}), seen)
+    answer = connection(url, token="t").request("POST", "/v1/x", {"b": 2}, params={"n": 1}, headers={"If-Match": "5"})
+    assert (answer.status, answer.json, answer.headers["peercron-index"]) == (200, {"a": 1}, "7")
+    ((method, path, headers, body),) = seen
+    assert (method, path, body) == ("POST", "/v1/x?n=1", b'{"b": 2}')
+    assert headers.items() >= {"Authorization": "Bearer t", "Content-Type": "application/json", "If-Match": "5"}.items()
+
+
+def test_the_next_address_is_asked_when_one_is_down(stub: Stub) -> None:
+    assert connection(NOBODY, stub(say(200, {}))).request("POST", "/v1/x").status == 200
+
+
+def test_nobody_is_there() -> None:
+    with pytest.raises(Unreachable, match=r"cannot reach 127\.0\.0\.1:1: Connection refused"):
+        connection(NOBODY).request("GET", "/v1/x")
+
+
+def test_the_next_is_asked_when_one_has_no_leader(stub: Stub) -> None:
+    addresses = stub(say(503, problem("no_leader"))), stub(say(200, {}))
+    assert connection(*addresses).request("PUT", "/v1/x", b"v").status == 200
+
+
+def test_no_leader_is_waited_for_until_the_time_is_up(stub: Stub) -> None:
+    seen: list[Any] = []
+    url = stub(say(503, problem("no_leader")), seen)
+    with pytest.raises(NoLeader, match="why"):
+        connection(url, timeout_s=3.05).request("PUT", "/v1/x", b"v")
+    assert len(seen) == 4
+
+
+def test_a_leader_that_comes_is_found(stub: Stub) -> None:
+    replies = [say(503, problem("no_leader")), say(429, problem("busy")), say(200, {})]
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        replies.pop(0)(handler)
+
+    assert connection(stub(reply)).request("PUT", "/v1/x", b"v").status == 200
+
+
+def test_a_write_without_an_answer_is_not_sent_again(stub: Stub) -> None:
+    seen: list[Any] = []
+    with pytest.raises(OutcomeUnknown, match="may have been done"):
+        connection(stub(hang_up, seen), stub(say(200, {}), seen)).request("POST", "/v1/x", {})
+    assert len(seen) == 1
+
+
+def test_a_read_without_an_answer_is_asked_of_the_next(stub: Stub) -> None:
+    assert connection(stub(hang_up), stub(say(200, {}))).request("GET", "/v1/x").status == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (404, problem("not_found"), Refused),
+        (409, problem("conflict"), Refused),
+        (422, problem("invalid", errors=({"path": "name", "message": "bad"},)), ConfigError),
+        (504, problem("unknown_outcome"), OutcomeUnknown),
+        (429, problem("busy"), Busy),
+        (500, problem("internal"), Refused),
+    ],
+)
+def test_each_code_is_its_error(status: int, body: dict[str, Any], kind: type[Exception]) -> None:
+    error = error_of(status, json.dumps(body).encode(), "here")
+    assert type(error) is kind
+    assert "bad" in str(error) if body["errors"] else "why" in str(error)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"code": 1}'])
+def test_somebody_else_on_that_port_is_named(stub: Stub, body: bytes) -> None:
+    with pytest.raises(Unreachable, match="is not a peercron node: it answered 502"):
+        connection(stub(say(502, body))).request("GET", "/v1/x")
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:8400", "ftp://x", "http://", "http://x:y"])
+def test_addresses_are_urls(address: str) -> None:
+    with pytest.raises(ConfigError, match="--addr"):
+        connection(address).request("GET", "/v1/x")
+
+
+def test_a_path_in_front_is_kept(stub: Stub) -> None:
+    seen: list[Any] = []
+    connection(stub(say(200, {}), seen) + "/cron/").request("GET", "/v1/x")
+    assert seen[0][1] == "/cron/v1/x"
+
+
+def test_a_stream_comes_in_pieces(stub: Stub) -> None:
+    assert b"".join(connection(NOBODY, stub(say(200, b"one\ntwo\n"))).stream("/log")) == b"one\ntwo\n"
+    with pytest.raises(Refused, match="why"):
+        connection(stub(say(404, problem("not_found")))).stream("/log")
