@@ -15,8 +15,8 @@ LEDGER_KEPT_PER_JOB = 1_000
 LIVE_RUNS_PER_JOB_MAX = 256
 #: Deleted jobs whose runs and ledger can still be read; the oldest go first.
 DELETED_JOBS_KEPT = 256
-#: Definitions in one ApplyJobs.
-JOBS_PER_APPLY_MAX = 10_000
+#: Definitions in one ApplyJobs; checking and putting them keeps the loop for some tens of milliseconds.
+JOBS_PER_APPLY_MAX = 5_000
 #: Slots of one job waiting for their turn under overlap = queue_all; more are skipped with a reason.
 QUEUED_SLOTS_MAX = 100
 #: Slots listed by one Fire command; a longer gap is walked in several commands.
@@ -35,10 +35,13 @@ URL_LENGTH_MAX = 8_192
 #: The last millisecond of the year 9999: later instants have no calendar date to show.
 INSTANT_MS_MAX = 253_402_300_799_999
 #: Commands that one turn of the leader's planner proposes, and slots it lists for them: what a turn costs is bounded.
-COMMANDS_PER_PLAN_MAX = 256
+FIRES_PER_PLAN_MAX = 256
+PLACEMENTS_PER_PLAN_MAX = 256
+#: New and edited jobs whose next slot is computed in one turn, beside the fires that are due.
+CURSORS_READ_PER_PLAN_MAX = 64
 SLOTS_LISTED_PER_PLAN_MAX = 1_024
-#: A job whose plan was refused for good (a defect, not a race) is planned again this much later.
-PLAN_RETRY_MS = 60_000
+#: Plans that wait for their answer; the planner adds none beyond.
+PLANS_IN_FLIGHT_MAX = 4_096
 ENV_ENTRIES_MAX = 256
 ARGUMENT_BYTES_MAX = 64 * 1024
 #: Results remembered per client session for retries.
@@ -54,3 +57,4 @@ assert MISFIRE_REPLAY_MAX <= SLOTS_PER_FIRE_MAX <= LEDGER_KEPT_PER_JOB
 assert QUEUED_SLOTS_MAX <= LIVE_RUNS_PER_JOB_MAX <= LEDGER_KEPT_PER_JOB
 assert SLOTS_PER_FIRE_MAX <= GAP_SLOTS_MAX < LEDGER_KEPT_PER_JOB
 assert GAP_SLOTS_MAX <= SLOTS_LISTED_PER_PLAN_MAX
+assert FIRES_PER_PLAN_MAX + PLACEMENTS_PER_PLAN_MAX + CURSORS_READ_PER_PLAN_MAX < PLANS_IN_FLIGHT_MAX

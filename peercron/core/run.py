@@ -75,8 +75,9 @@ class Run:
     reason: str = ""
     #: Somebody asked for its end; the node stops the attempt and reports cancelled.
     cancel_requested: bool = False
-    #: What the live attempt runs, pinned at its grant: later edits and the deletion of the job do not reach it.
-    #: None: no attempt is alive.
+    #: What the run does, pinned at its first grant: all its attempts do the same under the same idempotency key, with
+    #: the guarantee they began with. Edits and the deletion of the job do not reach it (`nodes` excepted, for the next
+    #: attempt's place). None: no attempt was made, or the run has ended.
     definition: Definition | None = None
 
     @property

@@ -24,7 +24,8 @@ class ClusterState:
     """Tables of frozen rows. `apply` changes the tables; nobody changes a row.
 
     `index` numbers the commands applied (each has its own, so that each grant has a token of its own, also when many
-    commands travel in one log entry). Dicts keep insertion order, which is the same on all members.
+    commands travel in one log entry). Dicts keep insertion order, which is the same on all members. No inner table is
+    empty: where nothing is left, the outer key goes too.
     """
 
     index: int = 0
@@ -66,7 +67,7 @@ class ClusterState:
     key_count: int = 0
 
     #: Not replicated: uids of jobs that changed since the planner here last looked, in order; None: there is none.
-    changed_jobs: dict[str, None] | None = field(default=None, compare=False, repr=False)
+    changed_jobs: dict[str, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
 
     def touch(self, job_uid: str) -> None:
         """Note for the planner that the job, its cursor or its runs changed."""

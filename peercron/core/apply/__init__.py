@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from peercron.core.apply.attempt import attempt_finished, attempt_started
-from peercron.core.apply.fire import fire
+from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
 from peercron.core.apply.key import delete_key, put_key
 from peercron.core.apply.run import cancel_run, place_run
@@ -51,7 +51,7 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     ResumeJob: resume_job,
     RunJob: run_job,
     CancelRun: cancel_run,
-    Fire: fire,
+    Fire: fire_slots,
     PlaceRun: place_run,
     AttemptStarted: attempt_started,
     AttemptFinished: attempt_finished,
@@ -90,17 +90,18 @@ def apply_proposal(state: ClusterState, proposal: Proposal, now_ms: int) -> Verd
     member = state.members.get(proposal.member)
     if member is None or member.session != proposal.session:
         return _stale_session(state, proposal)
-    results = state.results[proposal.member]
-    answered = results.get(proposal.seq)
+    results = state.results.get(proposal.member)
+    answered = results.get(proposal.seq) if results is not None else None
     if answered is not None:
         return answered
     if not member.open or proposal.seq < state.floors[proposal.member]:
         return _stale_session(state, proposal)
+    if results is None:
+        results = state.results[proposal.member] = {}
     _raise_floor(state, proposal, results)
     if len(results) >= RESULTS_PER_SESSION_MAX:
         return _too_many_answers(state)
-    verdict = apply(state, proposal.command, now_ms)
-    results[proposal.seq] = verdict
+    verdict = results[proposal.seq] = apply(state, proposal.command, now_ms)
     return verdict
 
 
@@ -110,15 +111,16 @@ def _open_session(state: ClusterState, proposal: Proposal, command: OpenSession,
         return Refused(state.index, Refusal.INVALID, "a member opens a session for itself")
     member = state.members.get(proposal.member)
     if member is not None and member.session == proposal.session:
-        results = state.results[proposal.member]
+        results = state.results.get(proposal.member, {})
         if proposal.seq in results:
             return results[proposal.seq]
         if len(results) >= RESULTS_PER_SESSION_MAX:
             return _too_many_answers(state)
     verdict = apply(state, command, now_ms)
     if type(verdict) is Done:
-        state.results[proposal.member][proposal.seq] = verdict
-        _raise_floor(state, proposal, state.results[proposal.member])
+        results = state.results.setdefault(proposal.member, {})
+        results[proposal.seq] = verdict
+        _raise_floor(state, proposal, results)
     return verdict
 
 

@@ -117,7 +117,7 @@ def _close(state: ClusterState, run: Run, ended: Attempt) -> Run:
 def _retry(state: ClusterState, run: Run) -> None:
     """After its attempt was lost: end the run where another attempt is not wanted or not allowed, else queue it."""
     lost, definition = run.attempts[-1], run.definition
-    assert definition is not None, "a live attempt pins what it runs"
+    assert definition is not None, "a grant pins what the run does"
     started = lost.started_ms is not None
     if run.cancel_requested:
         end(state, run, RunState.CANCELLED, run.reason)
@@ -126,6 +126,6 @@ def _retry(state: ClusterState, run: Run) -> None:
     elif len(run.attempts) >= ATTEMPTS_MAX:
         end(state, run, RunState.LOST, f"{lost.reason}; that was attempt {ATTEMPTS_MAX}, the last one")
     else:
-        queued = replace(run, state=RunState.QUEUED, reason=lost.reason, definition=None)
+        queued = replace(run, state=RunState.QUEUED, reason=lost.reason)
         state.runs[run.id] = queued
         take_turn(state, state.jobs[run.job_uid], queued)

@@ -90,7 +90,11 @@ def _grant(state: ClusterState, job: Job, run: Run, member_id: str, session: int
     assert token > state.last_token, "a token names one attempt"
     attempt = Attempt(len(run.attempts) + 1, member_id, session, token, AttemptState.ASSIGNED, state.now_ms)
     state.runs[run.id] = replace(
-        run, state=RunState.RUNNING, attempts=(*run.attempts, attempt), reason="", definition=job.definition
+        run,
+        state=RunState.RUNNING,
+        attempts=(*run.attempts, attempt),
+        reason="",
+        definition=run.definition or job.definition,
     )
     state.unplaced.pop(run.id, None)
     state.live_attempts.setdefault(member_id, {})[run.id] = token

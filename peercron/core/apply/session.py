@@ -25,7 +25,7 @@ def open_session(state: ClusterState, command: OpenSession) -> Verdict:
     # The new session first: it may well be the only one that can take over what the older one held.
     state.members[info.id] = opened
     state.roster_revision = state.index
-    state.results[info.id] = {}
+    state.results.pop(info.id, None)
     state.floors[info.id] = 0
     _give_up(state, info.id, f"session {known.session if known else 0} of node {info.name} ended: it came back anew")
     return Done(state.index, session)
