@@ -1,0 +1,258 @@
+"""Planner: the leader's duty: which cursors step and which waiting runs go, proposed as commands.
+
+A planner reads the state and never changes it; a plan takes effect only as a command, and names what it was made from.
+Everything here can be thrown away and built anew from any state, which is what a new leader does.
+
+How far a gap is listed: one command lists SLOTS_PER_FIRE_MAX slots, so a gap is walked in several, each when the one
+before it is applied. A gap of more than GAP_SLOTS_MAX slots begins with a jump: its older part becomes one ledger
+entry, because the ledger keeps no more entries of a job than that; listing them would be writing what is dropped at
+once. So a job that fires every second and slept for a year costs four commands, not thirty million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from peercron.core import placement
+from peercron.core.agenda import Agenda
+from peercron.core.commands import Command, Fire, PlaceRun
+from peercron.core.job import Cursor, Job
+from peercron.core.limits import (
+    CURSORS_READ_PER_PLAN_MAX,
+    FIRES_PER_PLAN_MAX,
+    GAP_SLOTS_MAX,
+    PLACEMENTS_PER_PLAN_MAX,
+    PLANS_IN_FLIGHT_MAX,
+    SLOTS_LISTED_PER_PLAN_MAX,
+    SLOTS_PER_FIRE_MAX,
+)
+from peercron.core.schedule import ScheduleError, latest_slots, next_slot
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Refusal, Refused, Verdict
+
+#: How long a refused plan rests. A race is planned again from what is now there; a defect must not fill the log.
+REST_AFTER_MS = {Refusal.STALE_PLAN: 0, Refusal.NOT_FOUND: 0, Refusal.STALE_SESSION: 100, Refusal.LIMIT: 100}
+REST_AFTER_DEFECT_MS = 60_000
+
+#: Due since ever: comes before everything that has an instant.
+AT_ONCE = -1
+
+
+class Planner:
+    """Plans for one state, on the leader. Build a new one for another state (a snapshot) or another term.
+
+    >>> planner = Planner(ClusterState())
+    >>> planner.plan(now_ms=1_000), planner.next_due_ms()
+    ([], None)
+    """
+
+    def __init__(self, state: ClusterState) -> None:
+        self._state = state
+        state.changed_jobs = {}
+        self._roster_revision = state.roster_revision
+        self._now_ms = state.now_ms
+        cursors = state.cursors.items()
+        #: Jobs by their next slot; jobs whose next slot nobody has computed; runs that wait for a node.
+        self._due = Agenda((cursor.next_ms, uid) for uid, cursor in cursors if cursor.next_ms not in (None, -1))
+        self._unread = Agenda((AT_ONCE, uid) for uid, cursor in cursors if cursor.next_ms is None)
+        self._waiting = Agenda((AT_ONCE, run_id) for run_id in state.unplaced)
+        #: Plans without an answer yet: job uid -> its Fire, run id -> its PlaceRun.
+        self._firing: dict[str, Fire] = {}
+        self._placing: dict[str, PlaceRun] = {}
+        #: Job uid -> why its plan was refused or could not be made, for people.
+        self.problems: dict[str, str] = {}
+
+    def close(self) -> None:
+        """The leader is none any more: the state need not note changes for this planner."""
+        self._state.changed_jobs = None
+
+    def plan(self, now_ms: int) -> list[Command]:
+        """What to propose now. `now_ms`: the leader's wall clock, UTC; time that the state has seen does not go back.
+
+        What was proposed is not proposed again until it is settled or the state has moved.
+        """
+        self.observe()
+        self._now_ms = max(now_ms, self._state.now_ms)
+        return [*self._placements(), *self._steps()]
+
+    def observe(self) -> None:
+        """Take in what commands have changed since the last look. `plan` does it by itself."""
+        changed, self._state.changed_jobs = self._state.changed_jobs, {}
+        for uid in changed or ():
+            self._look_at_job(uid)
+            self._look_at_runs(self._state.live_runs.get(uid, ()))
+        if self._roster_revision != self._state.roster_revision:
+            self._roster_revision = self._state.roster_revision
+            self._look_at_runs(self._state.unplaced)
+
+    def settle(self, command: Command, verdict: Verdict | None) -> None:
+        """A proposal of `plan` has its answer; None: it is not known, or it could not be proposed."""
+        rest_ms = 0
+        if isinstance(verdict, Refused):
+            rest_ms = REST_AFTER_MS.get(verdict.code, REST_AFTER_DEFECT_MS)
+        if isinstance(command, Fire):
+            self._settle_fire(command, rest_ms, verdict)
+        elif isinstance(command, PlaceRun):
+            self._settle_placement(command, rest_ms, verdict)
+
+    def next_due_ms(self) -> int | None:
+        """When `plan` will have something to say, as UTC; at or before now: already. None: when the state changes."""
+        state = self._state
+        if state.changed_jobs or self._roster_revision != state.roster_revision:
+            return state.now_ms
+        if not self._room():
+            return None
+        dues = (self._due.next_ms(), self._unread.next_ms(), self._waiting.next_ms())
+        return min((due_ms for due_ms in dues if due_ms is not None), default=None)
+
+    def _room(self) -> bool:
+        return len(self._firing) + len(self._placing) < PLANS_IN_FLIGHT_MAX
+
+    def _look_at_job(self, uid: str) -> None:
+        """Put the job where its cursor says it belongs, unless a plan made from this very cursor is on its way."""
+        job, cursor = self._state.jobs.get(uid), self._state.cursors.get(uid)
+        fire = self._firing.get(uid)
+        if fire is not None and job is not None and cursor is not None and _still_open(fire, job, cursor):
+            return
+        self._firing.pop(uid, None)
+        self._due.drop(uid)
+        self._unread.drop(uid)
+        self.problems.pop(uid, None)
+        if cursor is None or cursor.next_ms == -1:
+            return
+        if cursor.next_ms is None:
+            self._unread.put(uid, AT_ONCE)
+        else:
+            self._due.put(uid, cursor.next_ms)
+
+    def _look_at_runs(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            if run_id not in self._state.unplaced:
+                self._placing.pop(run_id, None)
+            elif run_id not in self._placing:
+                self._waiting.put(run_id, AT_ONCE)
+
+    def _steps(self) -> list[Fire]:
+        """Fires that are due first; new jobs have a share of their own, so that neither starves the other."""
+        fires: list[Fire] = []
+        listed = 0
+        for agenda, most in ((self._due, FIRES_PER_PLAN_MAX), (self._unread, CURSORS_READ_PER_PLAN_MAX)):
+            for _ in range(most):
+                uid = agenda.pop(self._now_ms) if listed < SLOTS_LISTED_PER_PLAN_MAX and self._room() else None
+                if uid is None:
+                    break
+                fire = self._step(uid)
+                if fire is not None:
+                    listed += len(fire.slots) + fire.later
+                    fires.append(fire)
+        return fires
+
+    def _step(self, uid: str) -> Fire | None:
+        job, cursor = self._state.jobs[uid], self._state.cursors[uid]
+        try:
+            fire = step(job, cursor, self._now_ms)
+        except ScheduleError as error:
+            # This machine cannot read what another could (its time zone data are older): no reason to stop the others.
+            self._rest_job(uid, REST_AFTER_DEFECT_MS, str(error))
+            return None
+        self._firing[uid] = fire
+        return fire
+
+    def _placements(self) -> list[PlaceRun]:
+        """Waiting runs for which a node is there; for the others, a change of the roster or of the job calls again."""
+        places: list[PlaceRun] = []
+        for _ in range(PLACEMENTS_PER_PLAN_MAX):
+            run_id = self._waiting.pop(self._now_ms) if self._room() else None
+            if run_id is None:
+                break
+            if run_id in self._state.unplaced and self._has_node(run_id):
+                self._placing[run_id] = PlaceRun(run_id)
+                places.append(self._placing[run_id])
+        return places
+
+    def _has_node(self, run_id: str) -> bool:
+        job = self._state.jobs[self._state.runs[run_id].job_uid]
+        return bool(placement.eligible(self._state, job.definition))
+
+    def _settle_fire(self, command: Fire, rest_ms: int, verdict: Verdict | None) -> None:
+        if self._firing.get(command.job_uid) != command:
+            return
+        del self._firing[command.job_uid]
+        self._look_at_job(command.job_uid)
+        if rest_ms and isinstance(verdict, Refused) and command.job_uid in self._state.jobs:
+            self._rest_job(command.job_uid, rest_ms, f"{verdict.code.value}: {verdict.detail}")
+
+    def _rest_job(self, uid: str, rest_ms: int, why: str) -> None:
+        self._unread.drop(uid)
+        self._due.put(uid, self._now_ms + rest_ms)
+        self.problems[uid] = why
+
+    def _settle_placement(self, command: PlaceRun, rest_ms: int, verdict: Verdict | None) -> None:
+        run_id = command.run_id
+        if self._placing.pop(run_id, None) is None or run_id not in self._state.unplaced:
+            return
+        if isinstance(verdict, Refused) and verdict.code is Refusal.NOT_READY:
+            return
+        self._waiting.put(run_id, self._now_ms + rest_ms if rest_ms else AT_ONCE)
+
+
+def step(job: Job, cursor: Cursor, now_ms: int) -> Fire:
+    """The next step of a job's cursor as of `now_ms`: the slots that are due, and when the next one is.
+
+    Raises:
+        ScheduleError: the trigger cannot be read here.
+    """
+    first = next_slot(job.definition.trigger, cursor.after_ms, job.uid)
+    if first is None or first > now_ms:
+        return _fire(job, cursor, slots=(), next_ms=first)
+    second = next_slot(job.definition.trigger, first, job.uid)
+    if second is None or second > now_ms:
+        return _fire(job, cursor, slots=(first,), next_ms=second, period_ms=second - first if second else 0)
+    return _gap_step(job, cursor, now_ms)
+
+
+def _gap_step(job: Job, cursor: Cursor, now_ms: int) -> Fire:
+    """Several slots are due: list as many as one command takes, say how many follow, and jump over what is too much."""
+    trigger = job.definition.trigger
+    due = latest_slots(trigger, cursor.after_ms, now_ms, job.uid, GAP_SLOTS_MAX + 1)
+    unlisted_ms, due = (due[0], due[1:]) if len(due) > GAP_SLOTS_MAX else (0, due)
+    slots, rest = due[:SLOTS_PER_FIRE_MAX], due[SLOTS_PER_FIRE_MAX:]
+    after = rest[0] if rest else next_slot(trigger, slots[-1], job.uid)
+    return _fire(
+        job,
+        cursor,
+        slots=slots,
+        next_ms=after,
+        period_ms=slots[-1] - slots[-2],
+        later=len(rest),
+        unlisted_through_ms=unlisted_ms,
+    )
+
+
+def _fire(
+    job: Job,
+    cursor: Cursor,
+    *,
+    slots: tuple[int, ...],
+    next_ms: int | None,
+    period_ms: int = 0,
+    later: int = 0,
+    unlisted_through_ms: int = 0,
+) -> Fire:
+    return Fire(
+        job_uid=job.uid,
+        revision=job.revision,
+        after_ms=cursor.after_ms,
+        slots=slots,
+        through_ms=slots[-1] if slots else cursor.after_ms,
+        next_ms=-1 if next_ms is None else next_ms,
+        period_ms=period_ms,
+        later=later,
+        unlisted_through_ms=unlisted_through_ms,
+    )
+
+
+def _still_open(fire: Fire, job: Job, cursor: Cursor) -> bool:
+    """Whether the plan would still be accepted and has not been applied."""
+    planned_from = (fire.revision, fire.after_ms) == (job.revision, cursor.after_ms)
+    return planned_from and (fire.through_ms, fire.next_ms) != (cursor.after_ms, cursor.next_ms)

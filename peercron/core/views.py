@@ -1,0 +1,212 @@
+"""Views: rows of the state as plain data for people and programs, and as canonical rows for digests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from functools import cache
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Any
+
+from peercron.core.job import Job
+from peercron.core.member import Member
+from peercron.core.run import LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
+from peercron.core.state import ClusterState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant(at_ms: int | None) -> str | None:
+    """RFC 3339, UTC, milliseconds.
+
+    >>> instant(1_500)
+    '1970-01-01T00:00:01.500Z'
+    """
+    if at_ms is None:
+        return None
+    moment = _EPOCH + timedelta(milliseconds=at_ms)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def run_view(state: ClusterState, run: Run) -> dict[str, Any]:
+    """Run JSON. `output_tail` is that of the last attempt."""
+    return {
+        "id": run.id,
+        "job": run.job_key,
+        "slot": run.slot_ms,
+        "scheduled_for": instant(run.slot_ms),
+        "manual": run.manual,
+        "state": run.state.value,
+        "reason": run.reason,
+        "cancel_requested": run.cancel_requested,
+        "created_at": instant(run.created_ms),
+        "finished_at": instant(run.finished_ms),
+        "attempts": [_attempt_view(state, attempt) for attempt in run.attempts],
+        "output_tail": run.attempts[-1].output_tail if run.attempts else "",
+    }
+
+
+def find_run_view(state: ClusterState, run_id: str) -> dict[str, Any] | None:
+    """Run JSON of a run, or of a slot that only the ledger knows (skipped, missed, or long ago); None: unknown."""
+    run = state.runs.get(run_id)
+    if run is not None:
+        return run_view(state, run)
+    uid = run_id.partition("/")[0]
+    entry = state.ledger.get(uid, {}).get(run_id)
+    if entry is None:
+        return None
+    job = state.jobs.get(uid)
+    return _run_view_of_entry(state, entry, job.key if job is not None else uid)
+
+
+def job_view(state: ClusterState, job: Job, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The cluster's bookkeeping of a job beside its definition, which comes in the words of jobs.toml.
+
+    `next` is null while the job is paused, when nothing is due any more, and until the leader has computed it.
+    """
+    cursor = state.cursors[job.uid]
+    live = [state.runs[run_id] for run_id in state.live_runs.get(job.uid, ())]
+    upcoming = cursor.next_ms if cursor.next_ms != -1 and not job.paused else None
+    return {
+        **definition,
+        "uid": job.uid,
+        "key": job.key,
+        "revision": job.revision,
+        "paused": job.paused,
+        "created_at": instant(job.created_ms),
+        "updated_at": instant(job.updated_ms),
+        "next": instant(upcoming),
+        "running": sum(run.state is RunState.RUNNING for run in live),
+        "queued": sum(run.state is RunState.QUEUED for run in live),
+    }
+
+
+def ledger_view(state: ClusterState, entry: LedgerEntry) -> dict[str, Any]:
+    """One line of a job's ledger."""
+    return {
+        "run": entry.run_id,
+        "slot": entry.slot_ms,
+        "scheduled_for": instant(entry.slot_ms),
+        "manual": entry.manual,
+        "outcome": entry.outcome.value,
+        "reason": entry.reason,
+        "attempts": entry.attempts,
+        "node": _name_of(state, entry.member) or None,
+        "token": entry.token or None,
+        "decided_at": instant(entry.decided_ms),
+    }
+
+
+def member_view(state: ClusterState, member: Member) -> dict[str, Any]:
+    """A member as the state machine knows it; what only its peers measure is added by the node."""
+    info = member.info
+    return {
+        "id": info.id,
+        "name": info.name,
+        "address": info.address,
+        "http": info.http,
+        "dc": info.dc,
+        "tags": dict(info.tags),
+        "role": info.role.value,
+        "version": info.version,
+        "session": member.session,
+        "open": member.open,
+        "since": instant(member.opened_ms),
+        "expired_at": instant(member.expired_ms),
+        "running": len(state.live_attempts.get(info.id, ())),
+    }
+
+
+def digest_rows(state: ClusterState) -> Iterator[tuple[Any, ...]]:
+    """Every row of every replicated table as (table, key.., fields..), plain values only, in the order of the tables.
+
+    The order of insertion is part of it: commands read the tables in this order, so members that differ in it may part
+    later. Not part of it is what is not replicated.
+    """
+    for name in _replicated():
+        yield from _rows((name,), getattr(state, name))
+
+
+def digest(state: ClusterState) -> str:
+    """A fingerprint of the replicated data: equal on all members at the same index."""
+    sum_of_rows = blake2b(digest_size=16)
+    for row in digest_rows(state):
+        sum_of_rows.update(repr(row).encode())
+    return sum_of_rows.hexdigest()
+
+
+def _attempt_view(state: ClusterState, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "n": attempt.n,
+        "node": _name_of(state, attempt.member),
+        "token": attempt.token,
+        "state": attempt.state.value,
+        "assigned_at": instant(attempt.assigned_ms),
+        "started_at": instant(attempt.started_ms),
+        "finished_at": instant(attempt.finished_ms),
+        "exit_code": attempt.exit_code,
+        "reason": attempt.reason,
+        "note": attempt.note,
+    }
+
+
+def _run_view_of_entry(state: ClusterState, entry: LedgerEntry, job_key: str) -> dict[str, Any]:
+    """What is left of a run whose row is gone, in the shape of Run JSON; a slot that got no run looks the same."""
+    assert entry.outcome not in LIVE_RUN_STATES, "the ledger has outcomes"
+    ended = Run(
+        entry.run_id,
+        "",
+        job_key,
+        entry.slot_ms,
+        entry.manual,
+        entry.outcome,
+        created_ms=entry.slot_ms,
+        finished_ms=entry.decided_ms,
+        reason=entry.reason,
+    )
+    return run_view(state, ended)
+
+
+def _name_of(state: ClusterState, member_id: str) -> str:
+    member = state.members.get(member_id)
+    return member.info.name if member is not None else member_id
+
+
+@cache
+def _replicated() -> tuple[str, ...]:
+    return tuple(field.name for field in fields(ClusterState) if not field.metadata.get("transient"))
+
+
+def _rows(key: tuple[Any, ...], value: Any) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _rows((*key, name), inner)
+    else:
+        yield (*key, plain(value))
+
+
+def plain(value: Any) -> Any:
+    """A value of a row as integers, strings, bytes, None and tuples; a row begins with the name of its type."""
+    kind: type = type(value)
+    return _plain_of(kind)(value)
+
+
+@cache
+def _plain_of(kind: type) -> Callable[[Any], Any]:
+    """How values of one type become plain, found once per type."""
+    if issubclass(kind, tuple):
+        return lambda items: tuple([plain(item) for item in items])
+    if issubclass(kind, Enum):
+        return attrgetter("value")
+    if is_dataclass(kind):
+        return _plain_row(kind)
+    assert kind in {int, str, bytes, bool, type(None)}, f"{kind.__name__} is not replicated data"
+    return lambda value: value
+
+
+def _plain_row(kind: type) -> Callable[[Any], Any]:
+    name, columns = kind.__name__, tuple(field.name for field in fields(kind))
+    return lambda row: (name, *[plain(getattr(row, column)) for column in columns])
