@@ -1,0 +1,186 @@
+"""Random commands: what fits the state, what once fitted, and what never did. The same dice, the same commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from peercron.core.commands import (
+    ApplyJobs,
+    AttemptFinished,
+    AttemptStarted,
+    CancelRun,
+    Command,
+    DeleteJob,
+    DeleteKey,
+    ExpireSession,
+    Fire,
+    OpenSession,
+    PauseJob,
+    PlaceRun,
+    PutJob,
+    PutKey,
+    ResumeJob,
+    RunJob,
+)
+from peercron.core.job import (
+    AtTrigger,
+    Definition,
+    EveryTrigger,
+    Guarantee,
+    ManualTrigger,
+    Misfire,
+    MisfirePolicy,
+    Overlap,
+)
+from peercron.core.member import Role
+from peercron.core.run import AttemptState
+from peercron.core.state import ClusterState
+from tests.core.builders import HOUR, SECOND, definition, info
+
+NODES = ("a", "b", "c", "w")
+JOBS = ("x", "y", "z")
+#: Every state, wrong ones too, the usual ones more often.
+ENDS = (*AttemptState, *[AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.LOST] * 3)
+
+
+def some_command(dice: Random, state: ClusterState) -> Command:
+    return dice.choice(CHOICES)(dice, state)
+
+
+def some_definition(dice: Random) -> Definition:
+    return definition(
+        dice.choice(JOBS),
+        trigger=dice.choice(
+            (EveryTrigger(SECOND), EveryTrigger(SECOND, 7), AtTrigger(dice.randrange(9_999_999)), ManualTrigger())
+        ),
+        owner=dice.choice(("", "file")),
+        nodes=dice.choice(((), (), (), (), ("a",), ("b", "w"), ("nobody",))),
+        overlap=dice.choice(tuple(Overlap)),
+        guarantee=dice.choice(tuple(Guarantee)),
+        misfire=Misfire(dice.choice(tuple(MisfirePolicy)), dice.choice((0, 2_500)), dice.choice((1, 3, 20))),
+        timeout_ms=dice.choice((0,) * 9 + (-1,)),
+    )
+
+
+def _open(dice: Random, state: ClusterState) -> Command:
+    name = dice.choice(NODES)
+    member = state.members.get(f"id-{name}")
+    session = (member.session if member else 0) + dice.choice((1, 0, 0, 0, -1, 3))
+    role = Role.WITNESS if name == "w" else Role.VOTER
+    # Now and then somebody takes another's name, or says something new of itself.
+    return OpenSession(
+        info(dice.choice((name,) * 9 + NODES), id=f"id-{name}", role=role, dc=dice.choice("pq")), session
+    )
+
+
+def _expire(dice: Random, state: ClusterState) -> Command:
+    name = dice.choice(NODES)
+    member = state.members.get(f"id-{name}")
+    return ExpireSession(f"id-{name}", (member.session if member else 1) - dice.choice((0, 0, 0, 1)))
+
+
+def _put(dice: Random, state: ClusterState) -> Command:
+    return PutJob(
+        some_definition(dice), dice.choice((None, None, None, 0, state.index)), dice.choice((None, None, True, False))
+    )
+
+
+def _apply(dice: Random, state: ClusterState) -> Command:
+    definitions = tuple(some_definition(dice) for _ in range(dice.randrange(4)))
+    return ApplyJobs(definitions, dice.choice((None, "file")), dice.choice((False, False, True)))
+
+
+def _named(*kinds: Callable[[str], Command]) -> Callable[[Random, ClusterState], Command]:
+    return lambda dice, _: dice.choice(kinds)(f"default/{dice.choice((*JOBS, 'nobody'))}")
+
+
+def _run_id(dice: Random, state: ClusterState) -> str:
+    live = [run_id for line in state.live_runs.values() for run_id in line]
+    return (
+        dice.choice(live or list(state.runs) or ["1/1"]) if dice.random() < 0.9 else dice.choice(["1/1", *state.runs])
+    )
+
+
+def _cancel(dice: Random, state: ClusterState) -> Command:
+    return CancelRun(_run_id(dice, state))
+
+
+def _place(dice: Random, state: ClusterState) -> Command:
+    return PlaceRun(
+        dice.choice(list(state.unplaced)) if state.unplaced and dice.random() < 0.9 else _run_id(dice, state)
+    )
+
+
+def _fire(dice: Random, state: ClusterState) -> Command:
+    """Mostly a plan that fits; one in four has something wrong with it, most often the cursor."""
+    uid = dice.choice([*state.jobs, "gone"])
+    job, cursor = state.jobs.get(uid), state.cursors.get(uid)
+    revision, after_ms = (job.revision, cursor.after_ms) if job and cursor else (1, 1)
+    recent = range(
+        max(after_ms + 1, state.now_ms - dice.choice((SECOND, SECOND, 10 * SECOND, 2 * HOUR))), state.now_ms + 1
+    )
+    slots = tuple(sorted(dice.sample(recent, min(len(recent), dice.choice((0, 1, 1, 1, 2, 5))))))
+    through_ms = slots[-1] if slots else after_ms
+    fire = Fire(
+        uid, revision, after_ms, slots, through_ms, dice.choice((-1, through_ms + SECOND)), later=dice.choice((0, 0, 3))
+    )
+    if dice.random() < 0.75:
+        return fire
+    back_ms = after_ms - dice.choice((1, SECOND, HOUR))
+    return dice.choice(
+        (
+            replace(fire, after_ms=back_ms, slots=(max(0, after_ms), *slots)),
+            replace(fire, revision=revision - 1),
+            replace(fire, slots=(*slots, *slots)),
+            replace(fire, slots=(*slots, through_ms + HOUR), through_ms=through_ms + HOUR),
+            replace(fire, unlisted_through_ms=after_ms + 1),
+            replace(fire, next_ms=after_ms),
+        )
+    )
+
+
+def _token(dice: Random, state: ClusterState) -> tuple[str, int]:
+    """Of a live attempt, or of any that ever was, or nobody's."""
+    held = [pair for tokens in state.live_attempts.values() for pair in tokens.items()]
+    past = [(run.id, attempt.token) for run in state.runs.values() for attempt in run.attempts]
+    if held and dice.random() < 0.8:
+        return dice.choice(held)
+    return dice.choice(past) if past and dice.random() < 0.9 else ("1/1", dice.randrange(99))
+
+
+def _started(dice: Random, state: ClusterState) -> Command:
+    run_id, token = _token(dice, state)
+    return AttemptStarted(run_id, token, state.now_ms)
+
+
+def _finished(dice: Random, state: ClusterState) -> Command:
+    run_id, token = _token(dice, state)
+    return AttemptFinished(run_id, token, dice.choice(ENDS), state.now_ms, dice.choice((None, 0, 1)), "why", "out")
+
+
+def _key(dice: Random, state: ClusterState) -> Command:
+    namespace, key = dice.choice(("default", "other", "no good")), dice.choice(("k", "l", ""))
+    if_revision = dice.choice((None, None, 0, state.index))
+    if dice.random() < 0.4:
+        return DeleteKey(namespace, key, if_revision)
+    return PutKey(namespace, key, dice.randbytes(3), if_revision)
+
+
+#: Each as often as it stands here.
+CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
+    *[_open] * 8,
+    *[_expire] * 3,
+    *[_put] * 6,
+    _apply,
+    _named(DeleteJob),
+    _named(PauseJob, ResumeJob, ResumeJob),
+    *[_named(RunJob)] * 4,
+    *[_cancel] * 2,
+    *[_place] * 6,
+    *[_fire] * 20,
+    *[_started] * 8,
+    *[_finished] * 12,
+    *[_key] * 3,
+)

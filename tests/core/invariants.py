@@ -1,0 +1,265 @@
+"""What must hold of every state, and of every step from one to the next: brute force, knowing only the rows.
+
+Nothing here calls the code under test; each table is computed anew from the rows it is about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from peercron.core.job import Cursor, Overlap
+from peercron.core.limits import (
+    DELETED_JOBS_KEPT,
+    LEDGER_KEPT_PER_JOB,
+    LIVE_RUNS_PER_JOB_MAX,
+    QUEUED_SLOTS_MAX,
+    RESULTS_PER_SESSION_MAX,
+    RUNS_KEPT_PER_JOB,
+)
+from peercron.core.run import LIVE_ATTEMPT_STATES, LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
+from peercron.core.state import ClusterState
+
+
+def violations(state: ClusterState) -> list[str]:
+    """Sentences about what is wrong with the state; empty: nothing."""
+    checks = (_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds)
+    return [problem for check in checks for problem in check(state)]
+
+
+def _runs(state: ClusterState) -> Iterator[str]:
+    for run_id, run in state.runs.items():
+        if run.id != run_id or not run_id.startswith(f"{run.job_uid}/"):
+            yield f"run {run_id} is filed under a name that is not its own"
+        if not run.manual and run_id != f"{run.job_uid}/{run.slot_ms}":
+            yield f"run {run_id} is not named by its slot"
+        if (run.state is RunState.RUNNING) != (run.live_attempt is not None):
+            yield f"run {run_id} is {run.state} with attempts {run.attempts}"
+        if (run.definition is not None) != (run.state in LIVE_RUN_STATES and bool(run.attempts)):
+            yield f"run {run_id} pins what it does although nothing was granted, or the other way round"
+        if (run.finished_ms is None) != (run.state in LIVE_RUN_STATES):
+            yield f"run {run_id} is {run.state}, finished at {run.finished_ms}"
+        if run.state in {RunState.SKIPPED, RunState.MISSED}:
+            yield f"run {run_id} has an outcome of slots that got no run"
+
+
+def _lines(state: ClusterState) -> Iterator[str]:
+    live = Counter(run_id for line in state.live_runs.values() for run_id in line)
+    ended = Counter(run_id for line in state.finished_runs.values() for run_id in line)
+    if live != Counter(run.id for run in state.runs.values() if run.state in LIVE_RUN_STATES):
+        yield "live_runs are not the live runs"
+    if ended != Counter(run.id for run in state.runs.values() if run.state not in LIVE_RUN_STATES):
+        yield "finished_runs are not the finished runs"
+    for uid, line in (*state.live_runs.items(), *state.finished_runs.items()):
+        if any(state.runs[run_id].job_uid != uid for run_id in line if run_id in state.runs):
+            yield f"a run stands in the line of another job, {uid}"
+
+
+def _attempts(state: ClusterState) -> Iterator[str]:
+    tokens = [attempt.token for run in state.runs.values() for attempt in run.attempts]
+    if len(set(tokens)) < len(tokens):
+        yield "a token names two attempts"
+    if max(tokens, default=0) > state.last_token or state.last_token > state.index:
+        yield "a token lies in the future"
+    for run in state.runs.values():
+        if [attempt.n for attempt in run.attempts] != list(range(1, len(run.attempts) + 1)):
+            yield f"attempts of {run.id} are not numbered 1, 2, 3"
+        if any(later.token <= earlier.token for earlier, later in pairwise(run.attempts)):
+            yield f"tokens of {run.id} do not grow"
+        if any(attempt.state in LIVE_ATTEMPT_STATES for attempt in run.attempts[:-1]):
+            yield f"two attempts of {run.id} are alive, or one that was superseded"
+
+
+def _live_attempts(state: ClusterState) -> Iterator[str]:
+    found: dict[str, dict[str, int]] = {}
+    for run in state.runs.values():
+        for attempt in run.attempts:
+            if attempt.state not in LIVE_ATTEMPT_STATES:
+                continue
+            found.setdefault(attempt.member, {})[run.id] = attempt.token
+            member = state.members.get(attempt.member)
+            if member is None or not member.open or member.session != attempt.session:
+                yield f"the live attempt of {run.id} belongs to a session that is not open"
+    if found != state.live_attempts:
+        yield f"live_attempts are {state.live_attempts}, not {found}"
+
+
+def _unplaced(state: ClusterState) -> Iterator[str]:
+    found = set()
+    for uid, line in state.live_runs.items():
+        job = state.jobs.get(uid)
+        if job is None:
+            continue
+        first = line if job.definition.overlap is Overlap.ALLOW else line[:1]
+        found |= {run_id for run_id in first if state.runs[run_id].state is RunState.QUEUED}
+    if found != set(state.unplaced):
+        yield f"runs that wait for a node are {found}, not {set(state.unplaced)}"
+
+
+def _ledger(state: ClusterState) -> Iterator[str]:
+    for uid, entries in state.ledger.items():
+        cursor = state.cursors.get(uid)
+        slots = [entry.slot_ms for entry in entries.values() if not entry.manual]
+        if len(set(slots)) < len(slots):
+            yield f"a slot of job {uid} has two outcomes"
+        for run_id, entry in entries.items():
+            yield from _entry(state, uid, run_id, entry, cursor)
+        if len(entries) < LEDGER_KEPT_PER_JOB and not set(state.finished_runs.get(uid, ())) <= set(entries):
+            yield f"a finished run of job {uid} is not in its ledger"
+
+
+def _entry(state: ClusterState, uid: str, run_id: str, entry: LedgerEntry, cursor: Cursor | None) -> Iterator[str]:
+    run = state.runs.get(run_id)
+    if entry.run_id != run_id or entry.outcome in LIVE_RUN_STATES:
+        yield f"ledger entry {run_id} is no outcome of {run_id}"
+    if run is not None and (run.state, len(run.attempts)) != (entry.outcome, entry.attempts):
+        yield f"slot {run_id} is {entry.outcome} in the ledger and {run.state} as a run"
+    if entry.outcome in {RunState.SKIPPED, RunState.MISSED} and not entry.reason:
+        yield f"slot {run_id} was {entry.outcome} for no reason"
+    if cursor is not None and not entry.manual and entry.slot_ms > cursor.after_ms:
+        yield f"slot {run_id} of job {uid} is decided and lies behind the cursor"
+
+
+def _jobs(state: ClusterState) -> Iterator[str]:
+    if state.job_uids != {job.key: uid for uid, job in state.jobs.items()} or len(state.job_uids) != len(state.jobs):
+        yield "job_uids are not the jobs' keys"
+    if state.cursors.keys() != state.jobs.keys():
+        yield "not every job has its cursor"
+    if state.jobs.keys() & state.deleted_jobs.keys():
+        yield "a deleted job lives"
+    known = state.jobs.keys() | state.deleted_jobs.keys()
+    for table in (state.live_runs, state.finished_runs, state.ledger):
+        if not table.keys() <= known:
+            yield f"something is kept of jobs that nobody knows: {table.keys() - known}"
+    for uid, job in state.jobs.items():
+        if job.uid != uid or not 0 < job.revision <= state.index:
+            yield f"job {uid} is {job}"
+    for run in state.runs.values():
+        if run.job_uid in state.deleted_jobs and run.state in LIVE_RUN_STATES and not run.cancel_requested:
+            yield f"run {run.id} of a deleted job goes on"
+
+
+def _members(state: ClusterState) -> Iterator[str]:
+    names = [member.info.name for member in state.members.values()]
+    if len(set(names)) < len(names):
+        yield "two members have one name"
+    if any(member.info.id != member_id for member_id, member in state.members.items()):
+        yield "a member is filed under another's id"
+
+
+def _retries(state: ClusterState) -> Iterator[str]:
+    if state.floors.keys() != state.members.keys() or not state.results.keys() <= state.members.keys():
+        yield "answers are kept for somebody who is no member"
+    for member_id, results in state.results.items():
+        if any(seq < state.floors[member_id] for seq in results):
+            yield f"answers to {member_id} below its floor are kept"
+
+
+def _bounds(state: ClusterState) -> Iterator[str]:
+    if state.key_count != sum(len(keys) for keys in state.keys.values()):
+        yield "key_count is not the number of keys"
+    nested = (state.ledger, state.results, state.keys, state.live_attempts, state.live_runs, state.finished_runs)
+    if not all(inner for table in nested for inner in table.values()):
+        yield "an inner table is empty and still there"
+    for name, table, most in (
+        ("ledger", state.ledger, LEDGER_KEPT_PER_JOB),
+        ("finished_runs", state.finished_runs, RUNS_KEPT_PER_JOB),
+        ("live_runs", state.live_runs, LIVE_RUNS_PER_JOB_MAX),
+        ("results", state.results, RESULTS_PER_SESSION_MAX),
+    ):
+        if any(len(inner) > most for inner in table.values()):
+            yield f"{name} holds more than {most} for one"
+    queued = Counter(run.job_uid for run in state.runs.values() if run.state is RunState.QUEUED)
+    for uid, job in state.jobs.items():
+        # A running one may fall back into the line when its node is lost.
+        if job.definition.overlap is Overlap.QUEUE_ALL and queued[uid] > QUEUED_SLOTS_MAX + 1:
+            yield f"{queued[uid]} runs of {uid} are queued"
+    dead = [uid for uid in state.deleted_jobs if uid not in state.live_runs]
+    if len(state.deleted_jobs) > DELETED_JOBS_KEPT and dead:
+        yield "a deleted job is kept too long"
+
+
+@dataclass
+class History:
+    """What was seen of all states so far: the checks that need more than one."""
+
+    index: int = 0
+    now_ms: int = 0
+    last_token: int = 0
+    after_ms: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, LedgerEntry] = field(default_factory=dict)
+    live: dict[str, None] = field(default_factory=dict)
+    lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    attempts: dict[int, tuple[str, int, str]] = field(default_factory=dict)
+    ended: dict[int, Attempt] = field(default_factory=dict)
+
+    def violations(self, state: ClusterState) -> list[str]:
+        """What is wrong with the step from the state seen last to this one."""
+        checks = (self._clocks, self._slots, self._overlaps, self._grants, violations)
+        problems = [problem for check in checks for problem in check(state)]
+        self.index, self.now_ms, self.last_token = state.index, state.now_ms, state.last_token
+        self.lines = dict(state.live_runs)
+        return problems
+
+    def _clocks(self, state: ClusterState) -> Iterator[str]:
+        if state.index < self.index or state.now_ms < self.now_ms or state.last_token < self.last_token:
+            yield "the index, the time or the tokens went back"
+        for uid, cursor in state.cursors.items():
+            if cursor.after_ms < self.after_ms.get(uid, cursor.after_ms):
+                yield f"the cursor of {uid} went back"
+            self.after_ms[uid] = cursor.after_ms
+
+    def _slots(self, state: ClusterState) -> Iterator[str]:
+        for entries in state.ledger.values():
+            for run_id, entry in entries.items():
+                if self.outcomes.setdefault(run_id, entry) != entry:
+                    yield f"the outcome of {run_id} was written twice"
+        for line in state.live_runs.values():
+            for run_id in line:
+                if run_id in self.outcomes:
+                    yield f"{run_id} has an outcome and lives"
+                self.live[run_id] = None
+        gone = [run_id for run_id in self.live if run_id not in state.runs and run_id not in self.outcomes]
+        for run_id in gone:
+            yield f"run {run_id} vanished without an outcome"
+
+    def _overlaps(self, state: ClusterState) -> Iterator[str]:
+        for uid, line in state.live_runs.items():
+            before = self.lines.get(uid, ())
+            new = [run_id for run_id in line if run_id not in before]
+            if not new or uid not in state.jobs:
+                continue
+            match state.jobs[uid].definition.overlap:
+                case Overlap.FORBID:
+                    wrong = len(line) > 1
+                case Overlap.QUEUE_ONE:
+                    wrong = sum(state.runs[run_id].state is RunState.QUEUED for run_id in line[1:]) > 1
+                case Overlap.REPLACE:
+                    wrong = not all(state.runs[run_id].cancel_requested for run_id in line[:-1])
+                case _:
+                    wrong = False
+            if wrong:
+                yield f"job {uid} got {new} although {before} lived"
+
+    def _grants(self, state: ClusterState) -> Iterator[str]:
+        granted = 0
+        for run in state.runs.values():
+            for attempt in run.attempts:
+                granted += attempt.token > self.last_token
+                yield from self._grant(run, attempt)
+        if granted > max(1, state.index - self.index):
+            yield f"{granted} grants in {state.index - self.index} commands"
+
+    def _grant(self, run: Run, attempt: Attempt) -> Iterator[str]:
+        name = (run.id, attempt.n, attempt.member)
+        if self.attempts.setdefault(attempt.token, name) != name:
+            yield f"token {attempt.token} named another attempt before"
+        if attempt.state in LIVE_ATTEMPT_STATES:
+            if attempt.token in self.ended:
+                yield f"attempt {name} came back to life"
+        else:
+            plain = replace(attempt, note="")
+            if self.ended.setdefault(attempt.token, plain) != plain:
+                yield f"the end of attempt {name} was written twice"

@@ -1,0 +1,80 @@
+"""Placement in mode single: the least loaded who may, evenly, and not who has just lost the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peercron.core.commands import ExpireSession, OpenSession, RunJob
+from peercron.core.job import Overlap
+from peercron.core.member import Role
+from peercron.core.placement import choose, eligible
+from peercron.core.run import Attempt, AttemptState, Run, RunState
+from peercron.core.state import ClusterState
+from tests.core.builders import NOW, cluster, definition, done, info, node_of, put
+
+
+def run(run_id: str = "1/1", lost_by: str = "") -> Run:
+    lost = Attempt(1, f"id-{lost_by}", 1, 1, AttemptState.LOST, NOW)
+    return Run(run_id, "1", "default/job", 1, False, RunState.QUEUED, NOW, attempts=(lost,) if lost_by else ())
+
+
+def chosen(state: ClusterState, of: Run | None = None, *nodes: str) -> str | None:
+    member = choose(state, of or run(), definition(nodes=nodes))
+    return member.info.name if member else None
+
+
+def load(state: ClusterState, name: str, count: int) -> None:
+    state.live_attempts[f"id-{name}"] = {f"load/{n}": n for n in range(count)}
+
+
+def test_the_least_loaded_is_chosen() -> None:
+    state = cluster("a", "b", "c")
+    for name, count in (("a", 2), ("b", 1), ("c", 3)):
+        load(state, name, count)
+    assert chosen(state) == "b"
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.integers(0, 99), st.integers(-1, 4))
+def test_the_choice_is_that_of_a_brute_force(loads: list[int], slot: int, loser: int) -> None:
+    state = cluster(*[f"n{n}" for n in range(len(loads))])
+    for n, count in enumerate(loads):
+        load(state, f"n{n}", count)
+    others = [n for n in range(len(loads)) if n != loser] or list(range(len(loads)))
+    least = min(loads[n] for n in others)
+    name = chosen(state, run(f"1/{slot}", f"n{loser}" if 0 <= loser < len(loads) else ""))
+    assert name in {f"n{n}" for n in others if loads[n] == least}
+
+
+def test_equals_share_evenly_and_by_name_alone() -> None:
+    shares = Counter(chosen(cluster("a", "b", "c"), run(f"1/{slot}")) for slot in range(600))
+    assert all(150 < share < 250 for share in shares.values())
+    for slot in range(20):
+        assert chosen(cluster("a", "b", "c"), run(f"1/{slot}")) == chosen(cluster("c", "a", "b"), run(f"1/{slot}"))
+
+
+def test_only_who_is_there_and_may_run_is_eligible() -> None:
+    state = cluster("a", "b", "c")
+    done(state, OpenSession(info("w", role=Role.WITNESS), 1))
+    done(state, OpenSession(info("l", role=Role.LEARNER), 1))
+    done(state, ExpireSession("id-a", 1))
+    assert [member.info.name for member in eligible(state, definition())] == ["b", "c", "l"]
+    assert [member.info.name for member in eligible(state, definition(nodes=("a", "c", "w")))] == ["c"]
+    assert chosen(state, run(), "a", "w") is None
+
+
+def test_who_lost_the_run_gets_it_only_if_there_is_nobody_else() -> None:
+    state = cluster("a", "b")
+    load(state, "b", 9)
+    assert chosen(state, run(lost_by="a")) == "b"
+    assert chosen(state, run(lost_by="a"), "a") == "a"
+
+
+def test_work_spreads_as_it_comes() -> None:
+    state = cluster("a", "b", "c")
+    put(state, overlap=Overlap.ALLOW)
+    for _ in range(9):
+        done(state, RunJob("default/job"))
+    assert Counter(node_of(state, each) for each in state.runs.values()) == {"a": 3, "b": 3, "c": 3}
