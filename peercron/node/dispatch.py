@@ -47,6 +47,8 @@ class Dispatch:
         self._under_way: set[Instruction] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen_index = -1
+        #: The node is on its way out: nothing is started any more.
+        self.ending = False
 
     def turn(self, session: int) -> None:
         """The state may have moved: start and stop what it wants."""
@@ -90,6 +92,8 @@ class Dispatch:
     def _carry_out(self, instruction: Instruction) -> None:
         assert self.supervisor is not None
         match instruction:
+            case Start() if self.ending:
+                pass  # it goes elsewhere when the session is given up
             case Start(run, attempt, _):
                 self._taken[run.id, attempt.token] = None
                 self.supervisor.launch(self._spec(instruction))

@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 CHECK_S: Final = 0.05
 #: How long an orderly end waits for another leader.
 HANDOVER_S: Final = 1.0
+#: How long, beyond their grace, an orderly end waits for attempts to be gone.
+END_S: Final = 5.0
 #: A leader that is this far ahead of what we applied makes us not ready.
 BEHIND_MAX: Final = 1_000
 
@@ -137,8 +139,14 @@ class Node:
 
     async def stop(self) -> None:
         """Hand over what we lead, end what runs here, give the session up, and go."""
+        self._dispatch.ending = True
         await self._hand_over()
-        await self._supervisor.close(self.settings.timers.kill_ms / 1000)
+        grace_s = self.settings.timers.kill_ms / 1000
+        try:
+            async with asyncio.timeout(grace_s + END_S):
+                await self._supervisor.close(grace_s)
+        except TimeoutError:
+            log.exception("attempts_not_ended")  # the guardian ends them when we are gone
         await self._dispatch.settle(HANDOVER_S)
         await self._renewal.leave()
         self._planning.stop()
