@@ -103,6 +103,9 @@ class Fire:
     later: int = 0
     #: Last slot of a gap's older part that is not listed one by one (0: none): it is missed as one ledger entry.
     unlisted_through_ms: int = 0
+    #: Slots at or before this instant were due before this leader led (0: none): there was no quorum to decide them, so
+    #: those that are not made up for are skipped and not missed.
+    leaderless_through_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

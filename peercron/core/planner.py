@@ -12,6 +12,7 @@ once. So a job that fires every second and slept for a year costs four commands,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from peercron.core import placement
 from peercron.core.agenda import Agenda
@@ -46,8 +47,10 @@ class Planner:
     ([], None)
     """
 
-    def __init__(self, state: ClusterState) -> None:
+    def __init__(self, state: ClusterState, *, leading_since_ms: int = 0) -> None:
+        """`leading_since_ms`: when this leader began to lead, UTC; slots before it went by without a quorum."""
         self._state = state
+        self._leading_since_ms = leading_since_ms
         state.changed_jobs = {}
         self._roster_revision = state.roster_revision
         self._now_ms = state.now_ms
@@ -150,13 +153,16 @@ class Planner:
     def _step(self, uid: str) -> Fire | None:
         job, cursor = self._state.jobs[uid], self._state.cursors[uid]
         try:
-            fire = step(job, cursor, self._now_ms)
+            fire = step(job, cursor, self._now_ms, self._leading_since_ms)
         except ScheduleError as error:
-            # This machine cannot read what another could (its time zone data are older): no reason to stop the others.
-            self._rest_job(uid, REST_AFTER_DEFECT_MS, str(error))
-            return None
-        self._firing[uid] = fire
-        return fire
+            why = str(error)  # this machine cannot read what another could: its time zone data may be older
+        except Exception as error:  # noqa: BLE001 nothing has changed, and one job's defect must not stop the others
+            why = f"defect: {type(error).__name__}: {error}"
+        else:
+            self._firing[uid] = fire
+            return fire
+        self._rest_job(uid, REST_AFTER_DEFECT_MS, why)
+        return None
 
     def _placements(self) -> list[PlaceRun]:
         """Waiting runs for which a node is there; for the others, a change of the roster or of the job calls again."""
@@ -196,60 +202,44 @@ class Planner:
         self._waiting.put(run_id, self._now_ms + rest_ms if rest_ms else AT_ONCE)
 
 
-def step(job: Job, cursor: Cursor, now_ms: int) -> Fire:
+def step(job: Job, cursor: Cursor, now_ms: int, leading_since_ms: int = 0) -> Fire:
     """The next step of a job's cursor as of `now_ms`: the slots that are due, and when the next one is.
 
     Raises:
         ScheduleError: the trigger cannot be read here.
     """
-    first = next_slot(job.definition.trigger, cursor.after_ms, job.uid)
+    trigger, stand = job.definition.trigger, Fire(job.uid, job.revision, cursor.after_ms, (), cursor.after_ms, -1)
+    first = next_slot(trigger, cursor.after_ms, job.uid)
     if first is None or first > now_ms:
-        return _fire(job, cursor, slots=(), next_ms=first)
-    second = next_slot(job.definition.trigger, first, job.uid)
-    if second is None or second > now_ms:
-        return _fire(job, cursor, slots=(first,), next_ms=second, period_ms=second - first if second else 0)
-    return _gap_step(job, cursor, now_ms)
+        return replace(stand, next_ms=_or_never(first))
+    second = next_slot(trigger, first, job.uid)
+    if second is not None and second <= now_ms:
+        fire = _gap_step(job, stand, now_ms)
+    else:
+        period_ms = second - first if second is not None else 0
+        fire = replace(stand, slots=(first,), through_ms=first, next_ms=_or_never(second), period_ms=period_ms)
+    return replace(fire, leaderless_through_ms=leading_since_ms) if first <= leading_since_ms else fire
 
 
-def _gap_step(job: Job, cursor: Cursor, now_ms: int) -> Fire:
+def _gap_step(job: Job, stand: Fire, now_ms: int) -> Fire:
     """Several slots are due: list as many as one command takes, say how many follow, and jump over what is too much."""
     trigger = job.definition.trigger
-    due = latest_slots(trigger, cursor.after_ms, now_ms, job.uid, GAP_SLOTS_MAX + 1)
+    due = latest_slots(trigger, stand.after_ms, now_ms, job.uid, GAP_SLOTS_MAX + 1)
     unlisted_ms, due = (due[0], due[1:]) if len(due) > GAP_SLOTS_MAX else (0, due)
     slots, rest = due[:SLOTS_PER_FIRE_MAX], due[SLOTS_PER_FIRE_MAX:]
-    after = rest[0] if rest else next_slot(trigger, slots[-1], job.uid)
-    return _fire(
-        job,
-        cursor,
+    return replace(
+        stand,
         slots=slots,
-        next_ms=after,
+        through_ms=slots[-1],
+        next_ms=rest[0] if rest else _or_never(next_slot(trigger, slots[-1], job.uid)),
         period_ms=slots[-1] - slots[-2],
         later=len(rest),
         unlisted_through_ms=unlisted_ms,
     )
 
 
-def _fire(
-    job: Job,
-    cursor: Cursor,
-    *,
-    slots: tuple[int, ...],
-    next_ms: int | None,
-    period_ms: int = 0,
-    later: int = 0,
-    unlisted_through_ms: int = 0,
-) -> Fire:
-    return Fire(
-        job_uid=job.uid,
-        revision=job.revision,
-        after_ms=cursor.after_ms,
-        slots=slots,
-        through_ms=slots[-1] if slots else cursor.after_ms,
-        next_ms=-1 if next_ms is None else next_ms,
-        period_ms=period_ms,
-        later=later,
-        unlisted_through_ms=unlisted_through_ms,
-    )
+def _or_never(slot_ms: int | None) -> int:
+    return -1 if slot_ms is None else slot_ms
 
 
 def _still_open(fire: Fire, job: Job, cursor: Cursor) -> bool:

@@ -59,8 +59,8 @@ class ClusterState:
     live_attempts: dict[str, dict[str, int]] = field(default_factory=dict)
     #: Run id -> index since when it waits for a node: queued, and its turn has come.
     unplaced: dict[str, int] = field(default_factory=dict)
-    #: Uid -> deletion instant of the last DELETED_JOBS_KEPT deleted jobs, whose runs and ledger are still kept.
-    deleted_jobs: dict[str, int] = field(default_factory=dict)
+    #: Uid -> key of the last DELETED_JOBS_KEPT deleted jobs, whose runs and ledger are still kept; oldest first.
+    deleted_jobs: dict[str, str] = field(default_factory=dict)
     #: Namespace -> key -> entry.
     keys: dict[str, dict[str, Key]] = field(default_factory=dict)
     #: Entries of `keys` over all namespaces.

@@ -59,7 +59,7 @@ def find_run_view(state: ClusterState, run_id: str) -> dict[str, Any] | None:
     if entry is None:
         return None
     job = state.jobs.get(uid)
-    return _run_view_of_entry(state, entry, job.key if job is not None else uid)
+    return _run_view_of_entry(state, entry, job.key if job is not None else state.deleted_jobs[uid])
 
 
 def job_view(state: ClusterState, job: Job, definition: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
 PAUSED = "the job was paused"
+LEADERLESS = "no leader with a quorum decided it in time"
 
 
 def fire_slots(state: ClusterState, command: Fire) -> Verdict:
@@ -50,7 +51,7 @@ def _pass_slots(state: ClusterState, job: Job, cursor: Cursor, command: Fire) ->
         _record(state, job, slot_ms, RunState.SKIPPED, PAUSED)
     for slot_ms, why in zip(due, missed, strict=True):
         if why:
-            _record(state, job, slot_ms, RunState.MISSED, why)
+            _record(state, job, slot_ms, *_unmade(command, slot_ms, why))
     chosen = [slot_ms for slot_ms, why in zip(due, missed, strict=True) if not why]
     state.cursors[job.uid] = _moved(cursor, command, walked=len(due), fired=len(chosen))
     return sum(admit(state, job, ledger.run_id_of_slot(job.uid, slot_ms), slot_ms) for slot_ms in chosen)
@@ -72,10 +73,17 @@ def _pass_unlisted(state: ClusterState, job: Job, command: Fire, pause_ends_ms: 
     last_ms = command.unlisted_through_ms
     if not last_ms:
         return
-    paused = last_ms <= pause_ends_ms
-    why = PAUSED if paused else f"over {GAP_SLOTS_MAX} slots were due"
-    reason = f"{why}; this one stands for all before it since {command.after_ms}"
-    _record(state, job, last_ms, RunState.SKIPPED if paused else RunState.MISSED, reason)
+    outcome, why = RunState.SKIPPED, PAUSED
+    if last_ms > pause_ends_ms:
+        outcome, why = _unmade(command, last_ms, f"over {GAP_SLOTS_MAX} slots were due")
+    _record(state, job, last_ms, outcome, f"{why}; this one stands for all before it since {command.after_ms}")
+
+
+def _unmade(command: Fire, slot_ms: int, why: str) -> tuple[RunState, str]:
+    """The outcome of a slot that is not made up for: missed, but skipped if there was nobody who could have decided."""
+    if slot_ms <= command.leaderless_through_ms:
+        return RunState.SKIPPED, f"{LEADERLESS}; {why}"
+    return RunState.MISSED, why
 
 
 def _record(state: ClusterState, job: Job, slot_ms: int, outcome: RunState, reason: str) -> None:

@@ -132,7 +132,7 @@ def _start_ms(trigger: Trigger, now_ms: int) -> int:
 def _delete(state: ClusterState, job: Job) -> None:
     """Remove the job; its running attempts keep what they need (Run.definition), its ledger is kept for a while."""
     del state.jobs[job.uid], state.job_uids[job.key], state.cursors[job.uid]
-    state.deleted_jobs[job.uid] = state.now_ms
+    state.deleted_jobs[job.uid] = job.key
     for run in live_runs(state, job.uid):
         cancel(state, run, f"job {job.key} was deleted")
     ledger.bury(state)
