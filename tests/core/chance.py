@@ -89,7 +89,8 @@ def _put(dice: Random, state: ClusterState) -> Command:
 
 def _apply(dice: Random, state: ClusterState) -> Command:
     definitions = tuple(some_definition(dice) for _ in range(dice.randrange(4)))
-    return ApplyJobs(definitions, dice.choice((None, "file")), dice.choice((False, False, True)))
+    paused = tuple((f"default/{name}", dice.random() < 0.2) for name in JOBS if dice.random() < 0.3)
+    return ApplyJobs(definitions, dice.choice((None, "file")), dice.choice((False, False, True)), paused)
 
 
 def _named(*kinds: Callable[[str], Command]) -> Callable[[Random, ClusterState], Command]:

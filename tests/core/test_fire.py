@@ -144,6 +144,14 @@ def test_what_is_too_much_to_list_is_one_entry() -> None:
     assert f"since {NOW}" in entries(state)[SLOTS[3]].reason
 
 
+def test_what_is_too_much_to_list_without_a_leader_is_skipped() -> None:
+    state = cluster("a")
+    put(state)
+    fired(state, SLOTS[4], unlisted_through_ms=SLOTS[3], leaderless_through_ms=SLOTS[3])
+    assert outcomes(state) == {SLOTS[3]: "skipped"}
+    assert only_run(state).slot_ms == SLOTS[4]
+
+
 def test_what_is_too_much_to_list_in_a_pause_is_skipped() -> None:
     state = cluster("a")
     put(state)

@@ -206,6 +206,22 @@ def test_pruning_touches_only_the_jobs_of_its_owner() -> None:
     assert list(state.job_uids) == ["default/x", "default/z"]
 
 
+def test_a_file_may_say_of_its_jobs_that_they_pause_and_leaves_the_others_alone() -> None:
+    state = ClusterState()
+    for name in "xyz":
+        put(state, name)
+    done(state, PauseJob("default/y"))
+    file = ApplyJobs(tuple(definition(name) for name in "xyz"), paused=(("default/x", True), ("default/y", False)))
+    assert done(state, file).value == 2
+    assert [job(state, name).paused for name in "xyz"] == [True, False, False]
+    assert done(state, file).value == 0
+
+
+def test_a_file_is_not_endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "JOBS_PER_APPLY_MAX", 1)
+    assert refused(ClusterState(), ApplyJobs((definition("x"), definition("y")))) is Refusal.LIMIT
+
+
 def test_a_seed_is_for_an_empty_cluster() -> None:
     state = ClusterState()
     done(state, ApplyJobs((definition("x"),), only_if_empty=True))

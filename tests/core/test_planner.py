@@ -163,6 +163,29 @@ def test_a_trigger_that_this_machine_cannot_read_stops_nobody_else(monkeypatch: 
     assert planner.problems == {}
 
 
+def test_a_defect_in_one_schedule_stops_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(trigger: Any, after_ms: int, uid: str) -> int | None:
+        return next_slot(trigger, after_ms, uid) if isinstance(trigger, EveryTrigger) else 1 // 0
+
+    monkeypatch.setattr(planning, "next_slot", broken)
+    state = cluster("a")
+    put(state, "x", trigger=CronTrigger("* * * * *"))
+    put(state, "y")
+    planner = Planner(state)
+    assert len(committed(state, planner, NOW)) == 1
+    assert "ZeroDivisionError" in planner.problems[job(state, "x").uid]
+
+
+def test_slots_that_went_by_without_a_leader_are_skipped_and_those_after_it_missed() -> None:
+    state = cluster("a")
+    put(state)
+    now_ms = NOW + 5 * SECOND
+    committed(state, Planner(state, leading_since_ms=NOW + 2 * SECOND), now_ms)
+    assert list(outcomes(state).values()) == ["skipped", "skipped", "missed", "missed"]
+    assert only_run(state).slot_ms == now_ms
+    assert "no leader" in entries(state)[NOW + SECOND].reason
+
+
 def test_a_deleted_job_is_planned_no_more() -> None:
     state = cluster("a")
     put(state)

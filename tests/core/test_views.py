@@ -7,7 +7,7 @@ from dataclasses import fields
 from random import Random
 
 from peercron.core.apply import apply
-from peercron.core.commands import ExpireSession, PauseJob, RunJob
+from peercron.core.commands import DeleteJob, ExpireSession, PauseJob, RunJob
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState, Key
 from peercron.core.views import (
@@ -76,6 +76,8 @@ def test_a_slot_that_got_no_run_can_be_looked_at_like_one() -> None:
     assert find_run_view(state, only_run(state).id) == run_view(state, only_run(state))
     assert find_run_view(state, f"{row.uid}/1") is None
     assert find_run_view(state, "nonsense") is None
+    done(state, DeleteJob("default/job"))
+    assert find_run_view(state, str(skipped)) == view
 
 
 def test_a_job_shows_its_definition_and_what_the_cluster_made_of_it() -> None:
