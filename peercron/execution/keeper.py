@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -13,9 +12,10 @@ from typing import Any
 
 from peercron.errors import DataDirError
 from peercron.execution.guardlink import GuardLink
-from peercron.execution.leftovers import claim
+from peercron.execution.leftovers import claim, take
 from peercron.execution.limits import (
     LEFTOVER_KILL_S,
+    OWN_LOCK_WAIT_S,
     PING_S,
     PINGS_UNANSWERED_MAX,
     RESTART_FORGOTTEN_S,
@@ -102,12 +102,10 @@ class Keeper:
         for folder in ("attempts", "output"):
             (self._data_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self._data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take(lock, OWN_LOCK_WAIT_S):
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
             os.close(lock)
-            raise DataDirError(f"{self._data_dir}: another node, process {holder}, uses it") from None
+            raise DataDirError(f"{self._data_dir}: another node, process {holder}, uses it")
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         return lock

@@ -31,10 +31,10 @@ def claim(data_dir: Path) -> int:
     """
     lock = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if not _take(lock, _grace_s(data_dir) + LEFTOVER_KILL_S):
+        if not take(lock, _grace_s(data_dir) + LEFTOVER_KILL_S):
             _kill_holder(lock)
             kill_recorded(data_dir / "attempts")
-            if not _take(lock, LEFTOVER_KILL_S):
+            if not take(lock, LEFTOVER_KILL_S):
                 raise DataDirError(f"{data_dir}: a process of an earlier start holds {LOCK_NAME} and cannot be killed")
         kill_recorded(data_dir / "attempts")
     except BaseException:
@@ -43,7 +43,8 @@ def claim(data_dir: Path) -> int:
     return lock
 
 
-def _take(lock: int, patience_s: float) -> bool:
+def take(lock: int, patience_s: float) -> bool:
+    """Lock an open file, waiting so long for its holder; False: it is still held."""
     deadline = now() + patience_s
     while True:
         try:

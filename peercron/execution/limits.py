@@ -52,6 +52,8 @@ RESTART_S_MIN = 0.05
 RESTART_S_MAX = 5.0
 RESTART_FORGOTTEN_S = 60.0
 
+#: For a node that was killed a moment ago and is not quite dead; who holds its directory longer than this is alive.
+OWN_LOCK_WAIT_S = 1.0
 #: How long processes of an earlier boot may take for their graceful end before they are killed by their records …
 LEFTOVER_GRACE_S_MAX = 30.0
 #: … and to be gone after that.

@@ -56,11 +56,13 @@ _LAUNCH_TYPES: dict[str, type | tuple[type, ...]] = {
 assert _LAUNCH_TYPES.keys() == Launch.__annotations__.keys()
 
 
-def launch(found: dict[str, Any]) -> Launch:
+def launch(found: Any) -> Launch:
     """What was received as a launch. Raises ValueError when it is none."""
+    if not isinstance(found, dict):
+        raise ValueError("a launch that is no object")  # noqa: TRY004 - of the line, not of a caller
     for name, kind in _LAUNCH_TYPES.items():
         if not isinstance(found.get(name), kind):
-            raise ValueError(f"a launch with a wrong {name}")  # noqa: TRY004 - of the line, not of a caller
+            raise ValueError(f"a launch with a wrong {name}")  # noqa: TRY004 - as above
     if "/" in found["key"] or found["key"].startswith("."):
         raise ValueError("a launch whose key is no name of a file")
     return cast("Launch", found)
@@ -77,7 +79,10 @@ def encode(line: object) -> bytes:
 
 def decode(line: bytes) -> dict[str, Any]:
     """The object of a line. Raises ValueError for anything else."""
-    found = json.loads(line)
+    try:
+        found = json.loads(line)
+    except RecursionError:
+        raise ValueError("a line that is nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError("a line that is no object")  # noqa: TRY004 - as above
     return found

@@ -77,7 +77,7 @@ def text_tail(data: bytes) -> str:
 
 
 def prune(folder: Path, *, keep: Collection[str], files_max: int, bytes_max: int) -> int:
-    """Remove the oldest output files but those in `keep` until the rest is within both bounds; returns how many went."""
+    """Remove the oldest files but those in `keep` until the rest is within both bounds; returns how many went."""
     with os.scandir(folder) as entries:
         files = [(entry.stat(), entry.path) for entry in entries if entry.name not in keep]
     files.sort(key=lambda file: file[0].st_mtime_ns, reverse=True)
