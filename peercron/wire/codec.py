@@ -76,8 +76,18 @@ def _plan(annotation: Any) -> tuple[Encode, Decode]:
     if origin is tuple:
         return _tuple_plan(typing.get_args(annotation))
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return str, annotation
+        return str, _choice(annotation)
     return _same, _same
+
+
+def _choice(enum: type[StrEnum]) -> Decode:
+    def decode(data: Any) -> Any:
+        try:
+            return enum(data)
+        except ValueError:
+            raise UnknownRow(f"{enum.__name__} {data!r}; it was written by a newer version of peercron") from None
+
+    return decode
 
 
 def _row_plan(row: type) -> tuple[Encode, Decode]:
@@ -98,6 +108,8 @@ def _row_plan(row: type) -> tuple[Encode, Decode]:
         return values
 
     def decode_row(data: Any) -> Any:
+        if len(data) > len(fields):
+            raise UnknownRow(f"a {row.__name__} of {len(data)} fields; it was written by a newer version of peercron")
         if not special:
             return row(*data)
         values = list(data)
@@ -118,8 +130,8 @@ def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 def _union_plan(options: tuple[Any, ...]) -> tuple[Encode, Decode]:
     rows: dict[Any, tuple[Encode, Decode]] = {o: _plan(o) for o in options if dataclasses.is_dataclass(o)}  # type: ignore[arg-type]
-    if not rows:
-        others = [option for option in options if option is not type(None)]
+    others = [option for option in options if option is not type(None)]
+    if not rows or len(others) == 1:
         if len(others) != 1 or _plan(others[0])[0] is _same:
             return _same, _same
         encode_one, decode_one = _plan(others[0])

@@ -1,0 +1,87 @@
+"""Random rows by their own type annotations, and one fixed example of each command."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from enum import StrEnum
+from typing import Any
+
+from hypothesis import strategies as st
+
+from peercron.core import commands as c
+from peercron.core import job as j
+from peercron.core.member import MemberInfo, Role
+from peercron.core.run import AttemptState
+
+#: What msgpack can carry.
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+PLAIN: dict[Any, st.SearchStrategy[Any]] = {
+    int: INTEGERS,
+    str: st.text(max_size=20),
+    bytes: st.binary(max_size=20),
+    bool: st.booleans(),
+    float: st.floats(allow_nan=False),
+    type(None): st.none(),
+}
+
+
+def values(annotation: Any) -> st.SearchStrategy[Any]:
+    """Any value of an annotation that occurs in a row."""
+    if annotation in PLAIN:
+        return PLAIN[annotation]
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        hints = typing.get_type_hints(annotation)
+        return st.builds(annotation, **{f.name: values(hints[f.name]) for f in dataclasses.fields(annotation)})
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return st.sampled_from(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in {typing.Union, types.UnionType}:
+        return st.one_of([values(option) for option in arguments])
+    assert origin is tuple, annotation
+    if arguments[-1] is Ellipsis:
+        return st.lists(values(arguments[0]), max_size=3).map(tuple)
+    return st.tuples(*[values(argument) for argument in arguments])
+
+
+DEFINITION = j.Definition(
+    name="nightly",
+    trigger=j.CronTrigger("0 3 * * *", "Europe/Berlin", j.DstGap.SKIP, j.DstOverlap.BOTH),
+    task=j.CommandTask(("tar", "c"), "", (j.EnvEntry("TOKEN", j.SecretSource.FILE, "/etc/t"),), "/srv", "backup"),
+    namespace="ops",
+    owner="file",
+    nodes=("n1",),
+    overlap=j.Overlap.QUEUE_ONE,
+    guarantee=j.Guarantee.AT_MOST_ONCE,
+    misfire=j.Misfire(j.MisfirePolicy.ALL, 60_000, 3),
+    timeout_ms=5_000,
+    kill_grace_ms=1_000,
+    on_disconnect=j.OnDisconnect.KEEP,
+)
+CALL = j.Definition(
+    "call",
+    j.EveryTrigger(60_000, 7),
+    j.HttpTask("POST", "http://127.0.0.1/x", (("A", "b"),), b"{}", (200, 204)),
+)
+INFO = MemberInfo("h:7400", "n1", "h:7400", "http://h:8400", "east", (("disk", "ssd"),), Role.WITNESS, "0.1.0")
+COMMANDS: tuple[c.Command, ...] = (
+    c.OpenSession(INFO, 7),
+    c.ExpireSession("h:7400", 7),
+    c.PutJob(DEFINITION, 3, True),
+    c.PutJob(j.Definition("once", j.AtTrigger(1_700_000_000_000), j.CommandTask(shell="date"))),
+    c.ApplyJobs(
+        (CALL, j.Definition("m", j.ManualTrigger(), j.CommandTask(("true",)))), "file", True, (("a/b", False),)
+    ),
+    c.DeleteJob("ops/nightly", 9),
+    c.PauseJob("ops/nightly"),
+    c.ResumeJob("ops/nightly"),
+    c.RunJob("ops/nightly"),
+    c.CancelRun("12/1700000000000"),
+    c.Fire("12", 3, 1_000, (2_000, 3_000), 3_000, 4_000, 1_000, 5, 500),
+    c.PlaceRun("12/2000"),
+    c.AttemptStarted("12/2000", 77, 2_001),
+    c.AttemptFinished("12/2000", 77, AttemptState.TIMED_OUT, 2_500, -9, "killed", "tail"),
+    c.PutKey("default", "k", b"\x00v", 0),
+    c.DeleteKey("default", "k", 8),
+)

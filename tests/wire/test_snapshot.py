@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore
+from peercron.core.apply import apply
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done
+from peercron.wire import snapshot
+from peercron.wire.snapshot import SnapshotUnreadable, blocks, freeze, thaw
+from tests.core.chance import some_command
+from tests.sim.disk import SimDisk
+from tests.wire.rows import COMMANDS
+
+GOLDEN = Path(__file__).parent / "golden" / "snapshot.hex"
+
+
+def some_state(seed: int, commands: int) -> ClusterState:
+    dice, state = random.Random(seed), ClusterState()
+    for step in range(commands):
+        apply(state, some_command(dice, state), 1_000_000 + step * 100)
+    return state
+
+
+def golden_state() -> ClusterState:
+    state = ClusterState()
+    for step, command in enumerate(COMMANDS):
+        apply(state, command, 1_700_000_000_000 + step)
+    state.results["h:7400"] = {41: Done(3, "x")}
+    state.floors["h:7400"] = 41
+    return state
+
+
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(st.integers(0, 2**32), st.integers(0, 400), st.integers(1, 5_000))
+def test_any_state_comes_back(seed: int, commands: int, piece: int) -> None:
+    state = some_state(seed, commands)
+    whole = b"".join(blocks(freeze(state)))
+    back = thaw(whole[at : at + piece] for at in range(0, len(whole), piece))
+    assert back == state
+    # The order of tables is part of the state: who goes on from the snapshot must do as the others do.
+    assert repr(back) == repr(state)
+
+
+def test_a_restored_member_goes_on_as_the_others() -> None:
+    state = some_state(3, 300)
+    back = thaw(blocks(freeze(state)))
+    dice = random.Random(9)
+    for step in range(200):
+        command = some_command(dice, state)
+        now_ms = 2_000_000 + step * 100
+        assert apply(back, command, now_ms) == apply(state, command, now_ms)
+    assert repr(back) == repr(state)
+
+
+def test_what_is_frozen_stays_as_it_was() -> None:
+    state = some_state(4, 200)
+    frozen, before = freeze(state), b"".join(blocks(freeze(state)))
+    dice = random.Random(5)
+    slices = blocks(frozen)
+    taken = [next(slices)]
+    for step in range(200):
+        apply(state, some_command(dice, state), 3_000_000 + step)
+    taken.extend(slices)
+    assert b"".join(taken) == before
+    assert b"".join(blocks(freeze(state))) != before
+
+
+def test_many_rows_are_cut_into_blocks() -> None:
+    state = ClusterState()
+    state.floors = {f"m{i}": i for i in range(2 * snapshot.BLOCK_ROWS + 1)}
+    sizes = [len(rest[-1]) for name, *rest in map(unpack, blocks(freeze(state))) if name == "floors"]
+    assert sizes == [snapshot.BLOCK_ROWS, snapshot.BLOCK_ROWS, 1]
+
+
+def unpack(block: bytes) -> tuple[object, ...]:
+    return tuple(msgpack.unpackb(block[4:], use_list=False, strict_map_key=False))
+
+
+def test_the_format_is_the_golden_one() -> None:
+    """These bytes are on the disks of running clusters; they change only with FORMAT and a way to read both."""
+    assert snapshot.FORMAT == 1
+    assert b"".join(blocks(freeze(golden_state()))).hex() == GOLDEN.read_text().strip()
+    assert thaw([bytes.fromhex(GOLDEN.read_text().strip())]) == golden_state()
+
+
+def block(*content: object) -> bytes:
+    payload = msgpack.packb(content)
+    return struct.pack(">I", len(payload)) + payload
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        ([], "format None"),
+        ([block("peercron", 2)], "format"),
+        ([block("index", 5)], "format"),
+        ([block("peercron", 1), block("dreams", ())], "dreams"),
+        ([block("peercron", 1), block("index", 5)[:-1]], "middle of a block"),
+    ],
+)
+def test_what_this_version_cannot_read_is_refused(chunks: list[bytes], said: str) -> None:
+    with pytest.raises(SnapshotUnreadable, match=said):
+        thaw(chunks)
+
+
+def stored(state: ClusterState) -> tuple[SimDisk, SnapshotStore]:
+    disk = SimDisk(random.Random(0))
+    store = SnapshotStore(disk)
+    writer = store.writer(10, 2)
+    for data in blocks(freeze(state)):
+        writer.write(data)
+    writer.seal()
+    writer.sync()
+    writer.publish()
+    return disk, store
+
+
+def test_a_file_that_was_cut_anywhere_is_refused() -> None:
+    disk, store = stored(some_state(6, 60))
+    name = store.all()[0].name
+    whole = bytes(disk.files[name])
+    for size in [*range(120), *range(120, len(whole), 97), len(whole) - 1]:
+        disk.files[name] = bytearray(whole[:size])
+        with pytest.raises(SnapshotDamaged):
+            store.verify(store.all()[0])
+    disk.files[name] = bytearray(whole)
+    store.verify(store.all()[0])
+
+
+def test_a_file_with_a_changed_byte_is_refused() -> None:
+    disk, store = stored(some_state(7, 60))
+    name = store.all()[0].name
+    dice = random.Random(8)
+    whole = bytes(disk.files[name])
+    for _ in range(200):
+        spoiled = bytearray(whole)
+        spoiled[dice.randrange(len(whole))] ^= dice.randrange(1, 256)
+        disk.files[name] = spoiled
+        with pytest.raises(SnapshotDamaged):
+            store.verify(store.all()[0])
