@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 #: Items of one forwarded proposal message and of one log entry.
@@ -57,9 +58,10 @@ def check(message: object) -> Message:
     """
     if not isinstance(message, dict):
         raise ProtocolError(f"a message that is a {type(message).__name__}")
-    fields = SCHEMA.get(message.get("type", ""))
+    kind = message.get("type")
+    fields = SCHEMA.get(kind) if isinstance(kind, str) else None
     if fields is None:
-        raise ProtocolError(f"a message of unknown type {str(message.get('type'))[:40]!r}")
+        raise ProtocolError(f"a message of unknown type {str(kind)[:40]!r}")
     if not isinstance(message.get("_t"), int):
         raise ProtocolError(f"{message['type']} without a term")
     for name, accepted in fields.items():
@@ -69,7 +71,23 @@ def check(message: object) -> Message:
         _check_entries(message)
     if message["type"] == "propose" and not all(_is_item(item) for item in message["items"]):
         raise ProtocolError("propose with an unsound item")
+    if message["type"] == "busy" and not all(isinstance(seq, int) for seq in message["seqs"]):
+        raise ProtocolError("busy with an unsound seq")
     return message
+
+
+def batches(items: Iterable[tuple[int, bytes]]) -> Iterator[tuple[tuple[int, bytes], ...]]:
+    """The items of a proposal, cut into messages that fit a frame."""
+    batch: list[tuple[int, bytes]] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) == BATCH_ITEMS_MAX or size + len(item[1]) > BATCH_BYTES_MAX):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(item)
+        size += len(item[1])
+    if batch:
+        yield tuple(batch)
 
 
 def _check_entries(message: Message) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from peercron.consensus.messages import PROPOSAL_BYTES_MAX
 from peercron.core.commands import Command, Proposal
 from peercron.core.verdict import Refusal, Refused, Verdict
 from peercron.errors import Busy, NoLeader, OutcomeUnknown
+from peercron.errors import Refused as RefusedError
 from peercron.wire.codec import pack_proposal
 
 #: Proposals of one node that wait for their verdict; more are refused as busy.
@@ -70,12 +72,16 @@ class Proposer:
 
         Raises:
             Busy: too many are under way.
+            Refused: it is larger than the log takes.
         """
         if len(self._pending) >= PENDING_MAX:
             raise Busy
-        self._seq += 1
-        floor = next(iter(self._pending), self._seq)
-        payload = pack_proposal(Proposal(self._member, self.session, self._seq, floor, command))
+        seq = self._seq + 1
+        floor = next(iter(self._pending), seq)
+        payload = pack_proposal(Proposal(self._member, self.session, seq, floor, command))
+        if len(payload) > PROPOSAL_BYTES_MAX:
+            raise RefusedError("limit", f"a command of {len(payload)} bytes; at most {PROPOSAL_BYTES_MAX} are taken")
+        self._seq = seq
         future = asyncio.get_running_loop().create_future()
         self._pending[self._seq] = _Pending(payload, future, deadline_s, here)
         self._unsent.append(self._seq)

@@ -18,7 +18,7 @@ from peercron.consensus import guard
 from peercron.consensus.election import Election
 from peercron.consensus.guard import SafetyViolation
 from peercron.consensus.journal import Journal
-from peercron.consensus.messages import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Message, check
+from peercron.consensus.messages import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Message, batches, check
 from peercron.consensus.raft import Kernel, Timing
 from peercron.consensus.reads import Reads
 from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore, SnapshotWriter
@@ -156,7 +156,8 @@ class Replica:
         if leader == self.me:
             self._enqueue(self.me, items)
         elif leader is not None:
-            self.send(leader, {"type": "propose", "items": tuple(items)})
+            for batch in batches(items):
+                self.send(leader, {"type": "propose", "items": batch})
 
     def propose_here(self, items: Iterable[tuple[int, bytes]]) -> None:
         """Put (seq, payload) into this leader's own log in its next step; elsewhere, forget them."""

@@ -76,7 +76,9 @@ class Channel:
         return outgoing
 
     def seal(self, payload: bytes) -> bytes:
-        """A payload as a frame."""
+        """A payload as a frame. ValueError: the other end would refuse it, and the connection with it."""
+        if len(payload) > FRAME_BYTES_MAX:
+            raise ValueError(f"a frame of {len(payload)} bytes; at most {FRAME_BYTES_MAX} are accepted")
         mac = self._mac(self._send_key, self._sent, payload)
         self._sent += 1
         return _LENGTH.pack(len(payload)) + mac + payload

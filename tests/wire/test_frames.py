@@ -1,0 +1,188 @@
+"""Two ends of a connection with something in between that is not on their side."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from peercron.errors import PeerRejected
+from peercron.wire.frames import FRAME_BYTES_MAX, HELLO_BYTES_MAX, MAC_BYTES, NONCE_BYTES, Channel, secret_key
+
+KEY = secret_key(b"open sesame")
+ONE, TWO = bytes(NONCE_BYTES), b"\x01" * NONCE_BYTES
+calm = settings(derandomize=True, deadline=None, max_examples=150)
+payloads_of = st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=6)
+
+
+def ends(key: bytes = KEY, other: bytes = KEY, nonce: bytes = ONE) -> tuple[Channel, Channel]:
+    dialer = Channel("b", "c", key, nonce, dialer=True, expect="a")
+    return dialer, Channel("a", "c", other, TWO, dialer=False)
+
+
+def met(nonce: bytes = ONE) -> tuple[Channel, Channel]:
+    dialer, listener = ends(nonce=nonce)
+    listener.receive(dialer.greeting())
+    dialer.receive(listener.greeting() + listener.take())
+    listener.receive(dialer.take())
+    return dialer, listener
+
+
+def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
+    return [stream[a:b] for a, b in pairwise([0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)])]
+
+
+@calm
+@given(payloads_of, st.lists(st.integers(0, 10_000), max_size=12))
+def test_any_split_of_the_stream_gives_the_same_payloads(payloads: list[bytes], cuts: list[int]) -> None:
+    dialer, listener = ends()
+    dialer.receive(listener.greeting())
+    stream = dialer.greeting() + dialer.take() + b"".join(dialer.seal(p) for p in payloads)
+    received = [payload for piece in pieces(stream, cuts) for payload in listener.receive(piece)]
+    assert received == payloads
+    assert listener.peer == "b"
+
+
+@calm
+@given(payloads_of, st.integers(0, 10_000), st.integers(1, 255))
+def test_a_changed_byte_is_refused_or_never_becomes_a_payload(payloads: list[bytes], at: int, flip: int) -> None:
+    dialer, listener = met()
+    stream = bytearray(b"".join(dialer.seal(p) for p in payloads))
+    stream[at % len(stream)] ^= flip
+    received: list[bytes] = []
+    try:
+        received = listener.receive(bytes(stream))
+    except PeerRejected:
+        return
+    # A length that grew: it waits for bytes that the digest will refuse.
+    assert received == payloads[: len(received)]
+    assert len(received) < len(payloads)
+    with pytest.raises(PeerRejected):
+        listener.receive(bytes(FRAME_BYTES_MAX + 65_536))
+
+
+@calm
+@given(payloads_of, st.data())
+def test_frames_that_are_dropped_repeated_or_swapped_are_refused(payloads: list[bytes], data: st.DataObject) -> None:
+    dialer, listener = met()
+    frames = [dialer.seal(p) for p in payloads]
+    order = data.draw(st.lists(st.sampled_from(range(len(frames))), min_size=1, max_size=8))
+    assume(order != list(range(len(order))))
+    with pytest.raises(PeerRejected):
+        listener.receive(b"".join(frames[i] for i in order))
+
+
+def test_a_frame_of_one_way_is_refused_in_the_other() -> None:
+    dialer, listener = met()
+    listener.seal(b"")
+    with pytest.raises(PeerRejected):
+        dialer.receive(dialer.seal(b"mine"))
+
+
+def test_a_recorded_connection_cannot_be_played_again() -> None:
+    dialer, listener = ends()
+    dialer.receive(listener.greeting())
+    recorded = dialer.greeting() + dialer.take() + dialer.seal(b"pay me")
+    again = Channel("a", "c", KEY, b"\x02" * NONCE_BYTES, dialer=False)
+    with pytest.raises(PeerRejected, match="secret"):
+        again.receive(recorded)
+    assert again.peer is None
+
+
+def test_two_connections_with_the_same_nonce_of_one_side_have_other_keys() -> None:
+    first, _ = met()
+    second, _ = met(nonce=b"\x07" * NONCE_BYTES)
+    assert first.seal(b"x") != second.seal(b"x")
+
+
+@pytest.mark.parametrize("wrong", [b"", b"open sesam", b"open sesame\n"])
+def test_a_wrong_secret_is_refused_on_both_sides(wrong: bytes) -> None:
+    dialer, listener = ends(secret_key(wrong))
+    listener.receive(dialer.greeting())
+    with pytest.raises(PeerRejected, match="a does not have this cluster's secret"):
+        dialer.receive(listener.greeting() + listener.take())
+    with pytest.raises(PeerRejected, match="b does not have this cluster's secret"):
+        listener.receive(dialer.take())
+    assert dialer.peer is listener.peer is None
+
+
+def test_no_payload_is_given_out_before_the_other_has_proven_itself() -> None:
+    dialer, listener = ends()
+    dialer.receive(listener.greeting())
+    proof = dialer.take()
+    assert listener.receive(dialer.greeting()) == []
+    with pytest.raises(PeerRejected):
+        listener.receive(dialer.seal(b"before the proof"))
+    assert listener.peer is None
+    assert proof
+
+
+def test_another_cluster_is_refused() -> None:
+    stranger = Channel("b", "other", KEY, ONE, dialer=True)
+    _, listener = ends()
+    with pytest.raises(PeerRejected, match="another cluster"):
+        listener.receive(stranger.greeting())
+
+
+def test_somebody_else_at_the_address_is_refused() -> None:
+    dialer, _ = ends()
+    other = Channel("z", "c", KEY, TWO, dialer=False)
+    with pytest.raises(PeerRejected, match="a was expected at that address, z answered"):
+        dialer.receive(other.greeting())
+
+
+def test_another_protocol_version_is_refused() -> None:
+    dialer, listener = ends()
+    greeting = bytearray(dialer.greeting())
+    assert greeting[9] == 1
+    greeting[9] = 2
+    with pytest.raises(PeerRejected, match="version 2"):
+        listener.receive(bytes(greeting))
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"GET / HTTP/1.1\r\n", b"\x16\x03\x01", b"\x00", b"PCRM", b"PCRN\x00\x00\x00\x01\xc1"]
+)
+def test_what_is_no_greeting_is_refused(garbage: bytes) -> None:
+    with pytest.raises(PeerRejected):
+        ends()[1].receive(garbage)
+
+
+@calm
+@given(st.binary(max_size=200))
+def test_any_greeting_is_refused_or_waited_for(body: bytes) -> None:
+    _, listener = ends()
+    try:
+        assert listener.receive(b"PCRN" + struct.pack(">I", len(body)) + body) == []
+    except PeerRejected:
+        return
+    raise AssertionError(f"{body!r} was taken for a greeting")
+
+
+def test_a_long_greeting_is_refused_before_it_is_read() -> None:
+    with pytest.raises(PeerRejected, match="greeting of 1025 bytes"):
+        ends()[1].receive(b"PCRN" + struct.pack(">I", HELLO_BYTES_MAX + 1))
+
+
+def test_a_large_frame_is_refused_before_it_is_read() -> None:
+    _, listener = met()
+    assert listener.receive(struct.pack(">I", FRAME_BYTES_MAX)) == []
+    _, listener = met()
+    with pytest.raises(PeerRejected, match=f"at most {FRAME_BYTES_MAX}"):
+        listener.receive(struct.pack(">I", FRAME_BYTES_MAX + 1))
+
+
+def test_a_large_frame_is_refused_from_strangers_too() -> None:
+    dialer, listener = ends()
+    listener.receive(dialer.greeting())
+    with pytest.raises(PeerRejected, match="at most"):
+        listener.receive(struct.pack(">I", 0xFFFFFFFF) + bytes(MAC_BYTES))
+
+
+def test_a_payload_that_the_other_would_refuse_is_not_sent() -> None:
+    dialer, _ = met()
+    with pytest.raises(ValueError, match="at most"):
+        dialer.seal(bytes(FRAME_BYTES_MAX + 1))
