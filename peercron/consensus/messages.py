@@ -16,7 +16,7 @@ Message = dict[str, Any]
 
 _OPTIONAL_INT: Final = (int, type(None))
 
-#: Type -> field -> accepted types. "_t" is the sender's term, stamped on all.
+#: Type -> field -> accepted types. "_t" and "_w", the sender's term and wall clock in ms, are stamped on all.
 SCHEMA: Final[dict[str, dict[str, Any]]] = {
     "request_vote": {"term": int, "last_log_index": int, "last_log_term": int, "transfer": bool},
     "response_vote": {"term": int},
@@ -62,8 +62,8 @@ def check(message: object) -> Message:
     fields = SCHEMA.get(kind) if isinstance(kind, str) else None
     if fields is None:
         raise ProtocolError(f"a message of unknown type {str(kind)[:40]!r}")
-    if not isinstance(message.get("_t"), int):
-        raise ProtocolError(f"{message['type']} without a term")
+    if not isinstance(message.get("_t"), int) or not isinstance(message.get("_w"), int):
+        raise ProtocolError(f"{message['type']} without a term or a time")
     for name, accepted in fields.items():
         if name not in message or not isinstance(message[name], accepted):
             raise ProtocolError(f"{message['type']} without a sound {name}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from peercron.consensus import guard
+from peercron.consensus.clocks import Clocks
 from peercron.consensus.election import Election
 from peercron.consensus.guard import SafetyViolation
 from peercron.consensus.journal import Journal
@@ -84,7 +85,8 @@ class Replica:
         now_s: float,
     ) -> None:
         self.me, self.journal, self.store, self._machine = me, journal, store, machine
-        self._now_s, self._wall_ms = now_s, 0
+        self._now_s = now_s
+        self.clocks = Clocks()
         self._beat_s = timing.heartbeat_ms / 1000
         self._out = Output()
         self._queue: deque[tuple[str, int, bytes]] = deque()
@@ -135,6 +137,7 @@ class Replica:
         """The connection is broken, which for a leader's means: it is gone, unless the others still hear it."""
         self._enter(now_s)
         self._connected.discard(peer)
+        self.clocks.forget(peer)
         self.kernel.disconnected(peer)
         if peer == self.kernel.leader:
             self.kernel.campaign_at(self.election.lost_leader(self.me, peer, now_s))
@@ -148,6 +151,7 @@ class Replica:
         self._enter(now_s)
         sound = check(message)
         if peer in self._connected:
+            self.clocks.told(peer, sound["_w"], now_s)
             self._handlers[sound["type"]](peer, sound)
 
     def propose(self, items: Iterable[tuple[int, bytes]]) -> None:
@@ -186,7 +190,7 @@ class Replica:
     def step(self, now_s: float, wall_ms: int, *, late: bool = False) -> Output:
         """One turn. `late`: we were not run in time, so silence of others says nothing about them."""
         self._enter(now_s)
-        self._wall_ms = wall_ms
+        self.clocks.read(wall_ms, now_s)
         if late:
             self.kernel.excuse_until(now_s + 2 * self._beat_s)
         self._append_batches()
@@ -225,6 +229,7 @@ class Replica:
         if peer not in self._connected:
             return
         message["_t"] = self.kernel.term
+        message["_w"] = self.clocks.wall_ms(self._now_s)
         if message["type"] == "request_vote":
             message["transfer"] = self.election.transfer
         early = message["type"] == "append_entries" and self.kernel.is_leader
@@ -396,7 +401,7 @@ class Replica:
         for _ in range(ENTRIES_PER_STEP):
             if not self._queue:
                 return
-            self.kernel.append(pack((BATCH_FORMAT, self._wall_ms, tuple(self._batch()))))
+            self.kernel.append(pack((BATCH_FORMAT, self.clocks.stamp_ms(self._now_s), tuple(self._batch()))))
 
     def _batch(self) -> Iterator[bytes]:
         budget = BATCH_BYTES_MAX

@@ -85,6 +85,7 @@ class SnapshotStore:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self._known: dict[str, SnapshotInfo] = {}
         for name in disk.names():
             if name.endswith(".pcs.new"):
                 disk.remove(name)
@@ -94,10 +95,12 @@ class SnapshotStore:
         found = []
         for name in self._disk.names():
             match = _NAME.fullmatch(name)
-            if match:
+            if match and name not in self._known:
                 size = self._disk.size(name)
                 digest = self._disk.read(name, max(0, size - DIGEST_BYTES))
-                found.append(SnapshotInfo(int(match[1]), int(match[2]), size, digest))
+                self._known[name] = SnapshotInfo(int(match[1]), int(match[2]), size, digest)
+            if match:
+                found.append(self._known[name])
         return sorted(found, key=lambda info: -info.index)
 
     def verify(self, info: SnapshotInfo) -> None:
@@ -121,3 +124,4 @@ class SnapshotStore:
     def prune(self) -> None:
         for info in self.all()[GENERATIONS:]:
             self._disk.remove(info.name)
+            self._known.pop(info.name, None)

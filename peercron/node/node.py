@@ -80,6 +80,7 @@ class Node:
         self._led_term: int | None = None
         self._last_leader: str | None = None
         self._leader_moved = asyncio.Event()
+        self._clock_suspect = False
         self._changed: list[tuple[int, asyncio.Future[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         replica = self._replica()
@@ -206,6 +207,11 @@ class Node:
             ("consensus", halted is None, halted or "ok"),
             ("leader", kernel.leader is not None, self.leader() or "none is known"),
             ("session", self._renewal.is_open, f"number {self._renewal.identity.session}"),
+            (
+                "clock",
+                not self._driver.replica.clocks.suspect,
+                f"{self._driver.replica.clocks.deviation_ms()} ms off the median",
+            ),
             ("caught_up", behind <= BEHIND_MAX, f"{behind} entries to apply"),
         ]
 
@@ -327,7 +333,10 @@ class Node:
             self._led_term = term
         if term is not None:
             self._renewal.lead()
-            self._planning.lead()
+            if self._driver.replica.clocks.suspect:
+                self._planning.stop()
+            else:
+                self._planning.lead()
             if term != led:
                 self._roster.send()
 
@@ -369,6 +378,22 @@ class Node:
         while True:
             await asyncio.sleep(ROSTER_S)
             self._roster.send()
+            self._mind_the_clock()
+
+    def _mind_the_clock(self) -> None:
+        """A member with a wrong clock does not lead where another can."""
+        replica = self._driver.replica
+        suspect = replica.clocks.suspect
+        if suspect != self._clock_suspect:
+            self._clock_suspect = suspect
+            off_ms = replica.clocks.deviation_ms()
+            log.log(
+                logging.ERROR if suspect else logging.INFO,
+                "clock_wrong" if suspect else "clock_right",
+                extra={"off_ms": off_ms},
+            )
+        if suspect and replica.kernel.is_leader:
+            self._begin_hand_over(None)
 
 
 def _log_end(task: asyncio.Task[None]) -> None:

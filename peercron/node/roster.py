@@ -115,9 +115,13 @@ class Roster:
         return "unreachable" if fresh else "unknown"
 
     def _notes(self) -> list[str]:
+        notes = []
         if len(self._voters) == 2:
-            return ["two voters and no witness: losing either stops everything that needs a quorum"]
-        return []
+            notes.append("two voters and no witness: losing either stops everything that needs a quorum")
+        if self._driver.replica.clocks.suspect:
+            off_ms = self._driver.replica.clocks.deviation_ms()
+            notes.append(f"the clock of this node is {off_ms} ms off the median of all: it does not lead")
+        return notes
 
 
 def kernel_id(driver: Driver) -> str:
