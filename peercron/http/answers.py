@@ -96,5 +96,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers["Peercron-Index"] = str(node.state.index)
     response.headers["Peercron-Term"] = str(node.term)
     response.headers["Peercron-Leader"] = node.leader() or ""
+    response.headers["Server"] = "peercron"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers.setdefault("Cache-Control", "no-store")

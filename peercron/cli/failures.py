@@ -1,0 +1,63 @@
+"""What goes wrong, as an exit code and as a sentence that names cause and cure."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from peercron.cli.options import Options
+from peercron.errors import ConfigError, PeercronError
+
+OK = 0
+FAILED = 1
+USAGE = 2
+NOT_FOUND = 3
+UNREACHABLE = 4
+DEGRADED = 5
+CONFLICT = 6
+UNKNOWN_OUTCOME = 7
+CHANGES = 10
+WAITED_TOO_LONG = 124
+INTERRUPTED = 130
+#: A run's own status, when it is passed on, stays below what shells use for signals.
+RUN_STATUS_MAX = 125
+
+_CODES = {
+    "invalid": USAGE,
+    "bad_request": USAGE,
+    "media_type": USAGE,
+    "not_found": NOT_FOUND,
+    "unreachable": UNREACHABLE,
+    "no_leader": UNREACHABLE,
+    "busy": UNREACHABLE,
+    "conflict": CONFLICT,
+    "unknown_outcome": UNKNOWN_OUTCOME,
+}
+_CURES = {
+    "unreachable": "is a node running there? name the HTTP address of one with --addr or PEERCRON_ADDR",
+    "no_leader": "see `peercron status`; reads work with --stale, writes when a majority of the nodes is back",
+    "busy": "try again in a moment",
+    "conflict": "somebody else was first: read it again",
+    "unknown_outcome": "look whether it was done before you repeat it",
+}
+
+
+def exit_code(error: PeercronError) -> int:
+    return _CODES.get(error.code, FAILED)
+
+
+def tell(error: PeercronError, options: Options) -> None:
+    """On stderr: as JSON where results are JSON, else a line each for causes and cure."""
+    if options.output in ("json", "jsonl"):
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        told = [{"path": problem.path, "message": problem.message} for problem in problems]
+        body = {"code": error.code, "detail": error.message, "retryable": error.retryable, "errors": told}
+        click.echo(json.dumps(body), err=True)
+        return
+    for line in error.message.splitlines():
+        click.echo(f"peercron: {line}", err=True)
+    if cure := _CURES.get(error.code):
+        click.echo(f"  {cure}", err=True)
+    if options.verbose and error.__cause__ is not None:
+        click.echo(f"  {type(error.__cause__).__name__}: {error.__cause__}", err=True)

@@ -1,0 +1,48 @@
+"""peercron status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from peercron.cli.failures import DEGRADED, OK, UNREACHABLE
+from peercron.cli.member import COLUMNS
+from peercron.cli.options import common, options_of
+from peercron.cli.output import listing, record, say
+
+
+@click.command()
+@common()
+def status() -> int:
+    """The cluster on one screen, as the asked node sees it. Exit: 0 healthy, 5 degraded, 4 no leader."""
+    options = options_of()
+    # Needs no leader: a cluster without one must be able to say so.
+    seen = options.connection().request("GET", "/v1/status").json
+    if not options.for_people:
+        record(options, seen, (), name="cluster")
+        return _code(seen)
+    for line in _summary(seen):
+        say(options, line)
+    say(options, "")
+    listing(options, seen["members"], COLUMNS)
+    for note in seen.get("notes", ()):
+        say(options, f"\nnote: {note}")
+    return _code(seen)
+
+
+def _code(seen: dict[str, Any]) -> int:
+    if seen["leader"] is None:
+        return UNREACHABLE
+    return OK if seen["healthy"] else DEGRADED
+
+
+def _summary(seen: dict[str, Any]) -> tuple[str, ...]:
+    well = sum(member["state"] in ("leader", "follower") for member in seen["members"])
+    health = {OK: "healthy", DEGRADED: "degraded", UNREACHABLE: "no leader"}[_code(seen)]
+    failures = f"{seen['survives']} more failure{'s' if seen['survives'] != 1 else ''}"
+    return (
+        f"cluster  {seen['cluster']}   {health}   {well}/{seen['voters']} voters   quorum {seen['quorum']}   "
+        f"survives {failures}",
+        f"leader   {seen['leader'] or '–'}   term {seen['term']}",
+    )

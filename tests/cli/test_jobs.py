@@ -1,0 +1,209 @@
+"""peercron job and peercron apply, plan."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+
+def run_in(shell: Shell, index: int = -1) -> str:
+    return list(shell.node.state.runs)[index]
+
+
+def test_add_and_show(shell: Shell) -> None:
+    told = shell.ok("job", "add", "hello", "--every", "5s", "--timeout", "1m", "--", "echo", "-n", "$HOME")
+    assert 'job "hello" added (revision ' in told
+    assert "Try it now:  peercron job run hello --follow" in told
+    shown = shell.json("job", "show", "hello")
+    assert (shown["command"], shown["every"], shown["timeout"]) == (["echo", "-n", "$HOME"], "5s", "1m")
+    assert "command" in shell.ok("job", "show", "hello")
+
+
+def test_add_with_everything(shell: Shell) -> None:
+    shell.ok(
+        *("job", "add", "ops/nightly", "--schedule", "0 2 * * *", "--tz", "Europe/Berlin", "--shell", "true"),
+        *("--node", "n1", "--node", "n2", "--env", "A=1=2", "--user", "www", "--cwd", "/srv"),
+        *("--overlap", "allow", "--guarantee", "at_most_once", "--paused"),
+    )
+    shown = shell.json("job", "show", "ops/nightly")
+    assert shown["key"] == "ops/nightly"
+    assert shown.items() >= {
+        "schedule": "0 2 * * *", "timezone": "Europe/Berlin", "shell": "true", "nodes": ["n1", "n2"],
+        "env": {"A": "1=2"}, "user": "www", "cwd": "/srv", "overlap": "allow", "guarantee": "at_most_once",
+        "paused": True,
+    }.items()  # fmt: skip
+
+
+def test_add_is_told_what_is_wrong(shell: Shell) -> None:
+    result = shell("job", "add", "hello", "--schedule", "61 * * * *", "--tz", "Europe/Berln", "--shell", "x")
+    assert result.exit_code == 2
+    assert "timezone" in result.stderr
+    assert shell("job", "add", "x", "--env", "A", "--shell", "x").exit_code == 2
+    nothing = shell("job", "add", "x", "-o", "json")
+    assert nothing.exit_code == 2
+    assert json.loads(nothing.stderr)["errors"][0]["path"] == "command"
+
+
+def test_a_name_that_is_taken(shell: Shell) -> None:
+    shell.ok("job", "add", "hello", "--shell", "true")
+    again = shell("job", "add", "hello", "--shell", "true")
+    assert again.exit_code == 6
+    assert "read it again" in again.stderr
+    shell.ok("job", "add", "hello", "--shell", "false", "--replace")
+
+
+def test_add_an_http_call(shell: Shell) -> None:
+    shell.ok("job", "add", "ping", "--every", "1s", "--http-url", "http://127.0.0.1:1/")
+    assert shell.json("job", "show", "ping")["http"] == {"method": "GET", "url": "http://127.0.0.1:1/"}
+
+
+def test_list_in_every_form(shell: Shell) -> None:
+    shell.ok("job", "add", "b", "--every", "30s", "--shell", "true")
+    shell.ok("job", "add", "ns/a", "--schedule", "0 2 * * *", "--tz", "Europe/Berlin", "--", "true")
+    lines = shell.ok("job", "list").splitlines()
+    assert lines[0].split() == ["NAME", "KIND", "SCHEDULE", "NEXT", "LAST", "STATE"]
+    assert lines[1].split()[:4] == ["b", "shell", "every", "30s"]
+    assert lines[2].startswith("ns/a")
+    assert "Europe/Berlin" in lines[2]
+    assert "OVERLAP" in shell.ok("job", "list", "-o", "wide")
+    assert shell.ok("job", "list", "-o", "name").split() == ["b", "a"]
+    assert [json.loads(line)["name"] for line in shell.ok("-o", "jsonl", "job", "list").splitlines()] == ["b", "a"]
+    assert '-\n  "name": "b"' in shell.ok("job", "list", "-o", "yaml")
+
+
+def test_colours_are_for_terminals(shell: Shell) -> None:
+    shell.ok("job", "add", "b", "--every", "30s", "--shell", "true")
+    assert "\x1b[" not in shell.ok("job", "list")
+    assert "\x1b[" in shell.ok("job", "list", "--color", "always", TERM="xterm-256color", FORCE_COLOR="1")
+
+
+def test_pause_resume_rm(shell: Shell) -> None:
+    for name in ("a", "b"):
+        shell.ok("job", "add", name, "--shell", "true")
+    shell.ok("job", "pause", "a", "b")
+    assert [row["paused"] for row in shell.json("job", "list")] == [True, True]
+    shell.ok("job", "resume", "a")
+    assert [row["paused"] for row in shell.json("job", "list")] == [False, True]
+    # Standard input is no terminal: nobody is asked.
+    shell.ok("job", "rm", "a", "b")
+    assert shell.json("job", "list") == []
+    gone = shell("job", "rm", "a")
+    assert (gone.exit_code, "there is no job default/a" in gone.stderr) == (3, True)
+
+
+def test_next(shell: Shell) -> None:
+    shell.ok("job", "add", "a", "--schedule", "0 2 * * *", "--tz", "Europe/Berlin", "--shell", "true", "--paused")
+    told = shell.ok("job", "next", "a", "-n", "3")
+    assert told.count("T02:00:00+01:00  Europe/Berlin") == 3
+    assert "paused" in told
+    assert len(shell.json("job", "next", "a")) == 5
+
+
+def test_run_and_runs(shell: Shell) -> None:
+    shell.ok("job", "add", "a", "--shell", "true")
+    run_id = shell.ok("job", "run", "a", "-o", "name").strip()
+    assert run_id == run_in(shell)
+    assert "running" in shell.ok("job", "runs", "a")
+    shell.node_does(shell.node.finish_attempt(run_id))
+    assert [row["state"] for row in shell.json("job", "runs", "a")] == ["succeeded"]
+    assert shell("job", "run", "none").exit_code == 3
+
+
+def test_follow_prints_the_output_and_ends_with_the_status_of_the_run(shell: Shell) -> None:
+    shell.ok("job", "add", "a", "--shell", "true")
+    results = []
+
+    def follow() -> None:
+        results.append(shell("job", "run", "a", "--follow"))
+
+    thread = threading.Thread(target=follow)
+    shell.node.waiting.clear()
+    thread.start()
+    # The follower waits for the log to grow: the run is there, and it is being followed.
+    shell.node_does(shell.node.waiting.wait())
+    run_id = run_in(shell)
+    token = shell.node.state.runs[run_id].attempts[0].token
+    (shell.node.folder / f"{token}.log").write_text("hello\n")
+    shell.node_does(shell.node.finish_attempt(run_id))
+    thread.join()
+    assert (results[0].exit_code, results[0].stdout) == (0, "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "status"),
+    [("succeeded", 0, 0), ("failed", 3, 3), ("failed", 200, 125), ("failed", None, 1), ("timed_out", None, 1)],
+)
+def test_the_status_of_a_run(state: str, code: int | None, status: int) -> None:
+    from peercron.cli.following import status_of
+
+    assert status_of({"state": state, "attempts": [{"exit_code": code}]}) == status
+
+
+def test_a_skipped_run_fails_at_once_with_its_reason(shell: Shell) -> None:
+    shell.ok("job", "add", "a", "--shell", "true")
+    shell.ok("job", "run", "a")
+    skipped = shell("job", "run", "a", "--follow")
+    assert skipped.exit_code == 1
+    assert "skipped: run" in skipped.stderr
+
+
+def test_following_has_an_end_of_patience(shell: Shell) -> None:
+    shell.ok("job", "add", "a", "--shell", "true")
+    result = shell("job", "run", "a", "--follow", "--wait", "50ms")
+    assert result.exit_code == 124
+    assert f"peercron run logs -f {run_in(shell)}" in result.stderr
+
+
+def test_logs(shell: Shell) -> None:
+    shell.ok("job", "add", "a", "--shell", "true")
+    assert "has not run yet" in shell("job", "logs", "a").stderr
+    shell.ok("job", "run", "a")
+    shell.node_does(shell.node.finish_attempt(run_in(shell), "tail\n"))
+    assert shell.ok("job", "logs", "a") == "tail\n"
+
+
+FILE = (
+    '[[jobs]]\nname = "a"\nevery = "1s"\nshell = "true"\n[[jobs]]\nname = "b"\nat = 2030-01-01T00:00:00Z\nshell = "x"\n'
+)
+
+
+def test_plan_and_apply(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text(f'owner = "ops"\n{FILE}')
+    planned = shell("plan", "-f", str(path), "--detailed-exitcode")
+    assert planned.exit_code == 10
+    assert planned.stdout.splitlines()[:2] == ["+ a  create", "+ b  create"]
+    assert "applied: 2 to create" in shell.ok("apply", "-f", str(path))
+    assert "nothing to do" in shell.ok("job", "apply", "-f", str(path))
+    assert shell("plan", "-f", str(path), "--detailed-exitcode").exit_code == 0
+    path.write_text('owner = "ops"\n[[jobs]]\nname = "a"\nevery = "2s"\nshell = "true"\n')
+    told = shell.ok("apply", "-f", str(path), "--prune", "--dry-run")
+    assert told == "~ a\n    every: 1s → 2s\n- b  delete\nwould change: 1 to update, 1 to delete\n"
+    shell.ok("apply", "-f", str(path), "--prune")
+    assert shell.ok("job", "list", "-o", "name").split() == ["a"]
+
+
+def test_apply_from_standard_input_and_export_again(shell: Shell) -> None:
+    shell.ok("apply", "-f", "-", stdin=FILE)
+    exported = shell.ok("job", "export")
+    assert "nothing to do" in shell.ok("apply", "-f", "-", stdin=exported)
+    assert [job["name"] for job in shell.json("job", "export")["jobs"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a = = 1", "line 1"), ("[[jobs]]\nname = 1", "jobs[0].name: must be text in quotes"), ("jbs = 1", "mean jobs?")],
+)
+def test_a_bad_file_is_named_and_changes_nothing(shell: Shell, tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text(text)
+    result = shell("apply", "-f", str(path))
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert shell("apply", "-f", str(tmp_path / "none")).exit_code == 2
+    assert shell.json("job", "list") == []
