@@ -50,7 +50,9 @@ class DataDir:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise DataDirError(f"{path} is in use by another peercron node; each node needs its own --data-dir") from None
+            raise DataDirError(
+                f"{path} is in use by another peercron node; each node needs its own --data-dir"
+            ) from None
         except OSError as error:
             raise DataDirError(f"{path} cannot be used: {error.strerror}") from error
 
@@ -67,7 +69,9 @@ class DataDir:
         if known is None:
             known = Identity(cluster, member, tuple(sorted(peers)), 0)
         if known.member != member:
-            raise DataDirError(f"{self.path} belongs to {known.member}, this node is {member}; see --self and --data-dir")
+            raise DataDirError(
+                f"{self.path} belongs to {known.member}, this node is {member}; see --self and --data-dir"
+            )
         if known.cluster != cluster:
             raise DataDirError(
                 f"{self.path} belongs to a cluster of {', '.join(known.peers)}; --peers says {', '.join(sorted(peers))}"

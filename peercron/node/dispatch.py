@@ -13,7 +13,7 @@ from peercron.core.commands import AttemptFinished, AttemptStarted, Command
 from peercron.core.dispatcher import Announce, Forgo, Instruction, Start, Stop, decide
 from peercron.core.job import OnDisconnect
 from peercron.core.run import Attempt, AttemptState, Run
-from peercron.core.verdict import Verdict
+from peercron.core.verdict import Refusal, Refused, Verdict
 from peercron.errors import ProposalError
 from peercron.execution.port import AttemptResult, AttemptSpec
 from peercron.execution.supervisor import Supervisor
@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 #: One try to tell the cluster of a start or an end; an end is tried again until it is decided.
 REPORT_TIMEOUT_S: Final = 5.0
 REPORT_PAUSE_S: Final = 0.2
+#: After a refusal that decides nothing (no room for the answer, a defect) the end is told again, but slowly.
+REFUSED_PAUSE_S: Final = 5.0
+#: Refusals that settle the matter: the attempt is somebody else's or nobody's.
+DECIDED: Final = frozenset({Refusal.STALE_TOKEN, Refusal.STALE_SESSION, Refusal.NOT_FOUND})
 
 Propose = Callable[[Command, float], "asyncio.Future[Verdict]"]
 
@@ -162,15 +166,18 @@ class Dispatch:
     async def _report(self, command: AttemptFinished) -> None:
         while True:
             try:
-                await self._propose(command, REPORT_TIMEOUT_S)
+                verdict = await self._propose(command, REPORT_TIMEOUT_S)
             except ProposalError as error:
                 # Only the cluster can end an attempt that it granted: say it again until it has decided. An attempt
                 # that was given to somebody else meanwhile is refused as stale, which is a decision too.
                 log.info("attempt_end_not_told_yet", extra={"run": command.run_id, "reason": str(error)})
                 await asyncio.sleep(REPORT_PAUSE_S)
             else:
-                log.info("attempt_finished", extra={"run": command.run_id, "outcome": str(command.outcome)})
-                return
+                if not isinstance(verdict, Refused) or verdict.code in DECIDED:
+                    log.info("attempt_finished", extra={"run": command.run_id, "outcome": str(command.outcome)})
+                    return
+                log.error("attempt_end_refused", extra={"run": command.run_id, "reason": verdict.detail})
+                await asyncio.sleep(REFUSED_PAUSE_S)
 
     def _background(self, work: object, instruction: Instruction | None = None) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]

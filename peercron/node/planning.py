@@ -38,18 +38,26 @@ class Planning:
         self._machine, self._propose, self._clock = machine, propose, clock
         self._planner: Planner | None = None
         self._generation = -1
+        #: When we began to lead, UTC: slots from before had no leader, which is why they were not fired.
+        self._leading_since_ms: int | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def lead(self) -> None:
         """We lead, and our state is the cluster's. Does nothing when we did already."""
         if self._planner is not None and self._generation == self._machine.generation:
             return
-        self.stop()
-        self._planner = Planner(self._machine.state)
+        if self._leading_since_ms is None:
+            self._leading_since_ms = self._clock.wall_ms()
+        self._put_away()
+        self._planner = Planner(self._machine.state, leading_since_ms=self._leading_since_ms)
         self._generation = self._machine.generation
 
     def stop(self) -> None:
         """Somebody else leads."""
+        self._leading_since_ms = None
+        self._put_away()
+
+    def _put_away(self) -> None:
         if self._planner is not None:
             self._planner.close()
             self._planner = None
