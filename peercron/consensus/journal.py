@@ -36,6 +36,9 @@ TAIL_BYTES_MAX: Final = 1 << 20
 #: The kernel's no-op, which stands at the place of the last entry that a snapshot covers.
 NO_OP: Final = b"\x01"
 
+#: A file that stands from before a tail is cut until the journal itself says that it is in doubt.
+DOUBT_MARK: Final = "wal-in-doubt"
+
 _SEGMENT, _ENTRY, _CUT, _TERM, _DOUBT = range(5)
 
 
@@ -225,10 +228,11 @@ class Journal:
         for name in self._segments:
             self._replay(name, newest=name == self._segments[-1])
         self._commit = self._entries[0][1]
-        if self.cut_bytes:
+        if DOUBT_MARK in self._disk.names():
             self.doubt = True
             self._pending.append((_DOUBT, True))
             self.flush()
+            self._disk.remove(DOUBT_MARK)
 
     def _replay(self, name: str, *, newest: bool) -> None:
         raw = self._disk.read(name)
@@ -248,8 +252,16 @@ class Journal:
     def _cut_tail(self, name: str, raw: bytes, offset: int, *, newest: bool) -> None:
         if not newest or offset == 0 or _sound_frame_after(raw, offset + 1):
             raise JournalDamaged(f"{name} is unreadable at byte {offset} of {len(raw)}, before its tail")
+        self._mark_doubt()
         self._disk.truncate(name, offset)
         self.cut_bytes = len(raw) - offset
+
+    def _mark_doubt(self) -> None:
+        """Whoever dies between the cut and the record of it must know when it comes back."""
+        beside = DOUBT_MARK + ".new"
+        self._disk.append(beside, MAGIC)
+        self._disk.sync(beside)
+        self._disk.publish(beside, DOUBT_MARK)
 
     def _redo(self, name: str, record: tuple[Any, ...]) -> None:
         kind = record[0]
