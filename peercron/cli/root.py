@@ -16,6 +16,7 @@ from peercron.errors import PeercronError
 
 COMMANDS = {
     "node": Lazy("peercron.cli.node:node", "Run a node in the foreground (the same as the bare --peers …)."),
+    "demo": Lazy("peercron.cli.demo:demo", "A cluster on this machine with sample jobs, judged by its ledger."),
     "status": Lazy("peercron.cli.status:status", "The cluster on one screen."),
     "job": Lazy("peercron.cli.job:job", "Jobs: add, apply, list, run, pause, …"),
     "run": Lazy("peercron.cli.run:run", "Runs: list, show, logs, cancel."),

@@ -1,0 +1,61 @@
+"""The judge of a demo: which slots there had to be, by plain arithmetic, and which the ledger has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A sample job: what it is, and the slots that it has: every whole multiple of `every_ms`, or one at `at_ms`."""
+
+    table: dict[str, Any]
+    every_ms: int = 0
+    at_ms: int = 0
+
+    @property
+    def name(self) -> str:
+        return str(self.table["name"])
+
+    def due(self, after_ms: int, through_ms: int) -> list[int]:
+        """Its slots in (after, through]."""
+        if not self.every_ms:
+            return [self.at_ms] if after_ms < self.at_ms <= through_ms else []
+        first = after_ms // self.every_ms + 1
+        return [n * self.every_ms for n in range(first, through_ms // self.every_ms + 1)]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found; the demo is well when nothing is missing and nothing doubled."""
+
+    slots: int = 0
+    missing: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    second_attempts: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    runs_of: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def well(self) -> bool:
+        return not self.missing and not self.doubled
+
+    def judge(self, asked: Asked, rows: Rows, *, after_ms: int, through_ms: int, kept: int) -> None:
+        """Take in the ledger of one job, which keeps its last `kept` entries. Runs by hand are no slots."""
+        if len(rows) >= kept:
+            after_ms = max(after_ms, rows[0]["slot"] - 1)
+        slots = [row for row in rows if not row["manual"]]
+        counts = Counter(row["slot"] for row in slots)
+        self.missing += [f"{asked.name} {slot}" for slot in asked.due(after_ms, through_ms) if slot not in counts]
+        self.doubled += [f"{asked.name} {slot}" for slot, count in counts.items() if count > 1]
+        self.slots += len(counts)
+        for row in slots:
+            self.outcomes[row["outcome"]] += 1
+            self.second_attempts += row["attempts"] > 1
+            if row["node"]:
+                self.runs_of[row["node"]] += 1

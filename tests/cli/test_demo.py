@@ -1,0 +1,90 @@
+"""The judge of the demo, and what the demo refuses to play."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from peercron.cli.demo.nodes import FIRST_PEER_PORT, make_nodes
+from peercron.cli.demo.verdict import Asked, Verdict
+from peercron.cli.root import cli
+
+EVERY = Asked({"name": "a"}, every_ms=1_000)
+
+
+def row(slot: int, **more: Any) -> dict[str, Any]:
+    return {"slot": slot, "manual": False, "outcome": "succeeded", "attempts": 1, "node": "n1"} | more
+
+
+def judged(rows: list[dict[str, Any]], asked: Asked = EVERY, kept: int = 1_000) -> Verdict:
+    verdict = Verdict()
+    verdict.judge(asked, rows, after_ms=1_500, through_ms=5_200, kept=kept)
+    return verdict
+
+
+def test_every_slot_once_is_well() -> None:
+    verdict = judged(
+        [row(2_000), row(3_000, attempts=2, node="n2"), row(4_000, outcome="missed", node=None), row(5_000)]
+    )
+    assert verdict.well
+    assert (verdict.slots, verdict.second_attempts) == (4, 1)
+    assert verdict.outcomes == {"succeeded": 3, "missed": 1}
+    assert verdict.runs_of == {"n1": 2, "n2": 1}
+
+
+def test_a_slot_that_is_not_there_is_missing() -> None:
+    assert judged([row(2_000), row(4_000), row(5_000)]).missing == ["a 3000"]
+
+
+def test_a_slot_that_is_there_twice_is_doubled() -> None:
+    verdict = judged([row(2_000), row(3_000), row(3_000), row(4_000), row(5_000)])
+    assert (verdict.doubled, verdict.well) == (["a 3000"], False)
+
+
+def test_runs_by_hand_are_no_slots() -> None:
+    assert judged([row(2_000), row(3_000), row(3_000, manual=True), row(4_000), row(5_000)]).well
+
+
+def test_what_the_ledger_has_dropped_is_not_missing() -> None:
+    assert judged([row(4_000), row(5_000)], kept=2).well
+
+
+def test_slots_behind_the_end_are_allowed() -> None:
+    assert judged([row(n * 1_000) for n in range(2, 8)]).well
+
+
+def test_one_instant_is_one_slot() -> None:
+    once = Asked({"name": "once"}, at_ms=3_000)
+    assert judged([row(3_000)], once).well
+    assert judged([], once).missing == ["once 3000"]
+    assert judged([], Asked({"name": "once"}, at_ms=9_000)).well
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--nodes", "2", "--kill-leader-at", "1s"), "no majority is left of 2"),
+        (("--for", "5s", "--kill-leader-at", "5s"), "must come before"),
+        (("--nodes", "0"), "1<=x<=9"),
+        (("--for", "soon"), "duration"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(args: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(cli, ["demo", *args])
+    assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+def test_taken_ports_are_walked_around(tmp_path: Path) -> None:
+    try:
+        held = socket.create_server(("127.0.0.1", FIRST_PEER_PORT))
+    except OSError:
+        held = None
+    nodes = make_nodes(3, tmp_path)
+    assert len({node.peer for node in nodes} | {node.http for node in nodes}) == 6
+    assert f"127.0.0.1:{FIRST_PEER_PORT}" not in nodes[0].peers
+    if held is not None:
+        held.close()
