@@ -26,6 +26,7 @@ SCHEMA: Final[dict[str, dict[str, Any]]] = {
         "prevLogIdx": _OPTIONAL_INT,
         "prevLogTerm": _OPTIONAL_INT,
         "entries": (tuple, list),
+        "quiet": bool,
     },
     "next_node_idx": {"next_node_idx": int, "reset": bool, "success": bool},
     "timeout_now": {"term": int},

@@ -253,8 +253,12 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
     def tick(self) -> None:
         """Time passes: elections, the commit rule, applying; then the leader sends what its followers lack."""
         self._onTick(0.0)
-        if self.is_leader and (self._announced_commit != self.commit or self._something_to_send()):
+        if not self.is_leader:
+            return
+        if self._something_to_send():
             self._SyncObj__sendAppendEntries()
+        elif self._announced_commit != self.commit:
+            self._announce_commit()
 
     def campaign_at(self, deadline_s: float) -> None:
         """Bring the election time-out forward."""
@@ -372,6 +376,16 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         last = self._journal.last[0]
         return any(self._sendable(peer, node, last) for peer, node in self._nodes.items())
 
+    def _announce_commit(self) -> None:
+        """Tell the followers what is committed, at once; it wants no answer, since the heartbeat asks for one anyway."""
+        self._announced_commit = self.commit
+        base = self._journal.base[0]
+        for peer, node in self._nodes.items():
+            previous = self._SyncObj__raftNextIndex[node] - 1
+            if node in self._SyncObj__connectedNodes and previous >= base:
+                message = self._append_message(previous, self._journal[previous - base][2], [])
+                self._outlet.send(peer, message | {"quiet": True})
+
     def _sendable(self, peer: str, node: PeerNode, last: int) -> bool:
         return (
             self._journal.base[0] < self._SyncObj__raftNextIndex[node] <= last
@@ -411,4 +425,5 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
             "prevLogIdx": previous,
             "prevLogTerm": previous_term,
             "entries": entries,
+            "quiet": False,
         }

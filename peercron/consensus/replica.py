@@ -350,7 +350,8 @@ class Replica:
             self._settle_doubt(message["term"])
         else:
             self._heartbeat(peer, message["term"], decision.commit)
-            self._acknowledge(peer, decision.next_index, matched=decision.matched)
+            if not (message["quiet"] and decision.matched):
+                self._acknowledge(peer, decision.next_index, matched=decision.matched)
             if decision.matched:
                 self._settle_doubt(message["term"])
         if before != kernel.leader:
