@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -158,7 +159,7 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={_text(each)}" for key, each in value.items())
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return shlex.join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -15,6 +15,8 @@ def _value(key: str, unit: str = "", *, signed: bool = False) -> Any:
         value = row.get(key)
         if value is None or value == "":
             return "–"
+        if isinstance(value, float):
+            return f"{value:.1f}{unit}"
         return f"{value:+}{unit}" if signed else f"{value}{unit}"
 
     return text

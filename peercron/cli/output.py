@@ -62,7 +62,7 @@ def record(options: Options, row: Row, lines: Sequence[tuple[str, str]], name: s
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], options: Options) -> None:
-    """Aligned columns; with colours and cut to the screen's width where there is one."""
+    """Aligned columns; with colours where somebody looks."""
     if is_terminal(options):
         _rich_table(titles, rows)
         return
@@ -76,12 +76,15 @@ def _rich_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in titles:
-        grid.add_column(title, no_wrap=title == titles[0], overflow="fold")
+        grid.add_column(title, no_wrap=True)
     for row in rows:
         grid.add_row(*(Text(text, style=style_of(text)) for text in row))
-    Console(highlight=False).print(grid)
+    console = Console(highlight=False)
+    # A row is a line, also where the screen is too narrow for it: the terminal wraps it, and `grep` finds it whole.
+    console.width = max(console.width, console.measure(grid, options=console.options.update(width=10_000)).maximum)
+    console.print(grid)
 
 
 _GOOD = ("succeeded", "leader", "active", "healthy")
