@@ -95,7 +95,7 @@ class Soak:
         for i, asked in enumerate(self.asked):
             to_ms = now_ms() - 1
             self.cluster.request("POST", f"/v1/jobs/{asked.name}:pause")
-            self.asked[i] = replace(asked, to_ms=to_ms, ended_ms=now_ms() + 1)
+            self.asked[i] = replace(asked, to_ms=to_ms, paused_ms=now_ms() + 1)
 
     def verdict(self) -> Verdict:
         """Wait until nothing runs, and judge."""

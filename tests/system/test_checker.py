@@ -11,7 +11,7 @@ import pytest
 from tests.system.checker import Asked, Line, judge
 
 Row = dict[str, Any]
-JOB = Asked("tick", 1_000, made_ms=500, from_ms=800, to_ms=3_200, ended_ms=3_600, serial=True)
+JOB = Asked("tick", 1_000, made_ms=500, from_ms=800, to_ms=3_200, paused_ms=3_600, serial=True)
 
 
 def history() -> tuple[list[Row], list[Line]]:
@@ -59,7 +59,10 @@ FAULTS: dict[str, Callable[[list[Row], list[Line]], object]] = {
     "slot 3000 is there 2 times": lambda rows, lines: rows.append({**rows[2], "run": "u/3000b"}),
     "two slots share the run u/2000": lambda rows, lines: rows[2].update(run="u/2000", outcome="succeeded"),
     "nobody asked for slot 1500": lambda rows, lines: rows.append({**rows[2], "run": "u/1500", "slot": 1_500}),
-    "nobody asked for slot 5000": lambda rows, lines: rows.append({**rows[2], "run": "u/5000", "slot": 5_000}),
+    "nobody asked for slot 5000": lambda rows, lines: rows.append(
+        {**rows[2], "run": "u/5000", "slot": 5_000, "outcome": "missed"}
+    ),
+    "nobody asked for slot 0": lambda rows, lines: rows.append({**rows[2], "run": "u/0", "slot": 0}),
     "skipped, but it ran": lambda rows, lines: rows[0].update(outcome="skipped"),
     "that attempt never came to its end": lambda rows, lines: lines.pop(1),
     "no ledger knows it": put(0, run_id="u/9"),
@@ -77,6 +80,10 @@ FAULTS: dict[str, Callable[[list[Row], list[Line]], object]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_it_finds(fault: str) -> None:
     assert any(fault in found for found in faults_after(FAULTS[fault])), faults_after(FAULTS[fault])
+
+
+def test_slots_of_a_pause_are_skipped() -> None:
+    assert faults_after(lambda rows, lines: rows.append({**rows[2], "run": "u/5000", "slot": 5_000})) == []
 
 
 def test_it_finds_an_outcome_that_the_job_must_not_have() -> None:
