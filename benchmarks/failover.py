@@ -37,7 +37,7 @@ from benchmarks import etcd
 from benchmarks.cluster import Cluster, Node, Peercron, Unreachable, close, scratch, settled, start
 from benchmarks.lateness import Fires
 from benchmarks.prober import Accepted, Prober
-from benchmarks.report import Series, machine, plot, table, write_json
+from benchmarks.report import Series, machine, percentile, plot, table, write_json
 
 WARM_UP_S = 0.4
 #: The signal comes at a random instant of this long, so that it meets every phase of the heartbeat alike.
@@ -59,7 +59,7 @@ class Trial:
     silence_ms: float
     #: The longest later silence, in the second that followed.
     aftermath_ms: float
-    #: The usual time between two acceptances, before the signal: what the figures can resolve.
+    #: 99 of 100 silences between two acceptances before the signal were shorter: what the figures can resolve.
     usual_ms: float
     fire_lag_ms: list[float] = field(default_factory=list)
     start_lag_ms: list[float] = field(default_factory=list)
@@ -71,14 +71,14 @@ class Trial:
 
 
 def judge(accepted: list[Accepted], signal_ns: int, first: Accepted) -> tuple[float, float, float, float]:
-    """(since the signal, silence around it, longest silence afterwards, usual interval) in ms."""
+    """(since the signal, silence around it, longest silence afterwards, usual silence) in ms."""
     times = sorted(write.answered_ns for write in accepted)
     before = [t for t in times if t <= signal_ns]
     around = [*before[-1:], *(t for t in times if signal_ns < t <= first.answered_ns)]
     after = [t for t in times if t >= first.answered_ns]
     since = (first.answered_ns - signal_ns) / 1e6
-    usual = sorted(spans_ms(before)) or [0.0]
-    return since, max(spans_ms(around), default=since), max(spans_ms(after), default=0.0), usual[len(usual) // 2]
+    usual = percentile(spans_ms(before) or [0.0], 99)
+    return since, max(spans_ms(around), default=since), max(spans_ms(after), default=0.0), usual
 
 
 def spans_ms(times_ns: list[int]) -> list[float]:
@@ -172,7 +172,7 @@ def summary(results: dict[str, list[Trial]], signals: list[str]) -> str:
         tables += [table("latest process started after its slot, ms", starts)]
     missing = sum(t.slots_missing for trials in results.values() for t in trials)
     usual = (f"{label} {median(t.usual_ms for t in trials):.1f} ms" for label, trials in results.items())
-    last = f"between two accepted writes before the signal: {', '.join(usual)}; slots missing: {missing}"
+    last = f"silences before the signal, p99: {', '.join(usual)}; slots without a process: {missing}"
     return "\n\n".join([*tables, last])
 
 
