@@ -171,7 +171,8 @@ class Journal:
         tail = self._entries[self._tail_position(index) :] if kept else [(NO_OP, index, term)]
         self._pending = []  # all of it is in the tail or of no more use
         self._create_segment(tail)
-        self._entries = list(tail) if tail[0][1] == index else self._entries
+        if not kept:
+            self._entries = list(tail)
 
     def drop_old_segments(self) -> None:
         """The snapshot is durable: forget the entries and files before the newest segment's."""
