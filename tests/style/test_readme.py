@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
+import click
+import pytest
+
+from peercron.cli.root import cli
+from peercron.jobspec import read_document
 from tests.style.trees import ROOT
 
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+CALLS = re.findall(r"\b(?:python -m )?peercron (.*)", "\n".join(BLOCKS))
 
 
 def set_up_commands() -> dict[str, str]:
@@ -48,3 +57,25 @@ mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0" "$3/bin/pip"
     assert not folder.exists(), "left behind"
     wanted = set_up_commands()["# run the tests"].replace(".venv/bin/", "").replace("'", "")
     assert f"{venv.replace(str(folder), '.venv')} && {install} && {test}" == wanted
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_is_one_that_the_command_line_takes(call: str) -> None:
+    words = shlex.split(call, comments=True)
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(context, words[0])
+        assert found is not None, f"there is no {words[0]}"
+        command, words = found, words[1:]
+    if command is cli:  # the bare form that starts a node
+        node = cli.get_command(context, "node")
+        assert node is not None
+        command = node
+    # Parsed as it would be, and not carried out; a wrong flag or a missing argument raises.
+    command.make_context("readme", words)
+
+
+def test_the_jobs_file_is_one() -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert [spec.key for spec in read_document(tomllib.loads(text)).specs] == ["default/nightly"]
