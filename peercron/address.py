@@ -46,6 +46,20 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def beside(address: str, offset: int) -> str:
+    """The address of the same host with another port; "" of "". ValueError: there is no such port.
+
+    >>> beside("a:7400", 1_000)
+    'a:8400'
+    """
+    if not address:
+        return ""
+    host, port = split_address(address)
+    if port + offset > PORT_MAX:
+        raise ValueError(f"the port of {address} + {offset} is past {PORT_MAX}")
+    return join_address(host, port + offset)
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach it, judged without asking any name server: other names count as reachable."""
     if host == "localhost" or host.endswith(".localhost"):

@@ -13,7 +13,7 @@ from typing import Any
 
 from peercron.address import (
     NAME_PATTERN,
-    PORT_MAX,
+    beside,
     is_local,
     is_loopback,
     is_unspecified,
@@ -23,7 +23,7 @@ from peercron.address import (
 )
 from peercron.core.limits import MEMBERS_MAX
 from peercron.errors import ConfigError, Problem
-from peercron.sources import FIELDS, Value, gather
+from peercron.sources import FIELDS, Value, gather, misspelt
 
 HTTP_PORT_OFFSET = 1_000
 #: A shorter secret is taken, with a warning: who records one handshake can try guesses at leisure.
@@ -161,7 +161,7 @@ class _Reading:
             tls_key=tls[1],
             tls_ca=tls[2],
             tags=tuple(sorted(self.get("tags").items())),
-            warnings=tuple(self.warnings),
+            warnings=(*self.warnings, *misspelt(environ)),
             origins={f.key: self.values[f.key].origin for f in FIELDS},
             **{key: self.get(key) for key in ("role", "dc", "insecure", "durability", "profile", "cluster")},
             **{key: self.get(key) for key in ("log_format", "log_level")},
@@ -231,10 +231,11 @@ class _Reading:
         return name
 
     def http(self, self_address: str) -> str:
+        given = self.get("http")
         try:
-            http = join_address(*split_address(self.get("http"))) if self.get("http") else _http_beside(self_address)
+            http = join_address(*split_address(given)) if given else beside(self_address, HTTP_PORT_OFFSET)
         except ValueError as error:
-            self.wrong("http", str(error))
+            self.wrong("http", f"{error}{'' if given else ': give --http HOST:PORT'}")
             return ""
         if http and not is_loopback(split_address(http)[0]):
             self.warnings.append(
@@ -294,12 +295,3 @@ class _Reading:
         if path is not None and not path.is_file():
             self.wrong(key, f"there is no file {path}")
         return path
-
-
-def _http_beside(self_address: str) -> str:
-    if not self_address:
-        return ""
-    host, port = split_address(self_address)
-    if port + HTTP_PORT_OFFSET > PORT_MAX:
-        raise ValueError(f"the port of {self_address} + {HTTP_PORT_OFFSET} is past {PORT_MAX}: give --http HOST:PORT")
-    return join_address(host, port + HTTP_PORT_OFFSET)

@@ -201,6 +201,16 @@ def _switch(raw: object) -> bool:
     raise ValueError(f"must be true or false, not {raw!r}")
 
 
+def misspelt(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like one of ours and is not.
+
+    No more than that: clients and jobs have variables too, and orchestrators make some up from the name of a service.
+    """
+    known = [spec.variable for spec in FIELDS]
+    near = {name: get_close_matches(name, known, n=1, cutoff=0.9) for name in environ if name.startswith("PEERCRON_")}
+    return [f"{name} is not read; is it {found[0]}?" for name, found in near.items() if found and name not in known]
+
+
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
     """What to append to an error about an unknown word: ", did you mean …?", or nothing when none is like it."""
     near = get_close_matches(word.replace("-", "_"), known, n=1, cutoff=0.6)

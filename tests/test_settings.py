@@ -201,6 +201,12 @@ def test_an_empty_variable_is_not_set() -> None:
     assert (settings.dc, settings.insecure) == ("", False)
 
 
+def test_a_misspelt_variable_is_warned_of() -> None:
+    environ = {"PEERCRON_DATADIR": "x", "PEERCRON_ADDR": "x", "PEERCRON_JOB": "x", "PEERCRON_PORT_7400_TCP": "x"}
+    settings = configure(environ, peers="127.0.0.1:1", self="127.0.0.1:1")
+    assert settings.warnings == ("PEERCRON_DATADIR is not read; is it PEERCRON_DATA_DIR?",)
+
+
 def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text('data-dir = "x"\nzebra = 1\n')

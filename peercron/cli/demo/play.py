@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -20,6 +19,7 @@ import click
 
 from peercron import __version__
 from peercron.cli.demo import printer
+from peercron.cli.demo.lines import began, fire, time_of_day
 from peercron.cli.demo.nodes import DemoNode, NodeEnded, ended_at_last, make_nodes
 from peercron.cli.demo.verdict import Asked, Verdict
 from peercron.cli.failures import FAILED, OK
@@ -198,11 +198,11 @@ class Play:
         else:
             return
         attempts = [(run, attempt) for run in answer["runs"] for attempt in run["attempts"]]
-        for run, attempt in sorted(attempts, key=lambda pair: str(_began(pair[1]))):
+        for run, attempt in sorted(attempts, key=lambda pair: began(pair[1])):
             key = (run["id"], attempt["n"])
             if attempt["finished_at"] is not None and key not in self.shown:
                 self.shown.add(key)
-                self.line(_fire(run, attempt))
+                self.line(fire(run, attempt))
 
     # The end.
 
@@ -273,26 +273,7 @@ class Play:
         return all(node.ready() for node in self.cast)
 
     def _now(self) -> str:
-        return _time_of_day(self.clock.wall_ms())
-
-
-def _began(attempt: dict[str, Any]) -> str:
-    return str(attempt["started_at"] or attempt["finished_at"] or attempt["assigned_at"])
-
-
-def _fire(run: dict[str, Any], attempt: dict[str, Any]) -> str:
-    """One line of the play: when it began, where, what, how it ended, how late it was, and what it said."""
-    began_ms = parse_instant_ms(_began(attempt))
-    word = "ok" if attempt["state"] == "succeeded" else attempt["state"].upper()
-    again = f"attempt {attempt['n']}  " if attempt["n"] > 1 else ""
-    said = run["output_tail"].strip().partition("\n")[0] if attempt is run["attempts"][-1] else attempt["reason"]
-    where = f"{_time_of_day(began_ms)}  {attempt['node']:<3} {run['job'].removeprefix('default/'):<7}"
-    return f"{where} {word:<4} {began_ms - run['slot']:+5} ms  {again}{said}"
-
-
-def _time_of_day(at_ms: int) -> str:
-    instant = datetime.fromtimestamp(at_ms / 1_000).astimezone()
-    return instant.strftime("%H:%M:%S.") + f"{at_ms % 1_000:03}"
+        return time_of_day(self.clock.wall_ms())
 
 
 @contextlib.contextmanager
