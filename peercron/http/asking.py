@@ -14,7 +14,7 @@ from peercron.clock import Clock
 from peercron.core.commands import Command
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
-from peercron.errors import ConfigError, Problem
+from peercron.errors import ConfigError, OutcomeUnknown, Problem
 from peercron.http.port import NodePort
 from peercron.http.problems import BadRequest
 from peercron.sources import nearest
@@ -58,15 +58,17 @@ async def fresh(request: web.Request) -> ClusterState:
     return node.state
 
 
-async def commit(request: web.Request, command: Command, *, part: str = "") -> Done:
+async def commit(request: web.Request, command: Command) -> Done:
     """Propose a command and wait until this node has applied it too, so that what follows can show it.
 
-    `Idempotency-Key` goes with it; `part` tells the commands of one request apart.
+    `Idempotency-Key` is handed to the node, which does not remember it yet: between node and leader nothing is done
+    twice, but a request that a client sends twice is two requests. What makes that harmless are PUT and If-Match.
     """
     node = node_of(request)
-    key = request.headers.get("Idempotency-Key")
-    done = await node.propose(command, TIMEOUT_S, f"{key}{part}" if key else None)
+    done = await node.propose(command, TIMEOUT_S, request.headers.get("Idempotency-Key"))
     await node.wait_changed(done.index - 1, TIMEOUT_S)
+    if node.state.index < done.index:
+        raise OutcomeUnknown(f"it was committed as index {done.index}, and this node is too far behind to show it")
     return done
 
 

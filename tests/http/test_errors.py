@@ -8,6 +8,8 @@ import logging
 
 import pytest
 
+from peercron.core.commands import Command
+from peercron.core.verdict import Done
 from peercron.errors import Busy, NoLeader, OutcomeUnknown, PeercronError, Refused
 from tests.http.conftest import Site, StartSite
 
@@ -107,6 +109,22 @@ async def test_a_name_that_was_bound_anew_reads_nothing(site: Site) -> None:
     answer = await site.get("/v1/jobs", headers={"Host": "evil.example:80"})
     assert (answer.status, answer.json["code"]) == (421, "misdirected")
     assert (await site.get("/v1/jobs", headers={"Host": "localhost:80"})).status == 200
+
+
+async def test_a_node_too_far_behind_does_not_deny_what_was_committed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def committed(command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+        return Done(site.node.state.index + 100, 1)
+
+    async def time_is_up(index: int, timeout_s: float) -> None:
+        """Nothing was applied."""
+
+    monkeypatch.setattr(site.node, "propose", committed)
+    monkeypatch.setattr(site.node, "wait_changed", time_is_up)
+    answer = await site.ask("POST", "/v1/jobs", JOB)
+    assert (answer.status, answer.json["code"]) == (504, "unknown_outcome")
+    assert "committed as index" in answer.json["detail"]
 
 
 async def test_garbage_on_the_socket_takes_nothing_down(site: Site) -> None:
