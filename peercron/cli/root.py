@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from peercron.cli.failures import INTERRUPTED, OK, USAGE, exit_code, tell
+from peercron.cli.failures import FAILED, INTERRUPTED, OK, USAGE, exit_code, tell
 from peercron.cli.lazy import Lazy, LazyGroup
 from peercron.cli.options import Options, common
 from peercron.errors import PeercronError
@@ -79,9 +79,9 @@ class Root(LazyGroup):
             tell(error, options)
             code = exit_code(error)
         except BrokenPipeError:
-            # Whoever read our output has seen enough (`| head`); what is left in the buffer goes nowhere.
+            # Whoever read our output has seen enough (`| head`): what is left goes nowhere, and as click does, quietly.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = OK
+            code = FAILED
         sys.exit(code)
 
 

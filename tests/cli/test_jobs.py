@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from peercron.core.commands import RunJob
 from tests.cli.conftest import Shell
 
 
@@ -207,3 +208,22 @@ def test_a_bad_file_is_named_and_changes_nothing(shell: Shell, tmp_path: Path, t
     assert said in result.stderr
     assert shell("apply", "-f", str(tmp_path / "none")).exit_code == 2
     assert shell.json("job", "list") == []
+
+
+def test_logs_follow_run_after_run(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[str] = []
+
+    def to_the_end(options: object, run_id: str) -> None:
+        """Each run that is followed brings the next one, until somebody presses Ctrl-C."""
+        followed.append(run_id)
+        if len(followed) == 3:
+            raise KeyboardInterrupt
+        shell.node_does(shell.node.do(RunJob("default/a")))
+
+    monkeypatch.setattr("peercron.cli.following._to_the_end", to_the_end)
+    shell.ok("job", "add", "a", "--shell", "true", "--overlap", "allow")
+    shell.ok("job", "run", "a")
+    shell.ok("job", "run", "a")
+    result = shell("job", "logs", "-f", "a")
+    assert result.exit_code == 130
+    assert followed == list(shell.node.state.runs)[1:]

@@ -165,3 +165,17 @@ def test_completion_knows_commands_without_loading_them() -> None:
 def test_python_m_peercron() -> None:
     told = subprocess.run([sys.executable, "-m", "peercron", "version"], capture_output=True, text=True, check=True)
     assert told.stdout.startswith("peercron ")
+
+
+def test_a_reader_that_goes_away_gets_no_traceback() -> None:
+    command = [sys.executable, "-m", "peercron", "job", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_token_file_that_is_not_there_is_named() -> None:
+    result = CliRunner().invoke(cli, ["status", "--token-file", "/dev/null/x"])
+    assert (result.exit_code, "--token-file" in result.stderr) == (2, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.http.conftest import Site, StartSite
@@ -144,6 +145,24 @@ async def test_a_member_that_cannot_be_asked_leaves_the_tail(start_site: StartSi
     object.__setattr__(member.info, "http", "127.0.0.1:9")
     assert two.node.settings.name == "n2"
     assert (await one.get(url_of(run["id"], "/log"))).text == "tail of it"
+
+
+async def test_output_that_breaks_off_on_the_way_is_not_passed_on_as_whole(start_site: StartSite) -> None:
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await writer.drain()
+        writer.close()
+
+    one, _ = await start_site("n1"), await start_site("n2")
+    async with await asyncio.start_server(die, "127.0.0.1", 0) as dying:
+        address = "127.0.0.1:{1}".format(*dying.sockets[0].getsockname())
+        object.__setattr__(one.node.state.members["id-n2"].info, "http", address)
+        await one.put_job(nodes=["n2"])
+        run = await one.run_job()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await one.get(url_of(run["id"], "/log"))
+    assert (await one.get("/livez")).status == 200
 
 
 @pytest.mark.parametrize("query", ["attempt=x", "follow=maybe", "offset=-1", "fllow=1"])
