@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import click
 
+HELP = ["-h", "--help"]
+
 
 class Lazy(NamedTuple):
     """Where a command is ("module:attribute") and what it does, in one line for the list."""
@@ -33,6 +35,9 @@ class LazyGroup(click.Group):
         module, _, attribute = self.lazy[cmd_name].where.partition(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
+        for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            # Said here too, since a command remembers the names of its help from whoever looked at it first.
+            each.context_settings.setdefault("help_option_names", HELP)
         return command
 
     def resolve_command(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from peercron.cli.failures import FAILED, INTERRUPTED, OK, USAGE, exit_code, tell
-from peercron.cli.lazy import Lazy, LazyGroup
+from peercron.cli.lazy import HELP, Lazy, LazyGroup
 from peercron.cli.options import Options, common
 from peercron.errors import PeercronError
 
@@ -90,7 +90,7 @@ class Root(LazyGroup):
     cls=Root,
     lazy=COMMANDS,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP},
     epilog="""\b
 Examples:
   python -m peercron --peers a:7400,b:7400,c:7400   # on each host
