@@ -88,14 +88,16 @@ class Driver:
         """Something was put in: turn soon."""
         self._kick()
 
-    async def read_barrier(self, deadline_s: float) -> None:
+    async def read_barrier(self, deadline_s: float, *, urgent: bool = True) -> None:
         """Wait until the state here has all that was acknowledged, by anybody, before this call.
+
+        Not urgent: a leader takes its proof from the next heartbeat, which costs nothing.
 
         Raises:
             NoLeader: nobody could say so in time.
         """
         while self.halt_reason is None and self._clock.monotonic() < deadline_s:
-            index = await self._read_index(deadline_s)
+            index = await self._read_index(deadline_s, urgent=urgent)
             if index is not None:
                 await self._wait_applied(index, deadline_s)
                 return
@@ -122,12 +124,12 @@ class Driver:
         if self.halt_reason is not None:
             return
         try:
-            self.replica.receive(peer, message, self._clock.monotonic())
+            if self.replica.receive(peer, message, self._clock.monotonic()):
+                self._kick()
         except ProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - a wrong log is worse than a stopped node
             self._halt(error)
-        self._kick()
 
     # Turning.
 
@@ -204,13 +206,14 @@ class Driver:
 
     # Reads.
 
-    async def _read_index(self, deadline_s: float) -> int | None:
+    async def _read_index(self, deadline_s: float, *, urgent: bool) -> int | None:
         self._read_tokens += 1
         token = self._read_tokens
         future: asyncio.Future[int] = self._loop.create_future()
         self._reads[token] = future
-        self.replica.read(token)
-        self._kick()
+        self.replica.read(token, urgent=urgent)
+        if urgent:
+            self._kick()
         try:
             async with asyncio.timeout(max(0.0, deadline_s - self._clock.monotonic())):
                 return await future

@@ -260,6 +260,10 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         elif self._announced_commit != self.commit:
             self._announce_commit()
 
+    def beat(self) -> None:
+        """A leader's next tick sends to everybody, whether a heartbeat is due or not."""
+        self._SyncObj__newAppendEntriesTime = 0.0
+
     def campaign_at(self, deadline_s: float) -> None:
         """Bring the election time-out forward."""
         self._SyncObj__raftElectionDeadline = min(self.election_deadline_s, deadline_s)
@@ -377,7 +381,7 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         return any(self._sendable(peer, node, last) for peer, node in self._nodes.items())
 
     def _announce_commit(self) -> None:
-        """Tell the followers what is committed, at once; it wants no answer, since the heartbeat asks for one anyway."""
+        """Tell the followers what is committed, at once; it wants no answer, since the heartbeat asks anyway."""
         self._announced_commit = self.commit
         base = self._journal.base[0]
         for peer, node in self._nodes.items():

@@ -1,4 +1,9 @@
-"""Reads: the leader's proof that it still leads, shared by all who ask in one round (ReadIndex, dissertation 6.4)."""
+"""Reads: the leader's proof that it still leads, carried by the log's own messages (ReadIndex, dissertation 6.4).
+
+Every step of a leader has a number; its append messages carry it, and their answers tell the last number that the
+follower has seen. A question put before step n is answered once a majority has seen n: at that moment, after the
+question, nobody else led. An urgent question sends a message of its own; the others ride on the next heartbeat.
+"""
 
 from __future__ import annotations
 
@@ -6,55 +11,53 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Round:
-    number: int
-    term: int
-    index: int
-    tokens: list[int]
-    acks: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
 class Reads:
-    """Who waits for a proof of leadership, and the round under way.
+    """Who waits for a proof of leadership, and how far it has come."""
 
-    A token asks to know: at some moment after the question was put, we were the leader. Those who ask while a round
-    is under way wait for the next, since the answers to this one may be older than their question.
-    """
+    #: Number of the current step. It grows over all terms of this process, so that no answer is ever taken for another.
+    step: int = 0
+    _fresh: list[int] = field(default_factory=list)
+    _urgent: bool = False
+    #: (step that a majority must have seen, commit index at the question, token), in order.
+    _waiting: list[tuple[int, int, int]] = field(default_factory=list)
+    _seen: dict[str, int] = field(default_factory=dict)
 
-    _waiting: list[int] = field(default_factory=list)
-    _round: Round | None = None
-    _numbers: int = 0
+    def __bool__(self) -> bool:
+        return bool(self._fresh or self._waiting)
 
-    def ask(self, token: int) -> None:
-        self._waiting.append(token)
+    def ask(self, token: int, *, urgent: bool) -> None:
+        """Somebody wants to know an index that has all that was acknowledged before now."""
+        self._fresh.append(token)
+        self._urgent |= urgent
 
-    def begin(self, term: int, index: int) -> int | None:
-        """Start a round if one is wanted and none is under way: its number, to be sent to every voter."""
-        if self._round is not None or not self._waiting:
-            return None
-        self._numbers += 1
-        self._round = Round(self._numbers, term, index, self._waiting)
-        self._waiting = []
-        return self._numbers
+    def adopt(self, index: int) -> bool:
+        """The questions so far wait for this step, and read at `index`. True: a message shall go out for them."""
+        self._waiting += [(self.step, index, token) for token in self._fresh]
+        self._fresh = []
+        urgent, self._urgent = self._urgent, False
+        return urgent
 
-    def pending_round(self) -> int | None:
-        """The round under way, to be sent again to a voter that was not there."""
-        return None if self._round is None else self._round.number
+    def acknowledged(self, peer: str, step: int) -> None:
+        """A follower of this term has seen our message of that step."""
+        self._seen[peer] = max(step, self._seen.get(peer, 0))
 
-    def acknowledged(self, peer: str, number: int) -> None:
-        if self._round is not None and self._round.number == number:
-            self._round.acks.add(peer)
+    def proven(self, quorum: int) -> int:
+        """The last step that a quorum, we among it, has seen."""
+        others = sorted(self._seen.values(), reverse=True)
+        needed = quorum - 1
+        if needed == 0:
+            return self.step
+        return others[needed - 1] if len(others) >= needed else 0
 
-    def finish(self, quorum: int) -> tuple[int, list[int]] | None:
-        """(index, tokens) of the round, once a quorum with us in it has answered."""
-        if self._round is None or len(self._round.acks) + 1 < quorum:
-            return None
-        done, self._round = self._round, None
-        return done.index, done.tokens
+    def finish(self, quorum: int) -> list[tuple[int, int]]:
+        """(token, index) of the questions that are answered now."""
+        proven = self.proven(quorum)
+        done = [(token, index) for step, index, token in self._waiting if step <= proven]
+        self._waiting = [waiting for waiting in self._waiting if waiting[0] > proven]
+        return done
 
     def abandon(self) -> list[int]:
         """We lead no longer: every token that waits."""
-        tokens = self._waiting + (self._round.tokens if self._round else [])
-        self._waiting, self._round = [], None
+        tokens = [*(token for _, _, token in self._waiting), *self._fresh]
+        self._waiting, self._fresh, self._urgent = [], [], False
         return tokens

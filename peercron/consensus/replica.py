@@ -31,6 +31,8 @@ QUEUE_MAX: Final = 8_192
 #: Log entries made in one step.
 ENTRIES_PER_STEP: Final = 8
 BATCH_FORMAT: Final = 1
+#: What a handler answers when its message changed nothing that a step could act on.
+IDLE: Final = object()
 
 
 class Machine(Protocol):
@@ -92,6 +94,8 @@ class Replica:
         self._queue: deque[tuple[str, int, bytes]] = deque()
         self._connected: set[str] = set()
         self._reads, self._reads_asked = Reads(), 0
+        #: The step of its leader that this follower saw last.
+        self._step_seen = 0
         self._asked: dict[int, tuple[str, int]] = {}  # token of ours -> (peer, id) that asked, for forwarded reads
         self._transfer = Transfer(store)
         self._handover_until_s = float("-inf")
@@ -99,7 +103,7 @@ class Replica:
         self.snapshot_index = self._restore()
         self.kernel = Kernel(me, peers, journal, timing, self, rng, now_s, self.snapshot_index)
         self.election = Election(timing.election_min_ms / 1000, rng, self.kernel.peers)
-        self._handlers: dict[str, Callable[[str, Message], None]] = {
+        self._handlers: dict[str, Callable[[str, Message], object]] = {
             "request_vote": self._on_request_vote,
             "response_vote": self._on_response_vote,
             "append_entries": self._on_append,
@@ -109,8 +113,6 @@ class Replica:
             "prevote_ok": self._on_prevote_ok,
             "term_notice": self._on_term_notice,
             "position": self._on_position,
-            "confirm": self._on_confirm,
-            "confirmed": self._on_confirmed,
             "read": self._on_read,
             "read_at": self._on_read_at,
             "propose": self._on_propose,
@@ -129,9 +131,6 @@ class Replica:
         self.kernel.connected(peer)
         term, index = self._position()
         self.send(peer, {"type": "position", "last_log_index": index, "last_log_term": term})
-        pending = self._reads.pending_round()
-        if pending is not None:
-            self.send(peer, {"type": "confirm", "round": pending, "term": self.kernel.term})
 
     def disconnected(self, peer: str, now_s: float) -> None:
         """The connection is broken, which for a leader's means: it is gone, unless the others still hear it."""
@@ -146,13 +145,19 @@ class Replica:
             if regretted is not None and regretted[0] in self._connected:
                 self._on_prevote(*regretted)
 
-    def receive(self, peer: str, message: object, now_s: float) -> None:
-        """Act on a peer's message. ProtocolError: close that connection. SafetyViolation: stop this node."""
+    def receive(self, peer: str, message: object, now_s: float) -> bool:
+        """Act on a peer's message. True: a step is wanted now; otherwise the next one will do.
+
+        Raises:
+            ProtocolError: close that connection.
+            SafetyViolation: stop this node.
+        """
         self._enter(now_s)
         sound = check(message)
-        if peer in self._connected:
-            self.clocks.told(peer, sound["_w"], now_s)
-            self._handlers[sound["type"]](peer, sound)
+        if peer not in self._connected:
+            return False
+        self.clocks.told(peer, sound["_w"], now_s)
+        return self._handlers[sound["type"]](peer, sound) is not IDLE
 
     def propose(self, items: Iterable[tuple[int, bytes]]) -> None:
         """Put (seq, payload) on the way into the log; what becomes of them shows when they are applied."""
@@ -168,11 +173,11 @@ class Replica:
         if self.kernel.is_leader:
             self._enqueue(self.me, items)
 
-    def read(self, token: int) -> None:
-        """Ask for an index to read at; the answer is in `Output.reads`."""
+    def read(self, token: int, *, urgent: bool = True) -> None:
+        """Ask for an index to read at; the answer is in `Output.reads`. Not urgent: the next heartbeat will do."""
         leader = self.kernel.leader
         if self.kernel.is_leader:
-            self._reads.ask(token)
+            self._reads.ask(token, urgent=urgent)
         elif leader is not None and leader in self._connected:
             self._asked[token] = (self.me, token)
             self.send(leader, {"type": "read", "id": token})
@@ -194,6 +199,7 @@ class Replica:
         if late:
             self.kernel.excuse_until(now_s + 2 * self._beat_s)
         self._append_batches()
+        self._begin_reads()
         self.kernel.tick()
         self._step_leadership()
         self._step_reads()
@@ -232,7 +238,11 @@ class Replica:
         message["_w"] = self.clocks.wall_ms(self._now_s)
         if message["type"] == "request_vote":
             message["transfer"] = self.election.transfer
+        if message["type"] == "next_node_idx":
+            message["step"] = self._step_seen
         early = message["type"] == "append_entries" and self.kernel.is_leader
+        if early:
+            message["step"] = 0 if message["quiet"] else self._reads.step
         (self._out.early if early else self._out.late).append((peer, message))
 
     def may_campaign(self) -> bool:
@@ -336,6 +346,7 @@ class Replica:
         if message["term"] == kernel.term and kernel.is_leader:
             raise SafetyViolation(f"{peer} leads term {kernel.term}, and so do we")
         self.election.heard_leader(self._now_s)
+        self._step_seen = message["step"]
         before = kernel.leader
         decision = guard.reconcile(self.journal, kernel.commit, message)
         if isinstance(decision, guard.Accept):
@@ -371,9 +382,14 @@ class Replica:
         if self.journal.doubt and self.journal.term_at(self.kernel.commit) == term:
             self.journal.clear_doubt()
 
-    def _on_ack(self, peer: str, message: Message) -> None:
-        if message["_t"] == self.kernel.term and self.kernel.is_leader:
-            self.kernel.deliver_ack(peer, message)
+    def _on_ack(self, peer: str, message: Message) -> object:
+        if message["_t"] != self.kernel.term or not self.kernel.is_leader:
+            return IDLE
+        self._reads.acknowledged(peer, message["step"])
+        before = self.kernel.match_index(peer)
+        self.kernel.deliver_ack(peer, message)
+        moved = message["reset"] or self.kernel.match_index(peer) != before
+        return None if moved or self._reads or self._handing_over() else IDLE
 
     # Proposals.
 
@@ -431,37 +447,26 @@ class Replica:
         if target is not None:
             self.send(target, {"type": "timeout_now", "term": self.kernel.term})
 
+    def _begin_reads(self) -> None:
+        self._reads.step += 1
+        # Before an entry of our own term is committed, our commit index may be behind what was acknowledged.
+        if self.kernel.noop_applied and self._reads.adopt(self.kernel.commit):
+            self.kernel.beat()
+
     def _step_reads(self) -> None:
         if not self.kernel.is_leader:
             for token in self._reads.abandon():
                 self._answer_read(token, None)
             return
-        if not self.kernel.noop_applied:
-            return  # our commit index may still be behind what was acknowledged before our term
-        number = self._reads.begin(self.kernel.term, self.kernel.commit)
-        if number is not None:
-            for peer in self.kernel.peers:
-                self.send(peer, {"type": "confirm", "round": number, "term": self.kernel.term})
-        finished = self._reads.finish(self.kernel.quorum)
-        if finished is not None:
-            index, tokens = finished
-            for token in tokens:
-                self._answer_read(token, index)
-
-    def _on_confirm(self, peer: str, message: Message) -> None:
-        if message["term"] == self.kernel.term and self.kernel.leader == peer:
-            self.send(peer, {"type": "confirmed", "round": message["round"], "term": message["term"]})
-
-    def _on_confirmed(self, peer: str, message: Message) -> None:
-        if message["term"] == self.kernel.term and self.kernel.is_leader:
-            self._reads.acknowledged(peer, message["round"])
+        for token, index in self._reads.finish(self.kernel.quorum):
+            self._answer_read(token, index)
 
     def _on_read(self, peer: str, message: Message) -> None:
         self._reads_asked += 1
         token = -self._reads_asked
         self._asked[token] = (peer, message["id"])
         if self.kernel.is_leader:
-            self._reads.ask(token)
+            self._reads.ask(token, urgent=True)
         else:
             self._answer_read(token, None)
 

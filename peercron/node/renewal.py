@@ -187,7 +187,7 @@ class Renewal:
         """Say yes only when a majority has told, after the renewal came, that we lead, and we lead still."""
         assert self.driver is not None
         try:
-            await self.driver.read_barrier(heard_s + self._timers.lease_ms / 1000)
+            await self.driver.read_barrier(heard_s + self._timers.lease_ms / 1000, urgent=False)
         except NoLeader:
             return
         now_s = self._clock.monotonic()
