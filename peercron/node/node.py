@@ -81,6 +81,7 @@ class Node:
         self._last_leader: str | None = None
         self._leader_moved = asyncio.Event()
         self._clock_suspect = False
+        self._check: asyncio.TimerHandle | None = None
         self._changed: list[tuple[int, asyncio.Future[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         replica = self._replica()
@@ -133,7 +134,7 @@ class Node:
         await self._transport.start(host, port)
         self._driver.start(self._transport)
         loop = asyncio.get_running_loop()
-        for duty in (self._renewal.keep, self._renewal.watch, self._check_for_ever, self._tell_for_ever):
+        for duty in (self._renewal.keep, self._renewal.watch, self._tell_for_ever):
             task = loop.create_task(duty())
             task.add_done_callback(_log_end)
             self._tasks.append(task)
@@ -151,6 +152,8 @@ class Node:
         await self._dispatch.settle(HANDOVER_S)
         await self._renewal.leave()
         self._planning.stop()
+        if self._check is not None:
+            self._check.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -313,6 +316,8 @@ class Node:
             raise NoLeader(f"this node has stopped: {self._driver.halt_reason}")
         now_s = self._clock.monotonic()
         future = self._proposer.propose(command, now_s + timeout_s, here=here)
+        if self._check is None:
+            self._check = asyncio.get_running_loop().call_later(CHECK_S, self._check_proposals)
         self._driver.kick()
         return future
 
@@ -369,10 +374,12 @@ class Node:
             return False
         return True
 
-    async def _check_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_S)
-            self._proposer.check(self._clock.monotonic())
+    def _check_proposals(self) -> None:
+        """As long as some wait: are they out of time? An idle node has none, and no timer."""
+        self._proposer.check(self._clock.monotonic())
+        self._check = None
+        if len(self._proposer):
+            self._check = asyncio.get_running_loop().call_later(CHECK_S, self._check_proposals)
 
     async def _tell_for_ever(self) -> None:
         while True:
