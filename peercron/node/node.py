@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,13 +24,14 @@ from peercron.consensus.transport import Transport
 from peercron.core.commands import Command
 from peercron.core.member import MemberInfo, Role
 from peercron.core.state import ClusterState
-from peercron.core.verdict import Done, Refused, Verdict
+from peercron.core.verdict import Done, Refusal, Verdict
 from peercron.errors import NoLeader
 from peercron.errors import Refused as RefusedError
 from peercron.execution.supervisor import Supervisor
 from peercron.identity import DataDir, cluster_id
 from peercron.machine import Machine
 from peercron.node.dispatch import Dispatch
+from peercron.node.leadership import HANDOVER_S, Leadership
 from peercron.node.planning import Planning
 from peercron.node.renewal import Renewal
 from peercron.node.roster import ROSTER_S, Roster
@@ -41,8 +42,6 @@ log = logging.getLogger(__name__)
 
 #: How often proposals are checked for having run out of time.
 CHECK_S: Final = 0.05
-#: How long an orderly end waits for another leader.
-HANDOVER_S: Final = 1.0
 #: How long, beyond their grace, an orderly end waits for attempts to be gone.
 END_S: Final = 5.0
 #: A leader that is this far ahead of what we applied makes us not ready.
@@ -77,10 +76,6 @@ class Node:
         cluster = cluster_id(settings.cluster, settings.peers)
         identity = self._data_dir.identify(cluster, self.me, settings.peers)
         self._machine = Machine(self.me)
-        self._led_term: int | None = None
-        self._last_leader: str | None = None
-        self._leader_moved = asyncio.Event()
-        self._clock_suspect = False
         self._check: asyncio.TimerHandle | None = None
         self._changed: list[tuple[int, asyncio.Future[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,6 +107,9 @@ class Node:
         self._roster = Roster(
             settings.cluster, settings.names, self._driver, self._renewal, lambda: self._machine.state
         )
+        self._leadership = Leadership(
+            self._driver, self._clock, self._proposer, self._planning, self._renewal, self._roster
+        )
         others = {peer: split_address(peer) for peer in settings.peers if peer != self.me}
         self._transport = Transport(
             self.me,
@@ -142,7 +140,7 @@ class Node:
     async def stop(self) -> None:
         """Hand over what we lead, end what runs here, give the session up, and go."""
         self._dispatch.ending = True
-        await self._hand_over()
+        await self._leadership.hand_over()
         grace_s = self.settings.timers.kill_ms / 1000
         try:
             async with asyncio.timeout(grace_s + END_S):
@@ -176,11 +174,22 @@ class Node:
         return self._roster.name_of(self._driver.replica.kernel.leader)
 
     async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
-        """See `http.port.NodePort`."""
-        verdict = await self._propose(command, timeout_s)
-        if isinstance(verdict, Refused):
-            raise RefusedError(str(verdict.code), verdict.detail, verdict.index)
-        return verdict
+        """See `http.port.NodePort`. A node whose session is not open (it has just come, or come back) waits for it."""
+        until_s = self._clock.monotonic() + timeout_s
+        while True:
+            await self._session_open(until_s)
+            verdict = await self._propose(command, max(0.0, until_s - self._clock.monotonic()))
+            if isinstance(verdict, Done):
+                return verdict
+            if verdict.code is not Refusal.STALE_SESSION:
+                raise RefusedError(str(verdict.code), verdict.detail, verdict.index)
+
+    async def _session_open(self, until_s: float) -> None:
+        while not self._renewal.is_open:
+            left_s = until_s - self._clock.monotonic()
+            if left_s <= 0:
+                raise NoLeader("this node has no open session with the cluster")
+            await self.wait_changed(self.state.index, left_s)
 
     async def read_barrier(self, timeout_s: float) -> None:
         await self._driver.read_barrier(self._clock.monotonic() + timeout_s)
@@ -223,18 +232,7 @@ class Node:
         names = {name: member for member in self.settings.peers if (name := self._roster.name_of(member))}
         if to is not None and to not in names:
             raise RefusedError("not_found", f"there is no member {to}; there are {', '.join(sorted(names))}")
-        before = self._driver.replica.kernel.leader
-        if before is None:
-            raise NoLeader
-        if to is not None and names[to] == before:
-            return
-        if before == self.me:
-            self._begin_hand_over(names[to] if to else None)
-        else:
-            self._driver.replica.mail(before, "transfer", names[to] if to else None)
-            self._driver.kick()
-        if not await self._until(lambda: self._last_leader not in {before, None}, 2 * HANDOVER_S):
-            raise RefusedError("not_ready", f"{to or 'nobody'} did not take over; is it reachable and caught up?")
+        await self._leadership.transfer(names[to] if to else None)
 
     # What the driver tells.
 
@@ -247,7 +245,7 @@ class Node:
         verdicts, self._machine.verdicts = self._machine.verdicts, []
         for session, seq, verdict in verdicts:
             self._proposer.decided(session, seq, verdict)
-        self._watch_leadership()
+        self._leadership.turn()
         self._dispatch.turn(self._renewal.identity.session)
         self._planning.turn()
         self._wake_waiting()
@@ -257,15 +255,14 @@ class Node:
             if kind == "roster":
                 self._roster.on_mail(body, self._clock.monotonic())
             elif kind == "transfer":
-                self._begin_hand_over(body)
+                self._leadership.begin_hand_over(body)
             else:
                 self._renewal.on_mail(peer, kind, body)
         except (TypeError, ValueError) as error:
             log.warning("unreadable_mail", extra={"peer": peer, "kind": kind, "reason": str(error)})
 
     def halted(self, reason: str) -> None:
-        self._planning.stop()
-        self._renewal.follow()
+        self._leadership.resign()
 
     def connections_changed(self) -> None:
         """A leader that is connected again may have missed what was sent to it."""
@@ -321,30 +318,6 @@ class Node:
         self._driver.kick()
         return future
 
-    def _watch_leadership(self) -> None:
-        kernel = self._driver.replica.kernel
-        leader = kernel.leader
-        if leader != self._last_leader:
-            self._last_leader = leader
-            self._leader_moved.set()
-            log.info("leader_changed", extra={"leader": self._roster.name_of(leader), "term": kernel.term})
-            if leader is not None:
-                self._proposer.resend(self._clock.monotonic())
-                self._driver.kick()
-        term, led = kernel.term if kernel.noop_applied else None, self._led_term
-        if term != led:
-            self._planning.stop()
-            self._renewal.follow()
-            self._led_term = term
-        if term is not None:
-            self._renewal.lead()
-            if self._driver.replica.clocks.suspect:
-                self._planning.stop()
-            else:
-                self._planning.lead()
-            if term != led:
-                self._roster.send()
-
     def _wake_waiting(self) -> None:
         if self._changed:
             index = self.state.index
@@ -352,27 +325,6 @@ class Node:
                 if index > wanted and not future.done():
                     future.set_result(None)
             self._changed = [(i, f) for i, f in self._changed if not f.done()]
-
-    def _begin_hand_over(self, to: str | None) -> None:
-        self._driver.replica.hand_over(to, self._clock.monotonic() + HANDOVER_S)
-        self._driver.kick()
-
-    async def _hand_over(self) -> None:
-        if not self._driver.replica.kernel.is_leader or not self._driver.connected:
-            return
-        self._begin_hand_over(None)
-        await self._until(lambda: self._last_leader != self.me, HANDOVER_S)
-
-    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait for something that comes with a change of leader."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not condition():
-                    self._leader_moved.clear()
-                    await self._leader_moved.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def _check_proposals(self) -> None:
         """As long as some wait: are they out of time? An idle node has none, and no timer."""
@@ -385,22 +337,7 @@ class Node:
         while True:
             await asyncio.sleep(ROSTER_S)
             self._roster.send()
-            self._mind_the_clock()
-
-    def _mind_the_clock(self) -> None:
-        """A member with a wrong clock does not lead where another can."""
-        replica = self._driver.replica
-        suspect = replica.clocks.suspect
-        if suspect != self._clock_suspect:
-            self._clock_suspect = suspect
-            off_ms = replica.clocks.deviation_ms()
-            log.log(
-                logging.ERROR if suspect else logging.INFO,
-                "clock_wrong" if suspect else "clock_right",
-                extra={"off_ms": off_ms},
-            )
-        if suspect and replica.kernel.is_leader:
-            self._begin_hand_over(None)
+            self._leadership.mind_the_clock()
 
 
 def _log_end(task: asyncio.Task[None]) -> None:

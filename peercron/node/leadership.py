@@ -1,0 +1,130 @@
+"""Leadership: who leads, what follows from it here, and how it is handed over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from peercron.clock import Clock
+from peercron.consensus.driver import Driver
+from peercron.consensus.proposer import Proposer
+from peercron.errors import NoLeader, Refused
+from peercron.node.planning import Planning
+from peercron.node.renewal import Renewal
+from peercron.node.roster import Roster
+
+log = logging.getLogger(__name__)
+
+#: How long a leader that hands over holds proposals back, and how long an orderly end waits for another leader.
+HANDOVER_S: Final = 1.0
+
+
+class Leadership:
+    """Watches the consensus for changes of leader and term.
+
+    A member plans and counts sessions only in a term of which it has committed an entry; with a wrong clock it plans
+    nothing and hands over.
+    """
+
+    def __init__(
+        self, driver: Driver, clock: Clock, proposer: Proposer, planning: Planning, renewal: Renewal, roster: Roster
+    ) -> None:
+        self._driver, self._clock, self._proposer = driver, clock, proposer
+        self._planning, self._renewal, self._roster = planning, renewal, roster
+        #: The term in which we lead and have committed an entry; None: we do not.
+        self._term: int | None = None
+        self._clock_suspect = False
+        self._moved = asyncio.Event()
+        self.leader: str | None = None
+
+    def turn(self) -> None:
+        """A turn is over: does somebody else lead, or we in another term?"""
+        kernel = self._driver.replica.kernel
+        if kernel.leader != self.leader:
+            self._change_leader(kernel.leader)
+        term = kernel.term if kernel.noop_applied else None
+        began = term is not None and term != self._term
+        if term != self._term:
+            self.resign()
+            self._term = term
+        if term is None:
+            return
+        self._renewal.lead()
+        if self._driver.replica.clocks.suspect:
+            self._planning.stop()
+        else:
+            self._planning.lead()
+        if began:
+            self._roster.send()
+
+    def resign(self) -> None:
+        """Nothing of what we did as leader goes on."""
+        self._term = None
+        self._planning.stop()
+        self._renewal.follow()
+
+    def mind_the_clock(self) -> None:
+        """Once in a while: a member with a wrong clock does not lead where another can."""
+        replica = self._driver.replica
+        if replica.clocks.suspect != self._clock_suspect:
+            self._clock_suspect = replica.clocks.suspect
+            level = logging.ERROR if self._clock_suspect else logging.INFO
+            event = "clock_wrong" if self._clock_suspect else "clock_right"
+            log.log(level, event, extra={"off_ms": replica.clocks.deviation_ms()})
+        if self._clock_suspect and replica.kernel.is_leader:
+            self.begin_hand_over(None)
+
+    def begin_hand_over(self, to: str | None) -> None:
+        """Make this member the leader, or the best one, as soon as it has the whole log. Only where we lead."""
+        self._driver.replica.hand_over(to, self._clock.monotonic() + HANDOVER_S)
+        self._driver.kick()
+
+    async def hand_over(self) -> None:
+        """Where we lead and are not alone: wait until somebody else does, for a while."""
+        replica = self._driver.replica
+        if replica.kernel.is_leader and self._driver.connected:
+            self.begin_hand_over(None)
+            await self._until(lambda: self.leader != replica.me, HANDOVER_S)
+
+    async def transfer(self, to: str | None) -> None:
+        """Hand leadership, from whoever has it, to member `to`, or to the one that has the most of the log.
+
+        Raises:
+            NoLeader: nobody has it.
+            Refused: the member did not take it.
+        """
+        before = self._driver.replica.kernel.leader
+        if before is None:
+            raise NoLeader
+        if to == before:
+            return
+        if before == self._driver.replica.me:
+            self.begin_hand_over(to)
+        else:
+            self._driver.replica.mail(before, "transfer", to)
+            self._driver.kick()
+        if not await self._until(lambda: self.leader not in {before, None}, 2 * HANDOVER_S):
+            name = self._roster.name_of(to) or "nobody"
+            raise Refused("not_ready", f"{name} did not take over; is it reachable and caught up?")
+
+    def _change_leader(self, leader: str | None) -> None:
+        self.leader = leader
+        self._moved.set()
+        term = self._driver.replica.kernel.term
+        log.info("leader_changed", extra={"leader": self._roster.name_of(leader), "term": term})
+        if leader is not None:
+            self._proposer.resend(self._clock.monotonic())
+            self._driver.kick()
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for something that comes with a change of leader."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
