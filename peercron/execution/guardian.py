@@ -114,21 +114,26 @@ class Guardian:
         if refusal := self._refusal():
             self._say_ended(attempts.not_started(order["key"], refusal))
             return
-        channel, shepherds_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            pid = os.fork()
-        except OSError as error:
-            channel.close()
-            shepherds_end.close()
+            attempt = self._fork(order)
+        except OSError as error:  # out of processes, memory or descriptors
             self._say_ended(attempts.not_started(order["key"], f"cannot fork: {error.strerror}"))
             return
-        if pid == 0:
-            tend(order, shepherds_end, self._pen)
-        shepherds_end.close()
+        self._attempts[attempt.key] = self._shepherds[attempt.shepherd] = attempt
+        self._selector.register(attempt.channel, selectors.EVENT_READ, lambda _: self._hear(attempt))
+
+    def _fork(self, order: orders.Launch) -> Attempt:
+        channel, shepherds_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with shepherds_end:
+            try:
+                pid = os.fork()
+            except OSError:
+                channel.close()
+                raise
+            if pid == 0:
+                tend(order, shepherds_end, self._pen)
         channel.setblocking(False)
-        attempt = Attempt(order, pid, channel, now())
-        self._attempts[attempt.key] = self._shepherds[pid] = attempt
-        self._selector.register(channel, selectors.EVENT_READ, lambda _: self._hear(attempt))
+        return Attempt(order, pid, channel, now())
 
     def _refusal(self) -> str:
         if self._leaving:
@@ -220,8 +225,7 @@ class Guardian:
         for attempt in self._attempts.values():
             if keep and attempt.order["keep"]:
                 continue
-            lease_end = math.inf if attempt.order["keep"] else self._lease.kill_at
-            self._end(attempt, LOST, reason, kill_at=min(now() + grace_s, lease_end))
+            self._end(attempt, LOST, reason, kill_at=now() + grace_s)
 
     def _sweep(self, overdue: list[Attempt], instant: float) -> None:
         """KILL all that is left of these attempts, whatever their shepherds do."""

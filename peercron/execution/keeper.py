@@ -64,7 +64,10 @@ class Keeper:
         return self._link.pid if self._link else None
 
     async def start(self) -> None:
-        """Returns when all processes of earlier boots are dead and a guardian is there. Raises DataDirError."""
+        """Returns when all processes of earlier boots are dead and a guardian is there.
+
+        Raises DataDirError, or OSError when no guardian can be started.
+        """
         self._own_lock = await asyncio.to_thread(self._take_own_lock)
         try:
             await self._start_guardian()
@@ -99,9 +102,12 @@ class Keeper:
     # One node per directory.
 
     def _take_own_lock(self) -> int:
-        for folder in ("attempts", "output"):
-            (self._data_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            for folder in ("attempts", "output"):
+                (self._data_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataDirError(f"{self._data_dir}: {error.strerror}: {error.filename}") from None
         if not take(lock, OWN_LOCK_WAIT_S):
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
             os.close(lock)

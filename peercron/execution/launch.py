@@ -15,6 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from peercron.execution import kernel
 from peercron.execution.environment import Unresolved, resolve, surroundings
+from peercron.execution.limits import REASON_CHARS_MAX
 from peercron.execution.orders import Launch
 from peercron.execution.record import MARK_VARIABLE
 
@@ -63,7 +64,7 @@ def become(order: Launch, *, mark: str, ends: Ends, shepherd: int, oom_score: st
 
 
 def _complain(complaints: int, sentence: str, code: int) -> None:
-    os.write(complaints, json.dumps([sentence, code]).encode())
+    os.write(complaints, json.dumps([sentence[:REASON_CHARS_MAX], code]).encode())
 
 
 def _replace_streams(output: int) -> None:

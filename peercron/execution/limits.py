@@ -40,7 +40,7 @@ SWEEP_S_MAX = 1.0
 #: While attempts live, the guardian looks at the time so often: its sleep does not count the time of a suspended host.
 WAIT_S_MAX = 1.0
 #: A shepherd whose tree is dead and that still does not report is given up: its disk hangs.
-REPORT_WAIT_S = 2.0
+REPORT_WAIT_S = 1.0
 
 #: The node asks a guardian with living attempts for a sign of life so often …
 PING_S = 1.0

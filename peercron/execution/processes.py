@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 _DEAD = (b"Z", b"X", b"x")
@@ -108,19 +108,28 @@ def send(process: Process, signum: int) -> bool:
     """Send a signal to exactly this process; False: it is gone already, or may not be signalled."""
     try:
         descriptor = os.pidfd_open(process.pid)
-    except OSError:
+    except ProcessLookupError:
         return False
+    except OSError:  # an old kernel or a sandbox has none; then a moment remains between the look and the signal
+        return _is(process) and _told(os.kill, process.pid, signum)
     try:
-        now = look(process.pid)  # after the pidfd was opened: from here on it means the one that we look at
-        if now is None or now.start != process.start:
-            return False
-        signal.pidfd_send_signal(descriptor, signum)
-    except OSError:
-        return False
-    else:
-        return True
+        # It is looked at after the pidfd was opened: from then on that means the one that we see.
+        return _is(process) and _told(signal.pidfd_send_signal, descriptor, signum)
     finally:
         os.close(descriptor)
+
+
+def _is(process: Process) -> bool:
+    now = look(process.pid)
+    return now is not None and now.start == process.start
+
+
+def _told(tell: Callable[[int, int], None], whom: int, signum: int) -> bool:
+    try:
+        tell(whom, signum)
+    except OSError:
+        return False
+    return True
 
 
 def strike(processes: Iterable[Process], signum: int) -> None:

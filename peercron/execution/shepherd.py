@@ -171,7 +171,7 @@ class Shepherd:
             return
         self._selector.unregister(self._channel.fileno())
         self._why = self._why or "the guardian of the node died"
-        self._kill_by = min(self._kill_by, now() + self._order["grace_s"], self._lease_end())
+        self._kill_by = min(self._kill_by, now() + self._order["grace_s"])  # or the lease's end, if that is earlier
 
     def _lease_end(self) -> float:
         return math.inf if self._order["keep"] else self._pen.lease.kill_at

@@ -21,9 +21,9 @@ from peercron.core.run import AttemptState
 from peercron.execution import guardian as guardians
 from peercron.execution import guardlink, keeper, leftovers
 from peercron.execution.lease import Lease
-from peercron.execution.limits import LINE_BYTES_MAX, RESTART_S_MIN, RUNNING_MAX
+from peercron.execution.limits import LEFTOVER_KILL_S, LINE_BYTES_MAX, RESTART_S_MIN, RUNNING_MAX
 from peercron.execution.orders import Lines, decode, encode
-from peercron.execution.processes import look
+from peercron.execution.processes import _children, look
 from peercron.execution.shepherd import Pen
 from tests.execution.conftest import Witness, is_dead, until
 
@@ -36,7 +36,7 @@ async def test_a_killed_guardian_s_attempts_are_dead_when_they_are_lost(node: Wi
     family = [await node.process(name) for name in ("me", "away")]
     assert old is not None
     os.kill(old, signal.SIGKILL)
-    result = await node.result(key)
+    result = await node.result(key, timeout_s=LEFTOVER_KILL_S / 2)  # by its shepherd, not by the record
     assert all(map(is_dead, family))
     assert (result.outcome, result.reason) == (AttemptState.LOST, "the guardian of the node died")
     assert (await node.run("echo again")).output_tail == "again\n"
@@ -121,6 +121,7 @@ async def test_an_idle_guardian_is_not_disturbed(node: Witness) -> None:
     """No attempts, no messages: neither leases nor signs of life."""
     await node.run("true")
     guardian = node.supervisor.guardian_pid or 0
+    await until(lambda: not _children(guardian))
     before = _context_switches(guardian)
     for _ in range(50):
         node.lease(10, 11)

@@ -143,9 +143,18 @@ async def test_a_secret_shows_in_no_result(node: Witness) -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can become another user")
-async def test_a_command_runs_as_its_user(node: Witness) -> None:
-    nobody = pwd.getpwnam("nobody")
-    result = await node.run(CommandTask(shell="id -u; id -g; id -G; echo $USER $LOGNAME $HOME; pwd", user="nobody"))
+async def test_a_command_runs_as_its_user(tmp_path: Path) -> None:
+    nobody, own_groups = pwd.getpwnam("nobody"), os.getgroups()
+    witness = Witness(tmp_path)
+    os.setgroups([*own_groups, 4242])  # a group of the node, which must not come along
+    try:
+        await witness.supervisor.start()
+    finally:
+        os.setgroups(own_groups)
+    witness.lease(60, 61)
+    shell = "id -u; id -g; id -G; echo $USER $LOGNAME $HOME; pwd"
+    result = await witness.run(CommandTask(shell=shell, user="nobody"))
+    await witness.supervisor.close(0)
     uid, gid, groups, names, where = result.output_tail.splitlines()
     assert (int(uid), int(gid)) == (nobody.pw_uid, nobody.pw_gid)
     assert [int(group) for group in groups.split()] == sorted(os.getgrouplist("nobody", nobody.pw_gid))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -71,6 +72,10 @@ class Node:
         return found
 
     def end(self) -> None:
+        ready = self.folder / "ready"
+        with contextlib.suppress(ProcessLookupError):
+            if ready.exists():
+                os.kill(int(ready.read_text()), signal.SIGCONT)  # so that it sees its node's end
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from peercron.execution.limits import (
     OUTPUT_HEAD_BYTES_MAX,
 )
 from peercron.execution.output import Output, prune, text_tail
-from tests.execution.conftest import Witness, until
+from tests.execution.conftest import Witness, is_dead, until
 
 
 def written(path: Path, *chunks: bytes) -> Output:
@@ -138,6 +140,26 @@ async def test_the_last_words_before_the_end_are_not_lost(node: Witness) -> None
     path = node.supervisor.log_path(result.run_id, result.token)
     assert path is not None
     assert path.stat().st_size == 50_008
+
+
+async def test_what_stands_in_the_pipe_at_the_end_is_read(node: Witness) -> None:
+    """More of it than the shepherd takes at a time, and all of it written while the shepherd slept."""
+    fill = (
+        "import fcntl, os; fcntl.fcntl(1, 1031, 2**20); open('big', 'w'); os.getppid(); input(); print('x' * 700_000)"
+    )
+    key = node.launch(f'echo $$ > me; mkfifo go; exec {sys.executable} -I -S -c "{fill}" < go')
+    me = await node.process("me")
+    await until((node.folder / "go").exists)
+    with open(node.folder / "go", "w") as go:  # noqa: ASYNC230 - the other end waits already, or will at once
+        await until((node.folder / "big").exists)
+        os.kill(me.parent, signal.SIGSTOP)
+        go.write("\n")
+    await until(lambda: is_dead(me))
+    os.kill(me.parent, signal.SIGCONT)
+    await node.result(key)
+    path = node.supervisor.log_path(*key)
+    assert path is not None
+    assert path.stat().st_size == 700_001
 
 
 async def test_a_disk_that_takes_no_output_lets_the_job_go_on(node: Witness) -> None:

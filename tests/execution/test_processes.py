@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -90,3 +91,17 @@ def test_a_signal_hits_only_the_process_that_is_meant(sleeper: subprocess.Popen[
     assert send(found, signal.SIGKILL)
     assert sleeper.wait() == -signal.SIGKILL
     assert not send(found, signal.SIGKILL)
+
+
+def test_without_pidfds_a_signal_still_hits_only_who_is_meant(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    found = look(sleeper.pid)
+    assert found is not None
+    assert not send(found._replace(start=found.start - 1), signal.SIGKILL)
+    assert send(found, signal.SIGKILL)
+    assert sleeper.wait() == -signal.SIGKILL

@@ -62,7 +62,8 @@ async def test_a_stopped_command_is_woken_to_hear_term(node: Witness) -> None:
 
 async def test_what_cleans_up_after_term_is_left_in_peace(node: Witness) -> None:
     """TERM comes once; a process that is started in answer to it is not hit."""
-    key = node.launch("trap 'sh -c \"sleep 0.3; echo clean\"; exit 0' TERM; echo $$ > me; while :; do sleep 0.05; done")
+    clean = "for n in 1 2 3 4; do echo $n; sleep 0.05; done; echo clean"  # every line wakes the shepherd
+    key = node.launch(f"trap 'sh -c \"{clean}\"; exit 0' TERM; echo $$ > me; while :; do sleep 0.05; done")
     await node.process("me")
     node.supervisor.stop(*key, "enough")
     assert (await node.result(key)).output_tail.endswith("clean\n")
@@ -101,6 +102,18 @@ async def test_a_shepherd_that_is_killed_takes_its_tree_with_it(node: Witness) -
     assert not is_dead(await node.process("other"))
     node.supervisor.stop(*other, "enough")
     assert (await node.result(other)).outcome is AttemptState.CANCELLED
+
+
+async def test_the_kernel_kills_a_command_whose_shepherd_dies(node: Witness) -> None:
+    """At once, also when the guardian is too busy to notice."""
+    guardian = node.supervisor.guardian_pid or 0
+    key = node.launch("echo $$ > me; exec sleep 60")
+    me = await node.process("me")
+    os.kill(guardian, signal.SIGSTOP)
+    os.kill(me.parent, signal.SIGKILL)
+    await until(lambda: is_dead(me), timeout_s=2)
+    os.kill(guardian, signal.SIGCONT)
+    assert (await node.result(key)).outcome is AttemptState.LOST
 
 
 async def test_a_program_that_has_nobody_to_read_its_input_gets_none(node: Witness) -> None:
