@@ -42,13 +42,14 @@ class Guardian:
         self._shepherds: dict[int, Attempt] = {}
         #: Attempts whose shepherd died before them: what is left of them has become this process's children.
         self._bereft: list[Attempt] = []
+        self._orphans = False  # there may be some
         self._orphan_sweep = Pace()
         self._leaving = False
 
     def run(self) -> None:
         self._wake_on_child_death()
         self._node.say({"is": "ready", "pid": os.getpid()})
-        while self._attempts or self._bereft or not self._leaving:
+        while self._attempts or self._orphans or not self._leaving:
             for key, events in self._selector.select(self._wait_s()):
                 key.data(events)
             self._reap()
@@ -64,11 +65,11 @@ class Guardian:
     def _wait_s(self) -> float | None:
         if self._node.orders:
             return 0.0
-        if not self._attempts and not self._bereft:
+        if not self._attempts and not self._orphans:
             return None
         stop_at = self._lease.stop_at
         wake_at = min((attempt.wake_at(stop_at) for attempt in self._attempts.values()), default=math.inf)
-        if self._bereft:
+        if self._orphans:
             wake_at = min(wake_at, self._orphan_sweep.at)
         return min(max(0.0, wake_at - now()), WAIT_S_MAX)
 
@@ -183,19 +184,22 @@ class Guardian:
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                attempt = self._shepherds.pop(pid, None)
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                attempt = self._shepherds.pop(ended[0], None)
                 if attempt is not None:
-                    self._mourn(attempt)
+                    self._mourn(attempt, killed=os.WIFSIGNALED(ended[1]))
 
-    def _mourn(self, attempt: Attempt) -> None:
-        """A shepherd has ended; if it did not report, its attempt is bereft."""
+    def _mourn(self, attempt: Attempt, *, killed: bool) -> None:
+        """A shepherd has ended; if it did not report, its attempt is bereft; who was killed may have left orphans."""
         if attempt.channel.fileno() >= 0:
             self._hear(attempt)
-        if self._attempts.pop(attempt.key, None):
+        bereft = self._attempts.get(attempt.key) is attempt
+        if bereft:
+            del self._attempts[attempt.key]
             self._hang_up(attempt)
             self._bereft.append(attempt)
-            self._orphan_sweep = Pace()
+        if bereft or killed:
+            self._orphans, self._orphan_sweep = True, Pace()
 
     # Time.
 
@@ -209,7 +213,7 @@ class Guardian:
                 attempt.lease_ended = True
                 self._end(attempt, LOST, "the node's lease ended", kill_at=kill_at)
         self._sweep([a for a in self._attempts.values() if max(a.kill_at, a.sweep.at) <= instant], instant)
-        if self._bereft and self._orphan_sweep.at <= instant:
+        if self._orphans and self._orphan_sweep.at <= instant:
             self._end_orphans(instant)
 
     def _end(self, attempt: Attempt, outcome: str, reason: str, kill_at: float = math.inf) -> None:
@@ -253,6 +257,7 @@ class Guardian:
         for attempt in self._bereft:
             self._say_ended(attempts.unreported(attempt, "its shepherd was killed"))
         self._bereft.clear()
+        self._orphans = False
 
 
 def identify(lock: int) -> None:

@@ -96,7 +96,7 @@ class Shepherd:
     def _prepare(self) -> None:
         gc.disable()
         kernel.become_subreaper()
-        kernel.set_name("peercron-attempt")
+        kernel.set_name("peercron-run")
         woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
@@ -170,7 +170,7 @@ class Shepherd:
             self._kill_by = min(self._kill_by, json.loads(told)["kill_at"])
             return
         self._selector.unregister(self._channel.fileno())
-        self._why = self._why or "the guardian of the node died"
+        self._decide_why("the guardian of the node died")
         self._kill_by = min(self._kill_by, now() + self._order["grace_s"])  # or the lease's end, if that is earlier
 
     def _lease_end(self) -> float:
@@ -180,7 +180,7 @@ class Shepherd:
         """Take note of every child that has ended."""
         try:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._command:
+                if ended[0] == self._command and self._status is None:  # pids come again
                     self._status, self._ended_at = ended[1], now()
         except ChildProcessError:
             self._childless = True
@@ -190,7 +190,7 @@ class Shepherd:
     def _keep_time(self) -> None:
         instant = now()
         if self._lease_end() <= instant:  # the guardian is late: it hangs
-            self._why = self._why or "the node's lease ended"
+            self._decide_why("the node's lease ended")
             self._kill_by = min(self._kill_by, self._lease_end())
         if self._status is not None and not self._childless and self._ending is None:
             self._kill_by = min(self._kill_by, instant + self._order["grace_s"])  # left behind by the command
@@ -198,9 +198,17 @@ class Shepherd:
             self._ending = self._ending or Ending(os.getpid())
             self._ending.go_on(instant, self._kill_by)
 
+    def _decide_why(self, reason: str) -> None:
+        """Does not change why the command itself has ended, if it has: only what it left behind is hit then."""
+        if self._status is None:
+            self._why = self._why or reason
+
     def _wait_s(self) -> float | None:
-        wake_at = min(self._ending.wake_at if self._ending else self._kill_by, self._lease_end())
-        return None if wake_at == math.inf else max(0.0, wake_at - now())
+        instant, lease_end = now(), self._lease_end()
+        own = self._ending.wake_at if self._ending else self._kill_by
+        # A lease that has ended has said what it had to say; who dies slowly must not be watched without a pause.
+        wake_at = own if lease_end <= instant else min(own, lease_end)
+        return None if wake_at == math.inf else max(0.0, wake_at - instant)
 
     # The end.
 

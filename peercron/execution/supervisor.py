@@ -55,12 +55,13 @@ class Supervisor:
         self._running: dict[tuple[str, int], AttemptSpec] = {}
         self._ended: dict[tuple[str, int], None] = {}
         self._told = asyncio.Event()
+        self._closing = False
         self._ended_since_pruning = 0
         self._pruning: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> dict[tuple[str, int], AttemptSpec]:
-        """(run id, token) of every attempt that was launched and whose end was not told yet."""
+        """(run id, token) of every attempt that was launched and whose end was not told yet. To be read only."""
         return self._running
 
     @property
@@ -80,7 +81,7 @@ class Supervisor:
             log.warning("attempt %d of %s is not started twice", spec.token, spec.run_id)
             return
         self._running[key] = spec
-        if len(self._running) > RUNNING_MAX:
+        if self._closing or len(self._running) > RUNNING_MAX:
             self._refuse(spec)
             return
         match spec.task:
@@ -112,6 +113,7 @@ class Supervisor:
 
     async def close(self, grace_s: float) -> None:
         """End everything, TERM first and KILL after its grace or `grace_s`; returns when all are dead and reported."""
+        self._closing = True
         self._commands.end_all("the node was stopped")
         await self._calls.close()
         await self._commands.keeper.close(grace_s)
@@ -125,7 +127,8 @@ class Supervisor:
         return path if path.is_file() else None
 
     def _refuse(self, spec: AttemptSpec) -> None:
-        reason = f"the command was not started: the node already runs {RUNNING_MAX} attempts"
+        why = "the node is stopping" if self._closing else f"the node already runs {RUNNING_MAX} attempts"
+        reason = f"the command was not started: {why}"
         now_ms = self._clock.wall_ms()
         self._finished(AttemptResult(spec.run_id, spec.token, AttemptState.LOST, None, None, now_ms, reason))
 

@@ -162,6 +162,21 @@ async def test_kill_all_returns_when_all_are_dead_but_those_that_may_live(node: 
     assert is_dead(process)
 
 
+async def test_who_is_closing_starts_nothing(node: Witness) -> None:
+    closing = asyncio.create_task(node.supervisor.close(0))
+    await asyncio.sleep(0)
+    during = node.launch("echo x > ran")
+    await closing
+    after = node.launch("echo x > ran")
+    for key in (during, after):
+        result = await node.result(key)
+        assert (result.outcome, result.reason) == (
+            AttemptState.LOST,
+            "the command was not started: the node is stopping",
+        )
+    assert not (node.folder / "ran").exists()
+
+
 async def test_close_ends_also_those_that_may_live_without_a_session(node: Witness) -> None:
     key = node.launch("trap '' TERM; echo $$ > me; sleep 60 & wait; wait", keep_on_disconnect=True)
     await node.process("me")

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from peercron.execution.ending import Pace
 from peercron.execution.lease import Lease
 from peercron.execution.limits import LINE_BYTES_MAX, REASON_CHARS_MAX, SWEEP_S_MAX, SWEEP_S_MIN
 from peercron.execution.orders import Launch, Lines, LineTooLong
+from peercron.execution.shepherd import Pen, Shepherd
 
 REPORT = {"why": "", "status": 0, "ended_at": 10.0, "failure": "", "code": None, "output_tail": "t", "output_lost": ""}
 
@@ -88,6 +90,38 @@ def test_a_sweep_is_tried_soon_and_then_ever_more_seldom() -> None:
     assert steps[0] == pytest.approx(SWEEP_S_MIN)
     assert steps == sorted(steps)
     assert steps[-1] == SWEEP_S_MAX
+
+
+@pytest.fixture
+def shepherd() -> Iterator[Shepherd]:
+    """A shepherd that has no command."""
+    own, guardians = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    order = Launch(key="k", grace_s=60, keep=False)  # type: ignore[typeddict-item]
+    made = Shepherd(order, own, Pen("", "", "", -1, Lease(), None))
+    made._pen.lease.set(stop_at=lease.now() + 50, kill_at=lease.now() + 60)
+    yield made
+    made._selector.close()
+    own.close()
+    guardians.close()
+
+
+def test_a_shepherd_wakes_for_its_lease_s_end_and_then_at_its_sweep_s_pace(shepherd: Shepherd) -> None:
+    assert shepherd._wait_s() == pytest.approx(60, abs=1)
+    shepherd._pen.lease.set(stop_at=0.0, kill_at=0.0)
+    shepherd._keep_time()
+    for _ in range(3):
+        assert 0 < (shepherd._wait_s() or 0) <= SWEEP_S_MIN
+        shepherd._keep_time()
+
+
+@pytest.mark.parametrize(("status", "why"), [(None, "the node's lease ended"), (0, "")])
+def test_the_lease_s_end_does_not_change_how_a_command_has_ended_before(
+    shepherd: Shepherd, status: int | None, why: str
+) -> None:
+    shepherd._status = status
+    shepherd._pen.lease.set(stop_at=0.0, kill_at=0.0)
+    shepherd._keep_time()
+    assert shepherd._why == why
 
 
 def test_a_lease_that_was_never_set_has_ended() -> None:
