@@ -1,7 +1,8 @@
 """Fault schedules: which faults, how often, and what must be true when they are over.
 
 Letters: p partition, a one-way partition, k kill, d crash inside a disk operation, c compaction, f full disk,
-l loss of power (with k and d: what was not synced is gone), t leadership transfer.
+l loss of power (with k and d: what was not synced is gone), t leadership transfer, s a process that stands still for a
+while (SIGSTOP), w slow disks, x a journal that lost some of its end though it was synced (one at a time).
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from peercron.consensus.journal import HEADER
 from tests.sim.disk import Crash
 from tests.sim.world import Member, World
+
+#: All faults that there are.
+EVERYTHING = "pakdcflstwx"
 
 
 @dataclass
@@ -24,10 +29,17 @@ class Result:
     lost: int = 0
     doubled: int = 0
     converged: bool = False
+    #: Members that get no answer to a read though all is well again.
+    deaf: list[str] = field(default_factory=list)
+    trace: str = ""
+
+    @property
+    def safe(self) -> bool:
+        return not self.violations and not self.lost and not self.doubled
 
     @property
     def sound(self) -> bool:
-        return not self.violations and not self.lost and not self.doubled and self.converged
+        return self.safe and self.converged and not self.deaf
 
 
 def run(seed: int, faults: str, members: int = 3, seconds: float = 20.0, **kinds: Any) -> Result:
@@ -46,7 +58,10 @@ def run(seed: int, faults: str, members: int = 3, seconds: float = 20.0, **kinds
     world.run(2)
     world.propose(world.leader() or next(iter(world.members.values())))
     converged = world.run_until(world.converged, 40)
-    return _judge(world, seed, faults, converged)
+    answers = {name: world.read(member) for name, member in world.members.items()}
+    world.run_until(lambda: all(answered() for answered in answers.values()), 2)
+    deaf = [name for name, answered in answers.items() if not answered()]
+    return _judge(world, seed, faults, converged=converged, deaf=deaf)
 
 
 def _load(world: World) -> None:
@@ -71,6 +86,9 @@ def _strike(world: World, fault: str) -> None:
             if other != alone:
                 world.block(alone, other)
                 world.block(other, alone)
+        for place in range(world.rng.choice([0, 0, 15])):
+            # What a leader takes on while nobody hears it.
+            world.at(world.now_s + place * 0.01, lambda: world.propose(world.members[alone]))
     elif fault == "a":
         a, b = world.rng.sample(names, 2)
         world.block(a, b)
@@ -90,6 +108,38 @@ def _strike(world: World, fault: str) -> None:
         assert leader is not None
         leader.guarded(lambda replica: replica.hand_over(None, world.now_s + 0.3))
         leader.turn_soon()
+    else:
+        _slow_down(world, fault, up)
+
+
+def _slow_down(world: World, fault: str, up: list[Member]) -> None:
+    names = list(world.members)
+    if fault == "s" and up:
+        world.rng.choice(up).pause(world.rng.choice([0.05, 0.3, 1.0, 3.0]))
+    elif fault == "w":
+        slow_s = world.rng.choice([0, 0.003, 0.05])
+        for name in names if world.rng.random() < 0.5 else [world.rng.choice(names)]:
+            world.members[name].slow_s = slow_s
+    elif fault == "x" and up:
+        _cut_journal(world, world.rng.choice(up))
+
+
+def _cut_journal(world: World, member: Member) -> None:
+    """The end of its last frames is gone. Raft bears that on one member at a time, and none where no tail shows it."""
+    forgetful = [m for m in world.members.values() if m.forgetful and not (m.replica and not m.replica.journal.doubt)]
+    if forgetful:
+        return
+    member.kill(power=world.power_loss)
+    name = max(n for n in member.disk.names() if n.endswith(".log"))
+    content, frames = member.disk.files[name], [0]
+    while frames[-1] + HEADER.size <= len(content):
+        _, length, _ = HEADER.unpack_from(content, frames[-1])
+        frames.append(frames[-1] + HEADER.size + length)
+    place = world.rng.randint(max(1, len(frames) - 5), len(frames) - 1)
+    if frames[place] + 1 < len(content):
+        del content[frames[place] + world.rng.randint(1, HEADER.size) :]
+        member.forgetful = True
+    _restart_later(world, member)
 
 
 def _crash_in_disk(world: World, member: Member) -> None:
@@ -110,7 +160,7 @@ def _restart_later(world: World, member: Member) -> None:
         if not member.up:
             member.start()
 
-    for delay in (world.rng.uniform(0.05, 2.5), 4.0):
+    for delay in (world.rng.choice([world.rng.uniform(0.001, 0.03), world.rng.uniform(0.05, 2.5)]), 4.0):
         world.at(world.now_s + delay, restart)
 
 
@@ -119,11 +169,12 @@ def _mend(world: World) -> None:
     for member in world.members.values():
         member.disk.before = lambda _: None
         member.disk.full = False
+        member.slow_s = 0.0
         if not member.up:
             member.start()
 
 
-def _judge(world: World, seed: int, faults: str, converged: bool) -> Result:
+def _judge(world: World, seed: int, faults: str, *, converged: bool, deaf: list[str]) -> Result:
     longest = max((m.machine.values for m in world.members.values()), key=len)
     present = Counter(longest)
     return Result(
@@ -135,4 +186,6 @@ def _judge(world: World, seed: int, faults: str, converged: bool) -> Result:
         lost=len(world.acknowledged - set(longest)),
         doubled=sum(1 for count in present.values() if count > 1),
         converged=converged,
+        deaf=deaf,
+        trace=world.trace,
     )

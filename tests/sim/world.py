@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgpack
 
 from peercron.consensus.journal import Journal, JournalDamaged
 from peercron.consensus.messages import ProtocolError
+from peercron.consensus.outbox import Output
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore
 from tests.sim.disk import Crash, SimDisk
+
+#: The driver's rule for a turn that is late by our own fault.
+LATE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,14 @@ class Member:
         self.fresh: list[bytes] = []
         self.boot = 0
         self.turn_at = float("inf")
+        self.due_s = float("inf")
         self.clock_offset_ms = world.rng.randint(-200, 200)
+        self.paused_until_s = float("-inf")
+        self._backlog: list[Callable[[], None]] = []
+        #: Some of its journal's end was taken from it.
+        self.forgetful = False
+        #: A sync takes up to this long.
+        self.slow_s = 0.0
 
     @property
     def up(self) -> bool:
@@ -65,7 +78,8 @@ class Member:
     def start(self) -> None:
         world = self.world
         self.boot += 1
-        self.turn_at = float("inf")
+        self.turn_at = self.due_s = float("inf")
+        self.paused_until_s, self._backlog = float("-inf"), []
         self.disk.before = lambda _: None
         self.disk.full = False
         self.machine, self.fresh = Machine(self), []
@@ -92,9 +106,27 @@ class Member:
             if peer != self.name:
                 self.world.disconnect(self.name, peer)
 
+    def pause(self, seconds: float) -> None:
+        """The process does not run for a while; what comes in waits."""
+        resume_s = self.world.now_s + seconds
+        if self.replica is None or resume_s <= self.paused_until_s:
+            return
+        self.paused_until_s = resume_s
+        boot = self.boot
+        self.world.at(resume_s, lambda: self._resume() if self.boot == boot else None)
+
+    def _resume(self) -> None:
+        if self.world.now_s >= self.paused_until_s:
+            backlog, self._backlog = self._backlog, []
+            for act in backlog:
+                act()
+
     def guarded(self, act: Callable[[Replica], None]) -> None:
-        """Let the replica do something; a crash or a failed disk ends it."""
+        """Let the replica do something, as soon as it runs; a crash or a failed disk ends it."""
         if self.replica is None:
+            return
+        if self.world.now_s < self.paused_until_s:
+            self._backlog.append(lambda: self.guarded(act))
             return
         try:
             act(self.replica)
@@ -124,12 +156,29 @@ class Member:
 
     def _turn(self, replica: Replica) -> None:
         world = self.world
-        out = replica.step(world.now_s, int(world.now_s * 1000) + self.clock_offset_ms)
-        for peer, message in out.early:
-            world.send(self.name, peer, message)
+        late = world.now_s - self.due_s > LATE_S
+        out = replica.step(world.now_s, int(world.now_s * 1000) + self.clock_offset_ms, late=late)
+        self.speak(out.early)
+        self.before_flush(out)
+        if not self.slow_s or not replica.journal.dirty:
+            self._finish_turn(replica, out)
+            return
+        # The disk takes its time, and the process waits for it; whoever kills it meanwhile kills what it wrote.
+        boot, delay_s = self.boot, world.rng.uniform(0, self.slow_s)
+        done_s = world.now_s + delay_s
+
+        def finish() -> None:
+            if self.boot == boot:
+                self.paused_until_s = world.now_s
+                self.guarded(lambda replica: self._finish_turn(replica, out))
+
+        world.at(max(done_s, self.paused_until_s), finish)
+        self.pause(delay_s)
+
+    def _finish_turn(self, replica: Replica, out: Output) -> None:
+        world = self.world
         replica.journal.flush()
-        for peer, message in out.late:
-            world.send(self.name, peer, message)
+        self.speak(out.late)
         fresh, self.fresh = self.fresh, []
         for payload in fresh:
             world.seen(self, payload)
@@ -139,7 +188,15 @@ class Member:
             world.leads(self, replica.kernel.term)
         if world.compact_every and replica.kernel.applied - replica.snapshot_index > world.compact_every:
             self._snapshot(replica)
-        self.turn_by(world.now_s if out.more else max(replica.next_due_s(), world.now_s + 0.001))
+        self.due_s = replica.next_due_s()
+        self.turn_by(world.now_s if out.more else max(self.due_s, world.now_s + 0.001))
+
+    def before_flush(self, out: Output) -> None:
+        """Nothing more may be said now."""
+
+    def speak(self, messages: list[tuple[str, dict[str, Any]]]) -> None:
+        for peer, message in messages:
+            self.world.send(self.name, peer, message)
 
     def _snapshot(self, replica: Replica) -> None:
         writer = replica.begin_snapshot()
@@ -159,6 +216,7 @@ class World:
         *,
         replica_type: type[Replica] = Replica,
         journal_type: type[Journal] = Journal,
+        member_type: type[Member] = Member,
         compact_every: int = 0,
         power_loss: bool = False,
     ) -> None:
@@ -185,8 +243,9 @@ class World:
         self.acknowledged: set[bytes] = set()
         self._questions: dict[tuple[str, int, int], set[bytes]] = {}
         self.reads = self.stale_reads = 0
+        self._trace = hashlib.blake2b(digest_size=16)
         for name in "abcdefg"[:members]:
-            self.members[name] = Member(self, name)
+            self.members[name] = member_type(self, name)
         for member in self.members.values():
             member.start()
 
@@ -195,6 +254,14 @@ class World:
     def at(self, when_s: float, act: Callable[[], None]) -> None:
         self._sequence += 1
         heapq.heappush(self._events, (when_s, self._sequence, act))
+
+    def note(self, *what: object) -> None:
+        self._trace.update(repr((self.now_s, *what)).encode())
+
+    @property
+    def trace(self) -> str:
+        """A digest of all that was sent, applied, led and acknowledged, and when."""
+        return self._trace.hexdigest()
 
     def run(self, seconds: float) -> None:
         end = self.now_s + seconds
@@ -232,8 +299,14 @@ class World:
         self._connections += 1
         self.links[pair] = self._connections
         for member, peer in ((a, b.name), (b, a.name)):
-            member.guarded(lambda replica, peer=peer: replica.connected(peer, self.now_s))
+            member.guarded(partial(self._tell_connected, peer))
             member.turn_soon()
+
+    def _tell_connected(self, peer: str, replica: Replica) -> None:
+        replica.connected(peer, self.now_s)
+
+    def _hand(self, peer: str, raw: bytes, replica: Replica) -> None:
+        replica.receive(peer, msgpack.unpackb(raw, use_list=False), self.now_s)
 
     def disconnect(self, a: str, b: str) -> None:
         pair = (min(a, b), max(a, b))
@@ -261,6 +334,7 @@ class World:
         if number is None:
             return
         raw = msgpack.packb(message)
+        self.note("send", a, b, raw)
         if (a, b) in self.cut:
             self._stalled.setdefault((a, b), []).append((number, raw))
         else:
@@ -277,7 +351,7 @@ class World:
                 self._stalled.setdefault((a, b), []).append((number, raw))
                 return
             member = self.members[b]
-            member.guarded(lambda replica: replica.receive(a, msgpack.unpackb(raw, use_list=False), self.now_s))
+            member.guarded(partial(self._hand, a, raw))
             member.turn_soon()
 
         self.at(arrival, arrive)
@@ -309,14 +383,18 @@ class World:
         member.guarded(lambda replica: replica.propose([(self.proposed, payload)]))
         member.turn_soon()
 
-    def read(self, member: Member) -> None:
-        if member.replica is None:
-            return
+    def read(self, member: Member) -> Callable[[], bool]:
+        """Ask for an index to read at. The answer tells whether one has come."""
         self.proposed += 1
-        token = self.proposed
-        self._questions[(member.name, member.boot, token)] = set(self.acknowledged)
-        member.guarded(lambda replica: replica.read(token))
-        member.turn_soon()
+        token, question = self.proposed, (member.name, member.boot, self.proposed)
+        if member.up:
+            self._questions[question] = set(self.acknowledged)
+            member.guarded(lambda replica: replica.read(token))
+            member.turn_soon()
+        return lambda: question not in self._questions
+
+    def _ask(self, member: Member) -> None:
+        self.read(member)
 
     def read_answered(self, member: Member, token: int, index: int | None) -> None:
         known = self._questions.pop((member.name, member.boot, token), None)
@@ -340,13 +418,18 @@ class World:
     # What must hold.
 
     def violation(self, kind: str, detail: str) -> None:
+        self.note(kind, detail)
         self.violations.append((kind, f"{self.now_s - 1000:.3f}s {detail}"))
 
     def applied(self, member: Member, index: int, what: Any) -> None:
+        self.note("apply", member.name, index)
         if self._history.setdefault(index, what) != what:
             self.violation("state machine safety", f"{member.name} applied another entry at {index}")
 
     def leads(self, member: Member, term: int) -> None:
+        if term not in self._leaders:
+            # The moment in which a leader knows least: right after its election.
+            self.at(self.now_s, lambda: self._ask(member))
         if self._leaders.setdefault(term, member.name) != member.name:
             self.violation("election safety", f"{member.name} and {self._leaders[term]} lead term {term}")
 
@@ -354,6 +437,7 @@ class World:
         """A member's turn is over and durable: its own clients are answered."""
         if self.waiting.get(payload) == member.name:
             del self.waiting[payload]
+            self.note("acknowledge", payload)
             self.acknowledged.add(payload)
 
     def leader(self) -> Member | None:
