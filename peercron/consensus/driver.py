@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 
 from peercron.clock import Clock
 from peercron.consensus.messages import ProtocolError
-from peercron.consensus.replica import Output, Replica
+from peercron.consensus.outbox import Output
+from peercron.consensus.replica import Replica
 from peercron.consensus.transport import Transport
 from peercron.errors import NoLeader
 

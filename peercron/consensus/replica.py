@@ -11,19 +11,17 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from peercron.consensus import guard
-from peercron.consensus.clocks import Clocks
 from peercron.consensus.election import Election
 from peercron.consensus.guard import SafetyViolation
+from peercron.consensus.installer import Installer, Machine
 from peercron.consensus.journal import Journal
 from peercron.consensus.messages import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Message, batches, check
+from peercron.consensus.outbox import Output
 from peercron.consensus.raft import Kernel, Timing
-from peercron.consensus.reads import Reads
-from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore, SnapshotWriter
-from peercron.consensus.transfer import Transfer
+from peercron.consensus.snapshots import SnapshotStore
 from peercron.wire.plain import pack, unpack
 
 #: Proposals waiting at the leader to be put in the log; more are told to come again.
@@ -35,30 +33,7 @@ BATCH_FORMAT: Final = 1
 IDLE: Final = object()
 
 
-class Machine(Protocol):
-    """The state machine above the log. `apply` must not raise."""
-
-    def apply(self, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None: ...
-    def restore(self, chunks: Iterable[bytes]) -> None: ...
-
-
-@dataclass(slots=True)
-class Output:
-    """What a step wants done, in this order: early messages, journal flush, late messages, the rest."""
-
-    early: list[tuple[str, Message]] = field(default_factory=list)
-    late: list[tuple[str, Message]] = field(default_factory=list)
-    #: (token, index): from this index on the state has all that was acknowledged before the question; None: no leader.
-    reads: list[tuple[int, int | None]] = field(default_factory=list)
-    #: Proposals (by seq) that the leader had no room for: not in the log.
-    busy: list[int] = field(default_factory=list)
-    #: (peer, kind, body) of messages between the nodes above.
-    mail: list[tuple[str, str, Any]] = field(default_factory=list)
-    #: There is more to apply; step again soon.
-    more: bool = False
-
-
-class Replica:
+class Replica(Installer):
     """The consensus of one member, without disk, sockets or clock of its own.
 
     Args:
@@ -86,21 +61,11 @@ class Replica:
         rng: random.Random,
         now_s: float,
     ) -> None:
-        self.me, self.journal, self.store, self._machine = me, journal, store, machine
-        self._now_s = now_s
-        self.clocks = Clocks()
+        super().__init__(me, journal, store, machine, now_s)
         self._beat_s = timing.heartbeat_ms / 1000
-        self._out = Output()
         self._queue: deque[tuple[str, int, bytes]] = deque()
-        self._connected: set[str] = set()
-        self._reads, self._reads_asked = Reads(), 0
-        #: The step of its leader that this follower saw last.
-        self._step_seen = 0
-        self._asked: dict[int, tuple[str, int]] = {}  # token of ours -> (peer, id) that asked, for forwarded reads
-        self._transfer = Transfer(store)
         self._handover_until_s = float("-inf")
         self._handover_to: str | None = None
-        self.snapshot_index = self._restore()
         self.kernel = Kernel(me, peers, journal, timing, self, rng, now_s, self.snapshot_index)
         self.election = Election(timing.election_min_ms / 1000, rng, self.kernel.peers)
         self._handlers: dict[str, Callable[[str, Message], object]] = {
@@ -173,17 +138,6 @@ class Replica:
         if self.kernel.is_leader:
             self._enqueue(self.me, items)
 
-    def read(self, token: int, *, urgent: bool = True) -> None:
-        """Ask for an index to read at; the answer is in `Output.reads`. Not urgent: the next heartbeat will do."""
-        leader = self.kernel.leader
-        if self.kernel.is_leader:
-            self._reads.ask(token, urgent=urgent)
-        elif leader is not None and leader in self._connected:
-            self._asked[token] = (self.me, token)
-            self.send(leader, {"type": "read", "id": token})
-        else:
-            self._out.reads.append((token, None))
-
     def mail(self, peer: str, kind: str, body: Any) -> None:
         """A message for the node above the other replica; may be lost."""
         self.send(peer, {"type": "mail", "kind": kind, "body": body})
@@ -213,129 +167,11 @@ class Replica:
             return self.kernel.heartbeat_due_s
         return max(self.kernel.election_deadline_s, self.election.retry_at_s)
 
-    # Snapshots of our own state.
-
-    def begin_snapshot(self) -> SnapshotWriter:
-        """The state as it is now is about to be written: a new segment begins here."""
-        index = self.kernel.applied
-        term = self.journal.term_at(index)
-        assert term is not None
-        self.journal.begin_segment(index, term)
-        return self.store.writer(index, term)
-
-    def snapshot_published(self, index: int) -> None:
-        """It is durable: the log before it is no longer needed."""
-        self.snapshot_index = max(self.snapshot_index, index)
-        self.journal.drop_old_segments()
-        self.store.prune()
-
     # What the kernel asks for.
-
-    def send(self, peer: str, message: Message) -> None:
-        if peer not in self._connected:
-            return
-        message["_t"] = self.kernel.term
-        message["_w"] = self.clocks.wall_ms(self._now_s)
-        if message["type"] == "request_vote":
-            message["transfer"] = self.election.transfer
-        if message["type"] == "next_node_idx":
-            message["step"] = self._step_seen
-        early = message["type"] == "append_entries" and self.kernel.is_leader
-        if early:
-            message["step"] = 0 if message["quiet"] else self._reads.step
-        (self._out.early if early else self._out.late).append((peer, message))
-
-    def may_campaign(self) -> bool:
-        stand, round_number = self.election.may_stand(self._now_s, transferring=self.kernel.transferring)
-        if round_number is not None:
-            term, index = self._position()
-            for peer in self.kernel.peers:
-                self.send(
-                    peer,
-                    {
-                        "type": "prevote",
-                        "round": round_number,
-                        "term": self.kernel.term + 1,
-                        "last_log_index": index,
-                        "last_log_term": term,
-                    },
-                )
-        return stand and self._may_trust_itself()
 
     def apply(self, index: int, term: int, command: bytes) -> None:
         _, now_ms, payloads = unpack(command)
         self._machine.apply(index, now_ms, payloads)
-
-    def offer_snapshot(self, peer: str) -> None:
-        offer = self._transfer.offer(self.kernel.term)
-        if offer is not None:
-            self.send(peer, offer)
-
-    # Elections.
-
-    def _on_request_vote(self, peer: str, message: Message) -> None:
-        kernel, now = self.kernel, self._now_s
-        if message["term"] < kernel.term:
-            return self._notice(peer)
-        if not message["transfer"] and message["term"] > kernel.term and self._bound_to_leader():
-            return None
-        if not self._would_vote(peer, message):
-            # The term still counts: refusing to learn it would leave us behind for ever.
-            message = dict(message, last_log_index=0, last_log_term=-1)
-        if message["term"] == kernel.term and kernel.role == Kernel.CANDIDATE:
-            kernel.campaign_at(self.election.split_retry_at(now))
-        kernel.deliver(peer, message)
-        return None
-
-    def _on_response_vote(self, peer: str, message: Message) -> None:
-        if message["term"] == self.kernel.term and self.election.first_vote(message["term"], peer):
-            self.kernel.deliver(peer, message)
-
-    def _on_timeout_now(self, peer: str, message: Message) -> None:
-        if message["term"] == self.kernel.term and not self.journal.doubt:
-            self.kernel.deliver(peer, message)
-
-    def _on_prevote(self, peer: str, message: Message) -> None:
-        if message["term"] <= self.kernel.term:
-            self._notice(peer)
-        elif self._bound_to_leader():
-            self.election.refuse_for_now(peer, message, self._now_s)
-        elif self._would_vote(peer, message):
-            self.send(peer, {"type": "prevote_ok", "round": message["round"]})
-
-    def _on_prevote_ok(self, peer: str, message: Message) -> None:
-        if not self.kernel.is_leader and self.election.granted(peer, message["round"]):
-            self.kernel.campaign_at(self._now_s - 1e-9)
-
-    def _on_term_notice(self, peer: str, message: Message) -> None:
-        """Somebody is in a later term: go there, as a follower (the kernel learns terms from requests for votes)."""
-        if message["term"] > self.kernel.term:
-            learn = {"type": "request_vote", "term": message["term"], "last_log_index": 0, "last_log_term": -1}
-            self.kernel.deliver(peer, learn)
-
-    def _on_position(self, peer: str, message: Message) -> None:
-        self.election.told[peer] = ((message["last_log_term"], message["last_log_index"]), message["_t"])
-
-    def _would_vote(self, peer: str, message: Message) -> bool:
-        theirs = (message["last_log_term"], message["last_log_index"])
-        return self.election.would_vote(peer, message["term"], self._position(), theirs, doubt=self.journal.doubt)
-
-    def _may_trust_itself(self) -> bool:
-        term = self.kernel.term + 1
-        return self.election.would_vote(self.me, term, self._position(), self._position(), doubt=self.journal.doubt)
-
-    def _bound_to_leader(self) -> bool:
-        if self.kernel.is_leader:
-            since = self._now_s - self.election.min_timeout_s
-            return self.kernel.responded_since(since) >= self.kernel.quorum
-        return self.election.hears_leader(self._now_s)
-
-    def _notice(self, peer: str) -> None:
-        self.send(peer, {"type": "term_notice", "term": self.kernel.term})
-
-    def _position(self) -> tuple[int, int]:
-        index, term = self.journal.last
-        return term, index
 
     # The log.
 
@@ -372,10 +208,6 @@ class Replica:
     def _heartbeat(self, peer: str, term: int, commit: int) -> None:
         """Show the kernel a sign of life of the leader, and a commit index that the guard has proven."""
         self.kernel.deliver(peer, {"type": "append_entries", "term": term, "commit_index": commit, "serialized": None})
-
-    def _acknowledge(self, peer: str, next_index: int, *, matched: bool) -> None:
-        answer = {"type": "next_node_idx", "next_node_idx": next_index, "reset": not matched, "success": matched}
-        self.send(peer, answer)
 
     def _settle_doubt(self, term: int) -> None:
         """The leader has committed an entry of its own term and we have it: all that we ever promised is here again."""
@@ -429,7 +261,7 @@ class Replica:
             budget -= len(payload)
             yield payload
 
-    # Leadership and reads.
+    # Handing over.
 
     def _handing_over(self) -> bool:
         return self._now_s < self._handover_until_s
@@ -446,105 +278,3 @@ class Replica:
             target = ready[0]
         if target is not None:
             self.send(target, {"type": "timeout_now", "term": self.kernel.term})
-
-    def _begin_reads(self) -> None:
-        self._reads.step += 1
-        # Before an entry of our own term is committed, our commit index may be behind what was acknowledged.
-        if self.kernel.noop_applied and self._reads.adopt(self.kernel.commit):
-            self.kernel.beat()
-
-    def _step_reads(self) -> None:
-        if not self.kernel.is_leader:
-            for token in self._reads.abandon():
-                self._answer_read(token, None)
-            return
-        for token, index in self._reads.finish(self.kernel.quorum):
-            self._answer_read(token, index)
-
-    def _on_read(self, peer: str, message: Message) -> None:
-        self._reads_asked += 1
-        token = -self._reads_asked
-        self._asked[token] = (peer, message["id"])
-        if self.kernel.is_leader:
-            self._reads.ask(token, urgent=True)
-        else:
-            self._answer_read(token, None)
-
-    def _on_read_at(self, peer: str, message: Message) -> None:
-        if self._asked.pop(message["id"], None) is not None:
-            self._out.reads.append((message["id"], message["index"]))
-
-    def _answer_read(self, token: int, index: int | None) -> None:
-        peer, number = self._asked.pop(token, (self.me, token))
-        if peer == self.me:
-            self._out.reads.append((number, index))
-        else:
-            self.send(peer, {"type": "read_at", "id": number, "index": index})
-
-    def _fail_forwarded_reads(self) -> None:
-        """The leader we asked is no longer ours: what we asked it will not be answered."""
-        for token in [t for t, (peer, _) in self._asked.items() if peer == self.me]:
-            del self._asked[token]
-            self._out.reads.append((token, None))
-
-    # Snapshots of others.
-
-    def _on_snapshot_offer(self, peer: str, message: Message) -> None:
-        if (
-            message["term"] == self.kernel.term
-            and peer == self.kernel.leader
-            and message["index"] > self.kernel.applied
-        ):
-            for request in self._transfer.offered(message, self._now_s):
-                self.send(peer, request)
-
-    def _on_snapshot_get(self, peer: str, message: Message) -> None:
-        answer = self._transfer.serve(message)
-        if answer is not None:
-            self.send(peer, answer)
-
-    def _on_snapshot_chunk(self, peer: str, message: Message) -> None:
-        writer, requests = self._transfer.arrived(message, self._now_s)
-        for request in requests:
-            self.send(peer, request)
-        if writer is None:
-            return
-        if writer.index <= self.kernel.applied:
-            writer.discard()
-            return
-        self._install(writer)
-        if peer == self.kernel.leader:
-            self._acknowledge(peer, writer.index + 1, matched=True)
-
-    def _install(self, writer: SnapshotWriter) -> None:
-        """First the snapshot is durable, then the log may forget what it stands for."""
-        writer.seal()
-        writer.sync()
-        info = writer.publish()
-        self.journal.begin_segment(info.index, info.term)
-        self._machine.restore(self.store.contents(info))
-        self.kernel.jump_to(info.index)
-        self.snapshot_published(info.index)
-
-    def _restore(self) -> int:
-        """Bring the state machine to the newest readable snapshot, and the log to where it fits: the index."""
-        base = self.journal.base[0]
-        for info in self.store.all():
-            if info.index < base:
-                break
-            try:
-                self.store.verify(info)
-            except SnapshotDamaged:
-                continue
-            self._machine.restore(self.store.contents(info))
-            if self.journal.term_at(info.index) != info.term:
-                self.journal.begin_segment(info.index, info.term)
-                self.journal.drop_old_segments()
-            return info.index
-        if base > 1:
-            raise SnapshotDamaged(f"the log begins at entry {base} and no readable snapshot reaches it")
-        return 1
-
-    def _enter(self, now_s: float) -> None:
-        self._now_s = now_s
-        self.kernel.enter(now_s)

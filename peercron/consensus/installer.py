@@ -1,0 +1,108 @@
+"""Installer: a replica's snapshots: its own, those it gives to followers, and the one it may need itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from peercron.consensus.journal import Journal
+from peercron.consensus.messages import Message
+from peercron.consensus.reader import Reader
+from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore, SnapshotWriter
+from peercron.consensus.transfer import Transfer
+
+
+class Machine(Protocol):
+    """The state machine above the log. `apply` must not raise."""
+
+    def apply(self, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None: ...
+    def restore(self, chunks: Iterable[bytes]) -> None: ...
+
+
+class Installer(Reader):
+    """Keeps log and snapshots fitting together: whatever the log has forgotten, a durable snapshot stands for."""
+
+    def __init__(self, me: str, journal: Journal, store: SnapshotStore, machine: Machine, now_s: float) -> None:
+        super().__init__(me, journal, now_s)
+        self.store, self._machine = store, machine
+        self._transfer = Transfer(store)
+        self.snapshot_index = self._restore()
+
+    def begin_snapshot(self) -> SnapshotWriter:
+        """The state as it is now is about to be written: a new segment begins here."""
+        index = self.kernel.applied
+        term = self.journal.term_at(index)
+        assert term is not None
+        self.journal.begin_segment(index, term)
+        return self.store.writer(index, term)
+
+    def snapshot_published(self, index: int) -> None:
+        """It is durable: the log before it is no longer needed."""
+        self.snapshot_index = max(self.snapshot_index, index)
+        self.journal.drop_old_segments()
+        self.store.prune()
+
+    def offer_snapshot(self, peer: str) -> None:
+        offer = self._transfer.offer(self.kernel.term)
+        if offer is not None:
+            self.send(peer, offer)
+
+    def _on_snapshot_offer(self, peer: str, message: Message) -> None:
+        if (
+            message["term"] == self.kernel.term
+            and peer == self.kernel.leader
+            and message["index"] > self.kernel.applied
+        ):
+            for request in self._transfer.offered(message, self._now_s):
+                self.send(peer, request)
+
+    def _on_snapshot_get(self, peer: str, message: Message) -> None:
+        answer = self._transfer.serve(message)
+        if answer is not None:
+            self.send(peer, answer)
+
+    def _on_snapshot_chunk(self, peer: str, message: Message) -> None:
+        writer, requests = self._transfer.arrived(message, self._now_s)
+        for request in requests:
+            self.send(peer, request)
+        if writer is None:
+            return
+        if writer.index <= self.kernel.applied:
+            writer.discard()
+            return
+        self._install(writer)
+        if peer == self.kernel.leader:
+            self._acknowledge(peer, writer.index + 1, matched=True)
+
+    def _install(self, writer: SnapshotWriter) -> None:
+        """First the snapshot is durable, then the log may forget what it stands for."""
+        writer.seal()
+        writer.sync()
+        info = writer.publish()
+        self.journal.begin_segment(info.index, info.term)
+        self._machine.restore(self.store.contents(info))
+        self.kernel.jump_to(info.index)
+        self.snapshot_published(info.index)
+
+    def _restore(self) -> int:
+        """Bring the state machine to the newest readable snapshot, and the log to where it fits: the index."""
+        base = self.journal.base[0]
+        for info in self.store.all():
+            if info.index < base:
+                break
+            try:
+                self.store.verify(info)
+            except SnapshotDamaged:
+                continue
+            self._machine.restore(self.store.contents(info))
+            if self.journal.term_at(info.index) != info.term:
+                self.journal.begin_segment(info.index, info.term)
+                self.journal.drop_old_segments()
+            return info.index
+        if base > 1:
+            raise SnapshotDamaged(f"the log begins at entry {base} and no readable snapshot reaches it")
+        return 1
+
+    def _acknowledge(self, peer: str, next_index: int, *, matched: bool) -> None:
+        answer = {"type": "next_node_idx", "next_node_idx": next_index, "reset": not matched, "success": matched}
+        self.send(peer, answer)
