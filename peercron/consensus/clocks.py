@@ -15,6 +15,8 @@ from typing import Final
 CLOCK_BOUND_MS: Final = 1_000
 #: How long a measurement counts.
 FRESH_S: Final = 5.0
+#: Our wall clock moved this much against the monotonic one between two looks: it was set.
+STEP_MS: Final = 100
 
 
 @dataclass(slots=True)
@@ -27,7 +29,10 @@ class Clocks:
     _offsets: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def read(self, wall_ms: int, now_s: float) -> None:
-        """Our own clock was read."""
+        """Our own clock was read. If it was set since, the peers' are elsewhere from it at once, and measured anew."""
+        step_ms = wall_ms - self.wall_ms(now_s)
+        if abs(step_ms) > STEP_MS:
+            self._offsets = {peer: (offset - step_ms, float("-inf")) for peer, (offset, _) in self._offsets.items()}
         self._wall_ms, self._read_s = wall_ms, now_s
 
     def wall_ms(self, now_s: float) -> int:

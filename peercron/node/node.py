@@ -16,9 +16,10 @@ from peercron.clock import Clock, SystemClock
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.driver import Driver
 from peercron.consensus.journal import Journal
+from peercron.consensus.outbox import Output
 from peercron.consensus.proposer import Proposer
 from peercron.consensus.raft import verify_kernel
-from peercron.consensus.replica import Output, Replica
+from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.consensus.transport import Transport
 from peercron.core.commands import Command
@@ -85,7 +86,7 @@ class Node:
         self._proposer = Proposer(self.me, replica.propose, replica.propose_here)
         self._proposer.open(identity.session)
         self._dispatch = Dispatch(self.me, settings.name, settings.http_url, self._machine, self._propose)
-        self._planning = Planning(self._machine, self._propose, self._clock)
+        self._planning = Planning(self._machine, self._propose, self._clock, self._clock_is_right)
         self._supervisor = Supervisor(
             settings.data_dir, settings.name, self._clock, self._dispatch.started, self._dispatch.finished
         )
@@ -317,6 +318,11 @@ class Node:
             self._check = asyncio.get_running_loop().call_later(CHECK_S, self._check_proposals)
         self._driver.kick()
         return future
+
+    def _clock_is_right(self) -> bool:
+        clocks = self._driver.replica.clocks
+        clocks.read(self._clock.wall_ms(), self._clock.monotonic())  # it may have been set since the last turn
+        return not clocks.suspect
 
     def _wake_waiting(self) -> None:
         if self._changed:

@@ -32,10 +32,11 @@ class Planning:
         machine: whose state is planned for.
         propose: takes a command and a time-out in seconds.
         clock: wall time decides what is due.
+        is_right: is that wall time to be trusted at this very moment?
     """
 
-    def __init__(self, machine: Machine, propose: Propose, clock: Clock) -> None:
-        self._machine, self._propose, self._clock = machine, propose, clock
+    def __init__(self, machine: Machine, propose: Propose, clock: Clock, is_right: Callable[[], bool]) -> None:
+        self._machine, self._propose, self._clock, self._is_right = machine, propose, clock, is_right
         self._planner: Planner | None = None
         self._generation = -1
         #: When we began to lead, UTC: slots from before had no leader, which is why they were not fired.
@@ -66,7 +67,7 @@ class Planning:
     def turn(self) -> None:
         """Propose what is due, and sleep until the next."""
         planner = self._planner
-        if planner is None:
+        if planner is None or not self._is_right():  # in the second case the next turn stops us
             return
         self._cancel_timer()
         due_ms = planner.next_due_ms()

@@ -32,13 +32,14 @@ class Roster:
         self._told_s = float("-inf")
 
     def send(self) -> None:
-        """Where we lead: tell the others."""
+        """Where we lead: tell the others. Followers have nothing to say, but every message shows its sender's clock."""
         kernel = self._driver.replica.kernel
+        kind, body = "clock", None
         if kernel.is_leader:
-            body = tuple((member, *facts) for member, facts in self._facts().items())
-            for peer in self._driver.connected:
-                self._driver.replica.mail(peer, "roster", body)
-            self._driver.kick()
+            kind, body = "roster", tuple((member, *facts) for member, facts in self._facts().items())
+        for peer in self._driver.connected:
+            self._driver.replica.mail(peer, kind, body)
+        self._driver.kick()
 
     def on_mail(self, body: Any, now_s: float) -> None:
         self._told = {member: (match, rtt, clock) for member, match, rtt, clock in body}
