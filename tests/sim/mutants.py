@@ -16,9 +16,9 @@ from peercron.consensus.election import Election
 from peercron.consensus.guard import Accept, Answer, Log
 from peercron.consensus.journal import Journal
 from peercron.consensus.messages import Message
+from peercron.consensus.outbox import Output
 from peercron.consensus.raft import Kernel
 from peercron.consensus.reads import Reads
-from peercron.consensus.outbox import Output
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotWriter
 from tests.sim.world import Member

@@ -54,7 +54,7 @@ class Member:
         self.world, self.name = world, name
         self.disk = SimDisk(world.rng)
         self.replica: Replica | None = None
-        self.machine = Machine(self)
+        self.machine = self.make_machine()
         self.fresh: list[bytes] = []
         self.boot = 0
         self.turn_at = float("inf")
@@ -66,6 +66,9 @@ class Member:
         self.forgetful = False
         #: A sync takes up to this long.
         self.slow_s = 0.0
+
+    def make_machine(self) -> Any:
+        return Machine(self)
 
     @property
     def up(self) -> bool:
@@ -82,7 +85,7 @@ class Member:
         self.paused_until_s, self._backlog = float("-inf"), []
         self.disk.before = lambda _: None
         self.disk.full = False
-        self.machine, self.fresh = Machine(self), []
+        self.machine, self.fresh = self.make_machine(), []
         peers = [n for n in world.members if n != self.name]
         try:
             journal = world.journal_type(self.disk, tail_entries=world.rng.choice([0, 5, 50]))
@@ -305,8 +308,12 @@ class World:
     def _tell_connected(self, peer: str, replica: Replica) -> None:
         replica.connected(peer, self.now_s)
 
-    def _hand(self, peer: str, raw: bytes, replica: Replica) -> None:
-        replica.receive(peer, msgpack.unpackb(raw, use_list=False), self.now_s)
+    def _hand(self, peer: str, message: Any, replica: Replica) -> None:
+        replica.receive(peer, message, self.now_s)
+
+    def packer(self, a: str, b: str, number: int) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+        """How messages of a connection become bytes on one end, and what they were on the other."""
+        return msgpack.packb, _unpack
 
     def disconnect(self, a: str, b: str) -> None:
         pair = (min(a, b), max(a, b))
@@ -333,7 +340,7 @@ class World:
         number = self.links.get((min(a, b), max(a, b)))
         if number is None:
             return
-        raw = msgpack.packb(message)
+        raw = self.packer(a, b, number)[0](message)
         self.note("send", a, b, raw)
         if (a, b) in self.cut:
             self._stalled.setdefault((a, b), []).append((number, raw))
@@ -351,7 +358,8 @@ class World:
                 self._stalled.setdefault((a, b), []).append((number, raw))
                 return
             member = self.members[b]
-            member.guarded(partial(self._hand, a, raw))
+            message = self.packer(a, b, number)[1](raw)
+            member.guarded(partial(self._hand, a, message))
             member.turn_soon()
 
         self.at(arrival, arrive)
@@ -448,3 +456,7 @@ class World:
         if self.leader() is None or not all(m.up for m in self.members.values()):
             return False
         return len({(m.replica.kernel.applied, len(m.machine.values)) for m in self.members.values() if m.replica}) == 1
+
+
+def _unpack(raw: bytes) -> Any:
+    return msgpack.unpackb(raw, use_list=False)
