@@ -116,7 +116,7 @@ class SnapshotStore:
             yield self._disk.read(info.name, offset, min(READ_BYTES, end - offset))
 
     def chunk(self, info: SnapshotInfo, offset: int, length: int) -> bytes:
-        return self._disk.read(info.name, offset, min(length, info.size - DIGEST_BYTES - offset))
+        return self._disk.read(info.name, offset, max(0, min(length, info.size - DIGEST_BYTES - offset)))
 
     def writer(self, index: int, term: int) -> SnapshotWriter:
         return SnapshotWriter(self._disk, index, term)
