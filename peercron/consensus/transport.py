@@ -70,7 +70,7 @@ class Transport:
         self._peers, self._listener = dict(peers), listener
         self._server_tls, self._client_tls = server_tls, client_tls
         self._links: dict[str, _Link] = {}
-        self._strangers: set[_Link] = set()
+        self._strangers: dict[_Link, None] = {}  # oldest first
         self._refusals: dict[str, None] = {}
         self._rng = random.Random()
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,17 +140,23 @@ class Transport:
     # What a link tells.
 
     def meet(self, link: _Link) -> bool:
-        """A connection was made; False: there are too many strangers already."""
-        if len(self._strangers) >= STRANGERS_MAX or self.closing:
+        """A connection was made; False: we are on our way out. The oldest stranger makes room for a new one, since a
+        member proves itself at once, and nobody may keep it out by holding all the places.
+        """
+        if self.closing:
             return False
-        self._strangers.add(link)
+        while len(self._strangers) >= STRANGERS_MAX:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.close()
+        self._strangers[link] = None
         return True
 
     def proven(self, link: _Link, peer: str) -> None:
         """A connection has shown whose it is. It takes the place of an older one, whose other end may be long dead."""
         if peer not in self._peers:
             raise PeerRejected(f"{peer} is not a member of this cluster")
-        self._strangers.discard(link)
+        self._strangers.pop(link, None)
         older = self._links.pop(peer, None)
         if older is not None:
             older.close()
@@ -162,7 +168,7 @@ class Transport:
         self._listener.peer_message(peer, message)
 
     def lost(self, link: _Link, peer: str | None) -> None:
-        self._strangers.discard(link)
+        self._strangers.pop(link, None)
         if peer is not None and self._links.get(peer) is link:
             del self._links[peer]
             self._listener.peer_disconnected(peer)

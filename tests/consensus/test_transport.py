@@ -1,0 +1,291 @@
+"""Real sockets on the loopback: members find each other, and nobody else gets a word in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from peercron.consensus import transport as transport_module
+from peercron.consensus.messages import ProtocolError
+from peercron.consensus.transport import STRANGERS_MAX, Transport
+from peercron.wire.frames import FRAME_BYTES_MAX, NONCE_BYTES, Channel, secret_key
+
+KEY = secret_key(b"open sesame")
+HOST = "127.0.0.1"
+
+
+class Ear:
+    """What a transport tells, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.peers: set[str] = set()
+        self.log: list[tuple[str, Any]] = []
+        self._heard = asyncio.Event()
+
+    def peer_connected(self, peer: str) -> None:
+        self.peers.add(peer)
+        self._note("connected", peer)
+
+    def peer_disconnected(self, peer: str) -> None:
+        self.peers.discard(peer)
+        self._note("disconnected", peer)
+
+    def peer_message(self, peer: str, message: Any) -> None:
+        if message == "nonsense":
+            raise ProtocolError("nonsense")
+        self._note(peer, message)
+
+    def _note(self, *what: Any) -> None:
+        self.log.append(what)
+        self._heard.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                self._heard.clear()
+                await self._heard.wait()
+
+
+class Stand:
+    """Some members on free ports."""
+
+    def __init__(self) -> None:
+        self.ports: dict[str, int] = {}
+        self.ears: dict[str, Ear] = {}
+        self.transports: list[Transport] = []
+
+    def make(self, me: str, *, key: bytes = KEY, cluster: str = "c", known: str = "abc") -> Transport:
+        for name in (*known, me):
+            if name not in self.ports:
+                with socket.socket() as free:
+                    free.bind((HOST, 0))
+                    self.ports[name] = free.getsockname()[1]
+        peers = {name: (HOST, self.ports[name]) for name in known if name != me}
+        self.ears[me] = Ear()
+        self.transports.append(Transport(me, peers, cluster, key, self.ears[me]))
+        return self.transports[-1]
+
+    async def start(self, *names: str, **options: Any) -> list[Transport]:
+        started = [self.make(name, **options) for name in names]
+        for transport in started:
+            await transport.start(HOST, self.ports[transport.me])
+        return started
+
+    async def raw(self, me: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A stranger's connection."""
+        return await asyncio.open_connection(HOST, self.ports[me])
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Stand]:
+    stand = Stand()
+    yield stand
+    for transport in stand.transports:
+        await transport.close()
+
+
+async def gone(reader: asyncio.StreamReader) -> bool:
+    """The other end closed the connection; what it said before is passed over."""
+    async with asyncio.timeout(20):
+        try:
+            while await reader.read(65_536):
+                pass
+        except ConnectionError:
+            pass
+    return True
+
+
+async def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.__dict__["reason"] for record in caplog.records if record.msg == "peer_refused"]
+
+
+async def introduce(stand: Stand, me: str, name: str) -> tuple[Channel, asyncio.StreamReader, asyncio.StreamWriter]:
+    """A member of that name, made by hand, that has proven itself."""
+    reader, writer = await stand.raw(me)
+    channel = Channel(name, "c", KEY, bytes(NONCE_BYTES), dialer=True, expect=me)
+    writer.write(channel.greeting())
+    while channel.peer is None:
+        channel.receive(await reader.read(4_096))
+        writer.write(channel.take())
+    return channel, reader, writer
+
+
+async def test_members_find_each_other_and_talk(stand: Stand) -> None:
+    a, b, c = await stand.start("a", "b", "c")
+    for name, others in (("a", "bc"), ("b", "ac"), ("c", "ab")):
+        await stand.ears[name].until(lambda name=name, others=others: stand.ears[name].peers == set(others))  # type: ignore[misc]
+    for number in range(50):
+        a.send("b", {"n": number, "t": (1, b"x", None)})
+    await stand.ears["b"].until(lambda: len(stand.ears["b"].log) >= 52)
+    said = [what for who, what in stand.ears["b"].log if who == "a"]
+    assert said == [{"n": n, "t": (1, b"x", None)} for n in range(50)]
+    assert (b.me, c.me) == ("b", "c")
+
+
+async def test_whoever_comes_back_is_connected_again(stand: Stand) -> None:
+    await stand.start("a")
+    (b,) = await stand.start("b")
+    await stand.ears["a"].until(lambda: "b" in stand.ears["a"].peers)
+    await b.close()
+    await stand.ears["a"].until(lambda: not stand.ears["a"].peers)
+    await stand.start("b")
+    await stand.ears["a"].until(lambda: "b" in stand.ears["a"].peers)
+
+
+async def test_what_is_said_to_nobody_is_dropped(stand: Stand) -> None:
+    (a,) = await stand.start("a")
+    a.send("b", {"n": 1})
+    a.send("nobody", {"n": 1})
+
+
+async def test_a_wrong_secret_is_refused_and_logged_once(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        await stand.start("a")
+        await stand.start("b", key=secret_key(b"guess"))
+        for _ in range(3):
+            reader, writer = await stand.raw("a")
+            stranger = Channel("c", "c", secret_key(b"guess"), bytes(NONCE_BYTES), dialer=True)
+            writer.write(stranger.greeting())
+            # Our own end finds the other's proof wrong and would say no more; it is a's answer that counts here.
+            hello = await reader.readexactly(4 + 4)
+            hello += await reader.readexactly(struct.unpack(">I", hello[4:])[0])
+            stranger.receive(hello)
+            writer.write(stranger.take())
+            assert await gone(reader)
+            writer.close()
+    assert stand.ears["a"].log == []
+    assert (await refusals(caplog)).count("c does not have this cluster's secret") == 1
+
+
+@pytest.mark.parametrize(
+    ("bytes_sent", "said"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "the greeting is missing"),
+        (b"PCRN" + struct.pack(">I", 1 << 31), "a greeting of"),
+        (b"PCRN" + struct.pack(">I", 4) + b"\xc1\xc1\xc1\xc1", "the greeting is unreadable"),
+        (Channel("b", "other", KEY, bytes(32), dialer=True).greeting(), "another cluster"),
+    ],
+)
+async def test_strangers_are_refused(
+    stand: Stand, caplog: pytest.LogCaptureFixture, bytes_sent: bytes, said: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await stand.start("a")
+        for _ in range(3):
+            reader, writer = await stand.raw("a")
+            writer.write(bytes_sent)
+            assert await gone(reader)
+            writer.close()
+    assert stand.ears["a"].log == []
+    (reason,) = await refusals(caplog)
+    assert said in reason
+
+
+async def test_somebody_with_the_secret_who_is_no_member_is_refused(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await stand.start("a")
+        _, reader, writer = await introduce(stand, "a", "z")
+        assert await gone(reader)
+        writer.close()
+    assert stand.ears["a"].log == []
+    assert await refusals(caplog) == ["z is not a member of this cluster"]
+
+
+async def test_an_oversized_frame_ends_the_connection(stand: Stand) -> None:
+    await stand.start("a")
+    _, reader, writer = await introduce(stand, "a", "b")
+    await stand.ears["a"].until(lambda: stand.ears["a"].peers == {"b"})
+    writer.write(struct.pack(">I", FRAME_BYTES_MAX + 1))
+    assert await gone(reader)
+    writer.close()
+    await stand.ears["a"].until(lambda: not stand.ears["a"].peers)
+
+
+async def test_a_forged_frame_ends_the_connection(stand: Stand) -> None:
+    await stand.start("a")
+    channel, reader, writer = await introduce(stand, "a", "b")
+    forged = bytearray(channel.seal(b"\x01"))
+    forged[6] ^= 1
+    writer.write(bytes(forged))
+    assert await gone(reader)
+    writer.close()
+    await stand.ears["a"].until(lambda: ("disconnected", "b") in stand.ears["a"].log)
+    assert [what for who, what in stand.ears["a"].log if who == "b"] == []
+
+
+@pytest.mark.parametrize("payload", [b"\xa8nonsense", b"\xc1", b"\x92\x01", b"\x01\x01"])
+async def test_a_member_that_talks_nonsense_is_cut_off_and_the_loop_goes_on(stand: Stand, payload: bytes) -> None:
+    await stand.start("a")
+    channel, reader, writer = await introduce(stand, "a", "b")
+    writer.write(channel.seal(payload))
+    assert await gone(reader)
+    writer.close()
+    again, reader, writer = await introduce(stand, "a", "b")
+    writer.write(again.seal(b"\x07"))
+    await stand.ears["a"].until(lambda: ("b", 7) in stand.ears["a"].log)
+    writer.close()
+
+
+async def test_a_new_connection_takes_the_place_of_the_old_one(stand: Stand) -> None:
+    (a,) = await stand.start("a")
+    _, old, first = await introduce(stand, "a", "b")
+    channel, reader, writer = await introduce(stand, "a", "b")
+    assert await gone(old)
+    await stand.ears["a"].until(lambda: len(stand.ears["a"].log) == 3)
+    assert stand.ears["a"].log == [("connected", "b"), ("disconnected", "b"), ("connected", "b")]
+    a.send("b", {"n": 1})
+    received: list[bytes] = []
+    while not received:
+        received = channel.receive(await reader.read(4_096))
+    assert received == [b"\x81\xa1n\x01"]
+    for end in (first, writer):
+        end.close()
+
+
+async def test_half_open_strangers_are_bounded_and_keep_no_member_out(stand: Stand) -> None:
+    (a,) = await stand.start("a")
+    strangers = [await stand.raw("a") for _ in range(2 * STRANGERS_MAX)]
+    assert await gone(strangers[0][0])
+    assert len(a._strangers) <= STRANGERS_MAX
+    await stand.start("b")
+    await stand.ears["a"].until(lambda: "b" in stand.ears["a"].peers)
+    for _, writer in strangers:
+        writer.close()
+
+
+async def test_who_does_not_introduce_itself_is_sent_away(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "PING_S", 0.01)
+    monkeypatch.setattr(transport_module, "HANDSHAKE_TIMEOUT_S", 0.02)
+    await stand.start("a")
+    reader, writer = await stand.raw("a")
+    assert await gone(reader)
+    writer.close()
+
+
+async def test_who_falls_silent_is_given_up(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "PING_S", 0.01)
+    monkeypatch.setattr(transport_module, "SILENCE_S", 0.05)
+    await stand.start("a")
+    _, reader, writer = await introduce(stand, "a", "b")
+    assert await gone(reader)
+    writer.close()
+    await stand.ears["a"].until(lambda: ("disconnected", "b") in stand.ears["a"].log)
+
+
+async def test_who_reads_nothing_is_cut_off(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "WRITE_BUFFER_BYTES_MAX", 1 << 20)
+    (a,) = await stand.start("a")
+    _, _, writer = await introduce(stand, "a", "b")
+    await stand.ears["a"].until(lambda: stand.ears["a"].peers == {"b"})
+    for _ in range(200):
+        a.send("b", {"data": bytes(1 << 17)})
+    await stand.ears["a"].until(lambda: not stand.ears["a"].peers)
+    writer.close()
