@@ -42,9 +42,10 @@ def play(seed: int, *, share: float = CLOCK_RATE_SHARE) -> tuple[float, float]:
     events: list[tuple[float, int, str, tuple[int, float]]] = []
     now_s, next_renewal_s, silent_from_s = 0.0, 0.0, dice.uniform(0.0, 4.0)
     lease.begin(0.0)
+    held_up, deposed = dice.choice((0, 0, 0.05)), dice.choice((0, 0, 0.02))  # how often, for a leader
     while now_s < 300:
-        now_s += dice.choice((0.01, 0.03, 0.05, 0.05, dice.choice((0.1, 0.6))))  # the leader may be held up
-        if dice.random() < 0.02:
+        now_s += dice.choice((0.1, 0.6)) if dice.random() < held_up else dice.choice((0.01, 0.03, 0.05))
+        if dice.random() < deposed:
             leader = Leader(rate(), now_s, Sessions(LEASE_S))
         while next_renewal_s <= now_s:
             number = lease.renewal(next_renewal_s * member_rate, 0)
