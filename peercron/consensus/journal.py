@@ -14,22 +14,17 @@ needs no other package.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any, Final, overload
 
 import msgpack
 
 from peercron.consensus.disk import Disk
+from peercron.consensus.segment import HEADER, MAGIC, frame, frame_at, sound_frame_after
 
 Entry = tuple[bytes, int, int]  # command, index, term: the kernel's order
 
 FORMAT: Final = 1
-MAGIC: Final = b"PCJ1"
-HEADER: Final = struct.Struct(">4sII")
-#: A length beyond this is damage, not a frame.
-FRAME_BYTES_MAX: Final = 64 << 20
 #: What a new segment repeats of the log before a snapshot, for followers that are a little behind.
 TAIL_ENTRIES_MAX: Final = 2_000
 TAIL_BYTES_MAX: Final = 1 << 20
@@ -213,7 +208,7 @@ class Journal:
 
     def _write(self, name: str, records: Sequence[tuple[Any, ...]]) -> None:
         payload = msgpack.packb(records)
-        self._disk.append(name, HEADER.pack(MAGIC, len(payload), zlib.crc32(payload)) + payload)
+        self._disk.append(name, frame(payload))
         self._disk.sync(name)
         self.bytes += HEADER.size + len(payload)
 
@@ -239,7 +234,7 @@ class Journal:
         raw = self._disk.read(name)
         offset = 0
         while offset < len(raw):
-            payload = _frame_at(raw, offset)
+            payload = frame_at(raw, offset)
             if payload is None:
                 self._cut_tail(name, raw, offset, newest=newest)
                 break
@@ -251,7 +246,7 @@ class Journal:
         self.bytes = offset
 
     def _cut_tail(self, name: str, raw: bytes, offset: int, *, newest: bool) -> None:
-        if not newest or offset == 0 or _sound_frame_after(raw, offset + 1):
+        if not newest or offset == 0 or sound_frame_after(raw, offset + 1):
             raise JournalDamaged(f"{name} is unreadable at byte {offset} of {len(raw)}, before its tail")
         self._mark_doubt()
         self._disk.truncate(name, offset)
@@ -294,22 +289,3 @@ class Journal:
         else:
             self._entries = [(command, index, term)]
         self._segment_base = index
-
-
-def _frame_at(raw: bytes, offset: int) -> bytes | None:
-    if offset + HEADER.size > len(raw):
-        return None
-    magic, length, crc = HEADER.unpack_from(raw, offset)
-    start = offset + HEADER.size
-    if magic != MAGIC or length > FRAME_BYTES_MAX or start + length > len(raw):
-        return None
-    payload = raw[start : start + length]
-    return payload if zlib.crc32(payload) == crc else None
-
-
-def _sound_frame_after(raw: bytes, offset: int) -> bool:
-    while (offset := raw.find(MAGIC, offset)) >= 0:
-        if _frame_at(raw, offset) is not None:
-            return True
-        offset += 1
-    return False

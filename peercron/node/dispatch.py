@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from peercron.clock import Clock
 from peercron.core.commands import AttemptFinished, AttemptStarted, Command
 from peercron.core.dispatcher import Announce, Forgo, Instruction, Start, Stop, decide
 from peercron.core.job import OnDisconnect
@@ -38,11 +39,12 @@ class Dispatch:
     Args:
         me, name, url: our member id, name and HTTP base URL, for the runs to see.
         machine: whose state decides.
+        clock: monotonic time, for the lease.
         propose: takes a command and a time-out in seconds.
     """
 
-    def __init__(self, me: str, name: str, url: str, machine: Machine, propose: Propose) -> None:
-        self._me, self._name, self._url = me, name, url
+    def __init__(self, me: str, name: str, url: str, machine: Machine, clock: Clock, propose: Propose) -> None:
+        self._me, self._name, self._url, self._clock = me, name, url, clock
         self._machine, self._propose = machine, propose
         self.supervisor: Supervisor | None = None
         #: Attempts taken on whose end the state does not show yet.
@@ -53,6 +55,8 @@ class Dispatch:
         self._seen_index = -1
         #: The node is on its way out: nothing is started any more.
         self.ending = False
+        #: Until when we may start something, in monotonic seconds, by our lease.
+        self._may_start_until_s = float("-inf")
 
     def turn(self, session: int) -> None:
         """The state may have moved: start and stop what it wants."""
@@ -63,6 +67,10 @@ class Dispatch:
         self._forget_ended()
         for instruction in decide(state, self._me, session, self._taken.keys()):
             self._carry_out(instruction)
+
+    def extend(self, stop_at_s: float) -> None:
+        """The lease is longer: what waited for that may start in the next turn."""
+        self._may_start_until_s = stop_at_s
 
     def started(self, run_id: str, token: int, started_ms: int) -> None:
         """The supervisor has started it. Best effort: its end is what counts."""
@@ -96,8 +104,9 @@ class Dispatch:
     def _carry_out(self, instruction: Instruction) -> None:
         assert self.supervisor is not None
         match instruction:
-            case Start() if self.ending:
-                pass  # it goes elsewhere when the session is given up
+            case Start() if self.ending or self._clock.monotonic() >= self._may_start_until_s:
+                # It goes elsewhere when the session is given up, or starts here when the lease is renewed.
+                self._seen_index = -1
             case Start(run, attempt, _):
                 self._taken[run.id, attempt.token] = None
                 self.supervisor.launch(self._spec(instruction))

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from peercron import __version__
 from peercron.address import split_address
 from peercron.clock import Clock, SystemClock
-from peercron.consensus.disk import FolderDisk
 from peercron.consensus.driver import Driver
-from peercron.consensus.journal import Journal
 from peercron.consensus.outbox import Output
 from peercron.consensus.proposer import Proposer
 from peercron.consensus.raft import verify_kernel
-from peercron.consensus.replica import Replica
-from peercron.consensus.snapshots import SnapshotStore
-from peercron.consensus.transport import Transport
 from peercron.core.commands import Command
-from peercron.core.member import MemberInfo, Role
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Verdict
 from peercron.errors import NoLeader
@@ -31,13 +24,13 @@ from peercron.errors import Refused as RefusedError
 from peercron.execution.supervisor import Supervisor
 from peercron.identity import DataDir, cluster_id
 from peercron.machine import Machine
+from peercron.node.assembly import describe, make_transport, open_replica
 from peercron.node.dispatch import Dispatch
 from peercron.node.leadership import HANDOVER_S, Leadership
 from peercron.node.planning import Planning
 from peercron.node.renewal import Renewal
 from peercron.node.roster import ROSTER_S, Roster
 from peercron.settings import Settings
-from peercron.wire.frames import secret_key
 
 log = logging.getLogger(__name__)
 
@@ -80,27 +73,27 @@ class Node:
         self._check: asyncio.TimerHandle | None = None
         self._changed: list[tuple[int, asyncio.Future[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        replica = self._replica()
+        replica = open_replica(settings, self._machine, self._clock.monotonic())
         timers = settings.timers
         self._driver = Driver(replica, self._clock, self, timers.heartbeat_ms / 1000)
         self._proposer = Proposer(self.me, replica.propose, replica.propose_here)
         self._proposer.open(identity.session)
-        self._dispatch = Dispatch(self.me, settings.name, settings.http_url, self._machine, self._propose)
+        self._dispatch = Dispatch(self.me, settings.name, settings.http_url, self._machine, self._clock, self._propose)
         self._planning = Planning(self._machine, self._propose, self._clock, self._clock_is_right)
         self._supervisor = Supervisor(
             settings.data_dir, settings.name, self._clock, self._dispatch.started, self._dispatch.finished
         )
         self._dispatch.supervisor = self._supervisor
         self._renewal = Renewal(
-            self._info(),
+            describe(settings),
             identity,
             self._data_dir,
             self._machine,
             timers,
             self._clock,
             self._propose,
-            self._propose_here,
-            self._supervisor.set_lease,
+            partial(self._propose, here=True),
+            self._extend_lease,
             lambda: self._supervisor.kill_all("this node's session was given up"),
             self._proposer.open,
         )
@@ -111,16 +104,7 @@ class Node:
         self._leadership = Leadership(
             self._driver, self._clock, self._proposer, self._planning, self._renewal, self._roster
         )
-        others = {peer: split_address(peer) for peer in settings.peers if peer != self.me}
-        self._transport = Transport(
-            self.me,
-            others,
-            identity.cluster,
-            secret_key(settings.secret or b""),
-            self._driver,
-            server_tls=server_tls,
-            client_tls=client_tls,
-        )
+        self._transport = make_transport(settings, identity.cluster, self._driver, server_tls, client_tls)
 
     # From birth to end.
 
@@ -213,18 +197,14 @@ class Node:
         return self._driver.halt_reason is None
 
     def ready(self) -> list[tuple[str, bool, str]]:
-        kernel = self._driver.replica.kernel
+        kernel, clocks = self._driver.replica.kernel, self._driver.replica.clocks
         behind = kernel.commit - kernel.applied
         halted = self._driver.halt_reason
         return [
             ("consensus", halted is None, halted or "ok"),
             ("leader", kernel.leader is not None, self.leader() or "none is known"),
             ("session", self._renewal.is_open, f"number {self._renewal.identity.session}"),
-            (
-                "clock",
-                not self._driver.replica.clocks.suspect,
-                f"{self._driver.replica.clocks.deviation_ms()} ms off the median",
-            ),
+            ("clock", not clocks.suspect, f"{clocks.deviation_ms()} ms off the median"),
             ("caught_up", behind <= BEHIND_MAX, f"{behind} entries to apply"),
         ]
 
@@ -276,40 +256,12 @@ class Node:
 
     # Inside.
 
-    def _replica(self) -> Replica:
-        disk = FolderDisk(self.settings.data_dir / "log", durable=self.settings.durability == "fsync")
-        others = [peer for peer in self.settings.peers if peer != self.me]
-        return Replica(
-            self.me,
-            others,
-            Journal(disk),
-            SnapshotStore(disk),
-            self._machine,
-            self.settings.timers,
-            random.Random(),
-            self._clock.monotonic(),
-        )
+    def _extend_lease(self, stop_at_s: float, kill_at_s: float) -> None:
+        self._supervisor.set_lease(stop_at_s, kill_at_s)
+        self._dispatch.extend(stop_at_s)
+        self._driver.kick()
 
-    def _info(self) -> MemberInfo:
-        settings = self.settings
-        return MemberInfo(
-            self.me,
-            settings.name,
-            self.me,
-            settings.http_advertised,
-            settings.dc,
-            settings.tags,
-            Role(settings.role),
-            __version__,
-        )
-
-    def _propose(self, command: Command, timeout_s: float) -> asyncio.Future[Verdict]:
-        return self._ask(command, timeout_s, here=False)
-
-    def _propose_here(self, command: Command, timeout_s: float) -> asyncio.Future[Verdict]:
-        return self._ask(command, timeout_s, here=True)
-
-    def _ask(self, command: Command, timeout_s: float, *, here: bool) -> asyncio.Future[Verdict]:
+    def _propose(self, command: Command, timeout_s: float, *, here: bool = False) -> asyncio.Future[Verdict]:
         if self._driver.halt_reason is not None:
             raise NoLeader(f"this node has stopped: {self._driver.halt_reason}")
         now_s = self._clock.monotonic()

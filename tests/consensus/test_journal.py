@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from peercron.consensus import journal as journal_module
 from peercron.consensus.disk import FolderDisk
-from peercron.consensus.journal import DOUBT_MARK, HEADER, NO_OP, Entry, Journal, JournalDamaged
+from peercron.consensus.journal import DOUBT_MARK, NO_OP, Entry, Journal, JournalDamaged
+from peercron.consensus.segment import frame as framed
 from tests.sim.disk import Crash, SimDisk
 
 GOLDEN = Path(__file__).parent / "golden" / "segment.hex"
@@ -219,7 +220,7 @@ def test_a_missing_frame_stops_the_node() -> None:
 
 def frame(*records: tuple[Any, ...]) -> bytes:
     payload = msgpack.packb(records)
-    return HEADER.pack(journal_module.MAGIC, len(payload), journal_module.zlib.crc32(payload)) + payload
+    return framed(payload)
 
 
 def test_a_segment_without_a_beginning_stops_the_node() -> None:

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from peercron.consensus.journal import HEADER
+from peercron.consensus.segment import HEADER
 from tests.sim.disk import Crash
 from tests.sim.world import Member, World
 
