@@ -20,16 +20,16 @@ def version() -> None:
     record(options_of(), told, [("peercron", text)], name="version")
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  bash:  eval "$(peercron completion bash)"     in ~/.bashrc
+  zsh:   eval "$(peercron completion zsh)"      in ~/.zshrc
+  fish:  peercron completion fish > ~/.config/fish/completions/peercron.fish""",
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print the completion script of a shell.
-
-    \b
-    bash:  eval "$(peercron completion bash)"     in ~/.bashrc
-    zsh:   eval "$(peercron completion zsh)"      in ~/.zshrc
-    fish:  peercron completion fish > ~/.config/fish/completions/peercron.fish
-    """
+    """Print the completion script of a shell."""
     from click.shell_completion import get_completion_class
 
     from peercron.cli.root import PROGRAM, cli

@@ -7,7 +7,7 @@ import json
 import click
 
 from peercron.cli.options import Options
-from peercron.errors import ConfigError, PeercronError
+from peercron.errors import ConfigError, PeercronError, Refused
 
 OK = 0
 FAILED = 1
@@ -43,6 +43,13 @@ _CURES = {
 }
 
 
+class NameTaken(Refused):
+    """A job was to be added, and one of its name is there."""
+
+    def __init__(self, name: str, index: int) -> None:
+        super().__init__("conflict", f'there is a job "{name}" already', index)
+
+
 def exit_code(error: PeercronError) -> int:
     return _CODES.get(error.code, FAILED)
 
@@ -57,7 +64,8 @@ def tell(error: PeercronError, options: Options) -> None:
         return
     for line in error.message.splitlines():
         click.echo(f"peercron: {line}", err=True)
-    if cure := _CURES.get(error.code):
+    cure = "--replace puts the new one in its place" if isinstance(error, NameTaken) else _CURES.get(error.code)
+    if cure:
         click.echo(f"  {cure}", err=True)
     if options.verbose and error.__cause__ is not None:
         click.echo(f"  {type(error.__cause__).__name__}: {error.__cause__}", err=True)

@@ -10,10 +10,12 @@ from urllib.parse import quote
 
 import click
 
+from peercron.cli.failures import NameTaken
 from peercron.cli.files import apply, export, plan
 from peercron.cli.options import Options, common, duration, options_of
 from peercron.cli.output import Column, Row, listing, record, say, when
 from peercron.cli.run import run_columns
+from peercron.errors import Refused
 
 
 @click.group()
@@ -60,7 +62,10 @@ def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
     options = options_of()
     table = _table(name, words, given)
     method, path = ("PUT", path_of(name)) if replace else ("POST", "/v1/jobs")
-    answer = options.connection().request(method, path, table)
+    try:
+        answer = options.connection().request(method, path, table)
+    except Refused as error:
+        raise NameTaken(name, error.index) if error.code == "conflict" and not replace else error from None
     view = answer.json
     if not options.for_people:
         record(options, view, ())

@@ -199,14 +199,15 @@ def _encoded(body: object) -> tuple[bytes | None, dict[str, str]]:
 def _unanswered(where: str, method: str, error: Exception) -> PeercronError:
     if method in _SAFE:
         return Unreachable(f"{where} did not answer: {_reason(error)}")
-    return OutcomeUnknown(
-        f"{where} did not answer ({_reason(error)}): it may have been done; look before you repeat it"
-    )
+    return OutcomeUnknown(f"{where} did not answer ({_reason(error)}): it may have been done")
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it took too long"
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
+        # What it sent instead is not for a terminal.
+        return "it does not speak HTTP; a node does at the port of --peers + 1000"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

@@ -54,7 +54,7 @@ def test_a_name_that_is_taken(shell: Shell) -> None:
     shell.ok("job", "add", "hello", "--shell", "true")
     again = shell("job", "add", "hello", "--shell", "true")
     assert again.exit_code == 6
-    assert "read it again" in again.stderr
+    assert 'there is a job "hello" already\n  --replace ' in again.stderr
     shell.ok("job", "add", "hello", "--shell", "false", "--replace")
 
 

@@ -157,6 +157,12 @@ def test_completion(shell_name: str) -> None:
     assert "_PEERCRON_COMPLETE" in result.output
 
 
+def test_help_of_completion_keeps_its_lines() -> None:
+    told = CliRunner().invoke(cli, ["completion", "--help"]).output
+    assert "\n    zsh: " in told
+    assert "\\b" not in told
+
+
 def test_completion_knows_commands_without_loading_them() -> None:
     environ = {"_PEERCRON_COMPLETE": "bash_complete", "COMP_WORDS": "peercron sta", "COMP_CWORD": "1"}
     assert CliRunner().invoke(cli, [], env=environ).output.split() == ["plain,status", "plain,state"]

@@ -123,6 +123,14 @@ def test_a_leader_that_comes_is_found(stub: Stub) -> None:
     assert connection(stub(reply)).request("PUT", "/v1/x", b"v").status == 200
 
 
+def test_what_does_not_speak_http_is_not_shown(stub: Stub) -> None:
+    def greet(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"PCRN\x00\x1b[2J\r\n")
+
+    with pytest.raises(Unreachable, match=r"it does not speak HTTP; .* \+ 1000$"):
+        connection(stub(greet)).request("GET", "/v1/status")
+
+
 def test_a_write_without_an_answer_is_not_sent_again(stub: Stub) -> None:
     seen: list[Any] = []
     with pytest.raises(OutcomeUnknown, match="may have been done"):
