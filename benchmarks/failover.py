@@ -158,15 +158,16 @@ def clusters(options: argparse.Namespace, folder: Path) -> list[Cluster]:
 
 def summary(results: dict[str, list[Trial]], signals: list[str]) -> str:
     """The tables that are printed."""
-    gaps, lags, starts = [], [], []
+    gaps, later, lags, starts = [], [], [], []
     for label, trials in results.items():
         for name in signals:
             mine = [t for t in trials if t.signal == name]
             gaps.append(Series(f"{label}, {name}", [t.gap_ms for t in mine]))
+            later.append(Series(f"{label}, {name}", [t.aftermath_ms for t in mine]))
             if any(t.fire_lag_ms for t in mine):
                 lags.append(Series(f"{label}, {name}", [max(t.fire_lag_ms) for t in mine if t.fire_lag_ms]))
                 starts.append(Series(f"{label}, {name}", [max(t.start_lag_ms) for t in mine if t.start_lag_ms]))
-    tables = [table("write gap, ms", gaps)]
+    tables = [table("write gap, ms", gaps), table("longest silence in the second after it, ms", later)]
     if lags:
         tables += [table("latest run created after its slot, ms", lags)]
         tables += [table("latest process started after its slot, ms", starts)]
