@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from peercron.consensus import session
 from peercron.consensus.session import CLOCK_RATE_SHARE, RENEWALS_REMEMBERED, Lease, Sessions
 
 LEASE_S = 1.0
@@ -42,15 +44,21 @@ def play(seed: int, *, share: float = CLOCK_RATE_SHARE) -> tuple[float, float]:
     events: list[tuple[float, int, str, tuple[int, float]]] = []
     now_s, next_renewal_s, silent_from_s = 0.0, 0.0, dice.uniform(0.0, 4.0)
     lease.begin(0.0)
+    # It is not heard for about a lease, comes back, and falls silent for good.
+    back_s = silent_from_s + dice.uniform(0.9, 1.5)
     held_up, deposed = dice.choice((0, 0, 0.05)), dice.choice((0, 0, 0.02))  # how often, for a leader
-    while now_s < 300:
-        now_s += dice.choice((0.1, 0.6)) if dice.random() < held_up else dice.choice((0.01, 0.03, 0.05))
-        if dice.random() < deposed:
+    steps, ways = dice.choice((((0.01, 0.03, 0.05), (0.001, 0.02, 0.4, 3.0)), ((0.002,), (0.0001,))))
+    given_s = float("inf")
+    while now_s < 60:
+        if now_s > silent_from_s + 8:
+            held_up = deposed = 0  # all is well with the leaders from here on
+        now_s += dice.choice((0.1, 0.6)) if dice.random() < held_up else dice.choice(steps)
+        if dice.random() < deposed and given_s == float("inf"):
             leader = Leader(rate(), now_s, Sessions(LEASE_S))
         while next_renewal_s <= now_s:
             number = lease.renewal(next_renewal_s * member_rate, 0)
-            if next_renewal_s < silent_from_s:
-                events.append((next_renewal_s + dice.choice((0.001, 0.02, 0.4, 3.0)), number, "renew", (number, 0.0)))
+            if next_renewal_s < silent_from_s or back_s < next_renewal_s < silent_from_s + 6:
+                events.append((next_renewal_s + dice.choice(ways), number, "renew", (number, 0.0)))
             next_renewal_s += 0.25
         for event in sorted(e for e in events if e[0] <= now_s):
             events.remove(event)
@@ -58,18 +66,21 @@ def play(seed: int, *, share: float = CLOCK_RATE_SHARE) -> tuple[float, float]:
             if kind == "renew":
                 # Heard when the leader gets to it; confirmed after a round trip to a majority, if it leads still then.
                 leader.sessions.heard(HOLDER, leader.local(now_s))
-                proven_s = now_s + dice.choice((0.002, 0.1))
+                proven_s = now_s + dice.choice(ways)
                 events.append((proven_s, number, "proven", (number, now_s)))
             elif kind == "proven" and leader.elected_s <= heard_s and not leader.sessions.is_doomed(HOLDER):
-                events.append((now_s + dice.choice((0.001, 0.3, 2.0)), number, "renewed", (number, 0.0)))
+                events.append((now_s + dice.choice(ways), number, "renewed", (number, 0.0)))
             elif kind == "renewed":
                 lease.confirmed(number, now_s * member_rate, 0.0, 0)
         if leader.look(now_s, every_s):
+            # The end of the session is proposed, and in the log a while later.
+            given_s = min(given_s, now_s + dice.choice((0.0, 0.2, 1.0)))
+        if now_s >= given_s:
             # What was confirmed and is on its way may still arrive.
             for _, number, kind, _ in sorted(events):
                 if kind == "renewed":
                     lease.confirmed(number, now_s * member_rate, 0.0, 0)
-            return lease.ends_s / member_rate, now_s
+            return lease.ends_s / member_rate, given_s
     raise AssertionError("a silent member's session never ended")
 
 
@@ -83,6 +94,32 @@ def test_the_rival_never_begins_before_the_holder_ends(seed: int) -> None:
 def test_clocks_that_differ_by_more_than_what_is_allowed_for_are_noticed_here() -> None:
     """The property above can fail."""
     assert any(holder_s > rival_s for holder_s, rival_s in (play(seed, share=0.4) for seed in range(400)))
+
+
+def rival_is_early(seeds: range) -> bool:
+    return any(holder_s > rival_s for holder_s, rival_s in map(play, seeds))
+
+
+def test_a_leader_that_trusts_clocks_to_run_alike_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "CLOCK_RATE_SHARE", 0.0)
+    assert rival_is_early(range(200))
+
+
+def test_a_member_that_counts_from_the_confirmation_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    confirmed = Lease.confirmed
+
+    def later(lease: Lease, number: int, now_s: float, held_ms: float, leader_wall_ms: int) -> bool:
+        known = confirmed(lease, number, now_s, held_ms, leader_wall_ms)
+        lease.sent_s = now_s if known else lease.sent_s
+        return known
+
+    monkeypatch.setattr(Lease, "confirmed", later)
+    assert rival_is_early(range(20))
+
+
+def test_a_leader_that_confirms_what_it_has_given_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sessions, "is_doomed", lambda *_: False)
+    assert rival_is_early(range(216, 217))
 
 
 def test_a_renewal_counts_from_when_it_was_sent() -> None:
