@@ -146,9 +146,16 @@ async def test_a_directory_serves_one_node(node: Witness, monkeypatch: pytest.Mo
     assert list(node.supervisor.running) == [key]
 
 
-async def test_a_directory_is_free_after_its_node_s_end(tmp_path: Path) -> None:
+async def test_a_directory_is_free_after_its_node_s_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         await boot(tmp_path)
+    assert not caplog.records, "a guardian that goes because it is told to is no mishap, and is not replaced"
+
+
+async def test_a_directory_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(DataDirError, match=f"{tmp_path}/data: Not a directory"):
+        await Witness(tmp_path).supervisor.start()
 
 
 def test_the_graces_of_an_earlier_boot_are_bounded(attempts: Path) -> None:

@@ -219,6 +219,19 @@ def test_the_guardian_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None
     other.close()
 
 
+async def test_nothing_from_the_user_s_surroundings_gets_into_the_guardian(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "selectors.py").write_text("raise SystemExit('a stranger was imported')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    witness = Witness(tmp_path)
+    await witness.supervisor.start()
+    witness.lease(60, 61)
+    assert (await witness.run("echo $PYTHONPATH")).output_tail == "\n"
+    await witness.supervisor.close(0)
+
+
 def test_the_guardian_is_light() -> None:
     """It starts fast and is copied for every attempt: nothing of the node comes with it."""
     heavy = {"asyncio", "aiohttp", "msgpack", "pysyncobj", "croniter", "logging", "subprocess", "threading", "ssl"}
