@@ -149,15 +149,22 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing after it may be acknowledged
             self._halt(error)
             return
+        if out.more:
+            self._kick()
+        self._arm()
+        try:
+            self._tell(out)
+        except Exception:
+            # What is committed stays committed, and the others need our turns: the defect is one of the node's.
+            log.exception("turn_not_told")
+        self._consider_snapshot()
+
+    def _tell(self, out: Output) -> None:
         self._answer_reads(out)
         self._wake_applied()
         self._above.turned(out)
         for peer, kind, body in out.mail:
             self._above.mail(peer, kind, body)
-        if out.more:
-            self._kick()
-        self._arm()
-        self._consider_snapshot()
 
     def _step(self, transport: Transport) -> Output:
         now_s = self._clock.monotonic()
@@ -259,7 +266,10 @@ class Driver:
     def _consider_snapshot(self) -> None:
         grown = self.replica.journal.bytes > SNAPSHOT_JOURNAL_BYTES
         if grown and self._snapshot is None and self.replica.kernel.applied > self.replica.snapshot_index:
-            self.take_snapshot()
+            try:
+                self.take_snapshot()
+            except Exception as error:  # noqa: BLE001 - the journal could not begin a segment
+                self._halt(error)
 
     def take_snapshot(self) -> asyncio.Task[None]:
         """Write the state as it is now to the disk, a slice at a time, beside everything else."""

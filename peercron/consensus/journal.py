@@ -200,6 +200,8 @@ class Journal:
             (_SEGMENT, FORMAT, index, term, command, self._term, self._vote, self.doubt),
             *((_ENTRY, i, t, c) for c, i, t in tail[1:]),
         ]
+        if name + ".new" in self._disk.names():
+            self._disk.remove(name + ".new")  # of an attempt that failed
         self.bytes = 0
         self._write(name + ".new", records)
         self._disk.publish(name + ".new", name)

@@ -9,7 +9,8 @@ from typing import Any
 
 from peercron.consensus.journal import Journal
 from peercron.consensus.messages import Message
-from peercron.consensus.replica import Output, Replica
+from peercron.consensus.outbox import Output
+from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.wire.plain import pack
 from tests.sim.disk import SimDisk

@@ -376,6 +376,19 @@ def test_a_full_disk_is_an_error_and_what_was_durable_is_there_again() -> None:
         assert Journal(disk).last == (5, 1)
 
 
+def test_a_segment_that_found_no_room_spoils_nothing() -> None:
+    for seed in range(10):
+        disk = new_disk(seed)
+        journal = filled(disk, 4)
+        disk.full = True
+        with pytest.raises(OSError, match="No space left"):
+            journal.begin_segment(3, 1)
+        disk.full = False
+        journal.begin_segment(3, 1)
+        journal.drop_old_segments()
+        assert contents(Journal(disk)) == contents(journal)
+
+
 def test_on_a_real_folder(tmp_path: Path) -> None:
     disk = FolderDisk(tmp_path / "log")
     journal = Journal(disk, tail_entries=1)
