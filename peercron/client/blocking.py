@@ -26,6 +26,9 @@ from peercron.errors import (
 #: Methods that may be sent again although the first may have been carried out.
 _SAFE = frozenset({"GET", "HEAD"})
 _PAUSE_S = 0.1
+#: How long a node may take to say that there is no leader. With less time left nobody is asked again: a definite no
+#: that we have is better than an answer that we do not wait for.
+_ANSWER_S = 1.5
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -80,15 +83,18 @@ class Connection:
         target = f"{path}?{urlencode(params)}" if params else path
         while True:
             last: PeercronError = Unreachable()
-            for address in self.addresses:
-                left_s = max(0.05, deadline_s - self.clock.monotonic()) + answer_s
+            for place, address in enumerate(self.addresses):
+                left_s = max(0.05, deadline_s - self.clock.monotonic())
+                if method == "GET":  # a node that hangs must not take the time of those behind it
+                    left_s /= len(self.addresses) - place
+                left_s += answer_s
                 try:
                     return self._ask(address, method, target, body, headers or {}, left_s)
                 except (Unreachable, NoLeader, Busy) as error:
                     last = error
-                if self.clock.monotonic() >= deadline_s:
+                if self.clock.monotonic() >= deadline_s - (0.0 if isinstance(last, Unreachable) else _ANSWER_S):
                     break
-            if isinstance(last, Unreachable) or self.clock.monotonic() + _PAUSE_S >= deadline_s:
+            if isinstance(last, Unreachable) or self.clock.monotonic() + _PAUSE_S >= deadline_s - _ANSWER_S:
                 raise last
             self.pause(_PAUSE_S)
 

@@ -14,11 +14,15 @@ from peercron.errors import NoLeader, Refused
 from peercron.node.planning import Planning
 from peercron.node.renewal import Renewal
 from peercron.node.roster import Roster
+from peercron.settings import Timers
 
 log = logging.getLogger(__name__)
 
 #: How long a leader that hands over holds proposals back, and how long an orderly end waits for another leader.
 HANDOVER_S: Final = 1.0
+#: A node without a leader says so after the first, and again after each second of these.
+COMPLAIN_AFTER_S: Final = 3.0
+COMPLAIN_EVERY_S: Final = 30.0
 
 
 class Leadership:
@@ -29,12 +33,23 @@ class Leadership:
     """
 
     def __init__(
-        self, driver: Driver, clock: Clock, proposer: Proposer, planning: Planning, renewal: Renewal, roster: Roster
+        self,
+        driver: Driver,
+        clock: Clock,
+        timers: Timers,
+        proposer: Proposer,
+        planning: Planning,
+        renewal: Renewal,
+        roster: Roster,
     ) -> None:
         self._driver, self._clock, self._proposer = driver, clock, proposer
         self._planning, self._renewal, self._roster = planning, renewal, roster
         #: The term in which we lead and have committed an entry; None: we do not.
         self._term: int | None = None
+        self._wait_s = 2 * timers.election_max_ms / 1000
+        #: Since when nobody leads, in monotonic seconds, and when that was last logged.
+        self._leaderless_s = clock.monotonic()
+        self._complained_s = float("-inf")
         self._clock_suspect = False
         self._moved = asyncio.Event()
         self.leader: str | None = None
@@ -76,6 +91,15 @@ class Leadership:
         if self._clock_suspect and replica.kernel.is_leader:
             self.begin_hand_over(None)
 
+    def mind_the_void(self) -> None:
+        """Once in a while: with no leader for long, say who is missing."""
+        now_s = self._clock.monotonic()
+        if self.leader is not None:
+            self._leaderless_s = now_s
+        elif now_s - max(self._leaderless_s + COMPLAIN_AFTER_S, self._complained_s + COMPLAIN_EVERY_S) > 0:
+            self._complained_s = now_s
+            log.warning("no_leader", extra={"reason": self._roster.reach()})
+
     def begin_hand_over(self, to: str | None) -> None:
         """Make this member the leader, or the best one, as soon as it has the whole log. Only where we lead."""
         self._driver.replica.hand_over(to, self._clock.monotonic() + HANDOVER_S)
@@ -87,6 +111,15 @@ class Leadership:
         if replica.kernel.is_leader and self._driver.connected:
             self.begin_hand_over(None)
             await self._until(lambda: self.leader != replica.me, HANDOVER_S)
+
+    async def known(self, timeout_s: float) -> None:
+        """Wait until somebody leads, but not longer than an election takes: whoever asks can ask another node then.
+
+        Raises:
+            NoLeader: nobody leads, as far as this node knows.
+        """
+        if self.leader is None and not await self._until(lambda: self.leader is not None, min(timeout_s, self._wait_s)):
+            raise NoLeader(f"no leader is known to this node: {self._roster.reach()}")
 
     async def transfer(self, to: str | None) -> None:
         """Hand leadership, from whoever has it, to member `to`, or to the one that has the most of the log.

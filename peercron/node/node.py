@@ -102,7 +102,7 @@ class Node:
             settings.cluster, settings.names, self._driver, self._renewal, lambda: self._machine.state
         )
         self._leadership = Leadership(
-            self._driver, self._clock, self._proposer, self._planning, self._renewal, self._roster
+            self._driver, self._clock, timers, self._proposer, self._planning, self._renewal, self._roster
         )
         self._transport = make_transport(settings, identity.cluster, self._driver, server_tls, client_tls)
 
@@ -162,6 +162,7 @@ class Node:
         """See `http.port.NodePort`. A node whose session is not open (it has just come, or come back) waits for it."""
         until_s = self._clock.monotonic() + timeout_s
         while True:
+            await self._leadership.known(timeout_s)
             await self._session_open(until_s)
             verdict = await self._propose(command, max(0.0, until_s - self._clock.monotonic()))
             if isinstance(verdict, Done):
@@ -177,6 +178,7 @@ class Node:
             await self.wait_changed(self.state.index, left_s)
 
     async def read_barrier(self, timeout_s: float) -> None:
+        await self._leadership.known(timeout_s)
         await self._driver.read_barrier(self._clock.monotonic() + timeout_s)
 
     async def wait_changed(self, index: int, timeout_s: float) -> None:
@@ -296,6 +298,7 @@ class Node:
             await asyncio.sleep(ROSTER_S)
             self._roster.send()
             self._leadership.mind_the_clock()
+            self._leadership.mind_the_void()
 
 
 def _log_end(task: asyncio.Task[None]) -> None:

@@ -73,6 +73,17 @@ class Roster:
         row = self._state().members.get(member)
         return row.info.name if row else self._voters.get(member, member)
 
+    def reach(self) -> str:
+        """Whom we reach, and how many are missing to a quorum, as a sentence."""
+        quorum = len(self._voters) // 2 + 1
+        there = 1 + len(self._driver.connected)
+        missing = sorted(m for m in self._voters if m != kernel_id(self._driver) and m not in self._driver.connected)
+        names = ", ".join(self.name_of(member) or member for member in missing)
+        if there >= quorum:
+            return f"{there} of {len(self._voters)} voters reach each other, an election is due"
+        all_ = len(self._voters)
+        return f"this node reaches {there} of {all_} voters, itself included; a quorum is {quorum}; missing: {names}"
+
     def _facts(self) -> dict[str, tuple[int, float | None, int | None]]:
         """As the leader knows it."""
         kernel, told = self._driver.replica.kernel, self._renewal.told
@@ -113,10 +124,16 @@ class Roster:
             return "leader"
         if known:
             return "follower"
-        return "unreachable" if fresh else "unknown"
+        if fresh:
+            return "unreachable"
+        # Nobody leads, so nobody knows of all; but we know whom we reach.
+        here = member == kernel_id(self._driver)
+        return "up" if here else "connected" if member in self._driver.connected else "unreachable"
 
     def _notes(self) -> list[str]:
         notes = []
+        if self._driver.replica.kernel.leader is None:
+            notes.append(f"no leader: {self.reach()}")
         if len(self._voters) == 2:
             notes.append("two voters and no witness: losing either stops everything that needs a quorum")
         if self._driver.replica.clocks.suspect:

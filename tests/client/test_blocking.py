@@ -106,12 +106,12 @@ def test_the_next_is_asked_when_one_has_no_leader(stub: Stub) -> None:
     assert connection(*addresses).request("PUT", "/v1/x", b"v").status == 200
 
 
-def test_no_leader_is_waited_for_until_the_time_is_up(stub: Stub) -> None:
+def test_no_leader_is_waited_for_while_an_answer_can_still_come_in_time(stub: Stub) -> None:
     seen: list[Any] = []
     url = stub(say(503, problem("no_leader")), seen)
     with pytest.raises(NoLeader, match="why"):
         connection(url, timeout_s=3.05).request("PUT", "/v1/x", b"v")
-    assert len(seen) == 4
+    assert len(seen) == 3  # a fourth would be asked with less time left than a node takes to find that nobody leads
 
 
 def test_a_leader_that_comes_is_found(stub: Stub) -> None:
