@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Protocol
@@ -54,8 +55,11 @@ class FolderDisk:
             view = view[os.write(fd, view) :]
 
     def sync(self, name: str) -> None:
+        fd = self._fd(name)
+        if os.fstat(fd).st_nlink == 0:  # the disk takes it, and nobody will ever read it again
+            raise FileNotFoundError(errno.ENOENT, "the file was removed while this node wrote it", name)
         if self._durable:
-            os.fdatasync(self._fd(name))
+            os.fdatasync(fd)
 
     def truncate(self, name: str, size: int) -> None:
         fd = self._fd(name)
