@@ -81,7 +81,13 @@ class Transport:
         """Listen and begin to dial. OSError: the address cannot be had."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Link(self, expect=None), host, port, ssl=self._server_tls, backlog=128
+            lambda: _Link(self, expect=None),
+            host,
+            port,
+            ssl=self._server_tls,
+            # Until it is over, a stranger is counted by nobody.
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._server_tls else None,
+            backlog=128,
         )
         for peer in self._peers:
             if self.me > peer:
