@@ -49,7 +49,9 @@ async def digest(request: web.Request) -> web.Response:
 async def livez(request: web.Request) -> web.Response:
     """Whether this process is worth keeping: never depends on the quorum, or a cut-off node would be restarted."""
     alive = node_of(request).alive()
-    return web.Response(text="ok\n" if alive else "the loop stands still\n", status=200 if alive else 503)
+    return web.Response(
+        text="ok\n" if alive else "the consensus has stopped; /readyz says why\n", status=200 if alive else 503
+    )
 
 
 async def readyz(request: web.Request) -> web.Response:
