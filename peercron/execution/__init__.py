@@ -21,6 +21,8 @@ House rules:
 1. The guardian never waits: not for a disk, not for a program to start, not for the node to read.
 2. A tree is found by descent, not by group, session or environment: with a subreaper at its root nothing escapes by
    setsid, double fork or an emptied environment. What another service runs for it (`docker run`, `at`) is not ours.
+   Where guardian and shepherd were both killed only the records are left: then who has left its parent *and* emptied
+   its environment is not found. A cgroup would be the cure.
 3. A process is signalled through a pidfd after its start time was compared: a recycled pid is never hit.
 4. An attempt is reported as ended only when none of its processes is left.
 5. guardian, shepherd and what they import use the standard library and light modules only: they are forked often.

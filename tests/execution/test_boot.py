@@ -17,6 +17,10 @@ from peercron.execution.record import Record
 from tests.execution.conftest import Witness, is_dead, until
 
 
+#: Of this test process alone: others may look for marks at the same time.
+MARK = os.urandom(16).hex()
+
+
 @pytest.fixture
 def attempts(tmp_path: Path) -> Path:
     folder = tmp_path / "data" / "attempts"
@@ -63,7 +67,7 @@ async def boot(tmp_path: Path) -> None:
 async def test_a_recorded_command_is_killed_with_its_descendants(tmp_path: Path, attempts: Path) -> None:
     stray = Stray(program="sh -c 'sleep 60 & echo $! > child; wait'".replace("child", str(tmp_path / "child")))
     child = look(int(await until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())))
-    path = write(attempts, "m1", (stray.process.pid, stray.process.start))
+    path = write(attempts, MARK, (stray.process.pid, stray.process.start))
     await boot(tmp_path)
     assert is_dead(child)
     assert killed(stray)
@@ -71,8 +75,8 @@ async def test_a_recorded_command_is_killed_with_its_descendants(tmp_path: Path,
 
 
 async def test_a_marked_process_is_killed_wherever_it_went(tmp_path: Path, attempts: Path) -> None:
-    stray = Stray(mark="m1")
-    write(attempts, "m1", (0, 0))
+    stray = Stray(mark=MARK)
+    write(attempts, MARK, (0, 0))
     await boot(tmp_path)
     assert killed(stray)
 
@@ -80,22 +84,22 @@ async def test_a_marked_process_is_killed_wherever_it_went(tmp_path: Path, attem
 async def test_a_recycled_pid_is_never_killed(tmp_path: Path, attempts: Path) -> None:
     """The same pid, another start: it is another process."""
     stray = Stray()
-    path = write(attempts, "m1", (stray.process.pid, stray.process.start - 1))
+    path = write(attempts, MARK, (stray.process.pid, stray.process.start - 1))
     await boot(tmp_path)
     assert not killed(stray)
     assert not path.exists()
 
 
 async def test_a_record_of_before_the_host_s_start_names_nobody(tmp_path: Path, attempts: Path) -> None:
-    stray = Stray(mark="m1")
-    write(attempts, "m1", (stray.process.pid, stray.process.start), boot="another")
+    stray = Stray(mark=MARK)
+    write(attempts, MARK, (stray.process.pid, stray.process.start), boot="another")
     await boot(tmp_path)
     assert not killed(stray)
 
 
 async def test_another_s_mark_is_not_ours(tmp_path: Path, attempts: Path) -> None:
-    strays = [Stray(mark="m2"), Stray(mark="m1x"), Stray()]
-    write(attempts, "m1", (0, 0))
+    strays = [Stray(mark="another"), Stray(mark=MARK + "x"), Stray()]
+    write(attempts, MARK, (0, 0))
     await boot(tmp_path)
     assert [killed(stray) for stray in strays] == [False, False, False]
 
