@@ -181,9 +181,12 @@ async def test_a_disk_that_fails_stops_the_member_and_nothing_more_is_acknowledg
     leader = await three.leader()
     said: list[str] = []
     send = leader.transport.send
-    monkeypatch.setattr(
-        leader.transport, "send", lambda peer, message: (said.append(message["type"]), send(peer, message))
-    )
+
+    def heard(peer: str, message: Any) -> None:
+        said.append(message["type"])
+        send(peer, message)
+
+    monkeypatch.setattr(leader.transport, "send", heard)
 
     def full(name: str) -> None:
         said.append("full")

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import msgpack
 
-from peercron.consensus import guard
+from peercron.consensus import guard, outbox
 from peercron.consensus import replica as replica_module
 from peercron.consensus.election import Election
 from peercron.consensus.guard import Accept, Answer, Log
@@ -199,7 +199,7 @@ MUTANTS: dict[str, tuple[Any, str, int]] = {
     "votes twice in a term": (lambda: kinds(replica_type=VotesTwice), "pakt", 5),
     "votes for older logs": (lambda: kinds(replica_type=VotesForOldLogs), "pak", 3),
     "trusts itself in doubt": (lambda: instead(replica_module, "Election", TrustsItselfInDoubt), "pakx", 3),
-    "reads without asking a majority": (lambda: instead(replica_module, "Reads", ReadsUnconfirmed), "pas", 3),
+    "reads without asking a majority": (lambda: instead(outbox, "Reads", ReadsUnconfirmed), "pas", 3),
     "reads before an entry of its own term": (lambda: instead(replica_module, "Kernel", ReadsBeforeItsNoOp), "pakt", 3),
     "forgets before its snapshot is durable": (
         lambda: kinds(member_type=ForgetsBeforeItsSnapshotIsDurable),
