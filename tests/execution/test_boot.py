@@ -16,7 +16,6 @@ from peercron.execution.processes import Process, look
 from peercron.execution.record import Record
 from tests.execution.conftest import Witness, is_dead, until
 
-
 #: Of this test process alone: others may look for marks at the same time.
 MARK = os.urandom(16).hex()
 
