@@ -57,6 +57,7 @@ class Commands:
         self._finished = finished
         self._live: dict[str, _Live] = {}
         self._lease = {"do": "lease", "stop_at": -math.inf, "kill_at": -math.inf}
+        self._lease_is_known = False
         self.keeper = Keeper(
             data_dir,
             node_name,
@@ -87,8 +88,8 @@ class Commands:
 
     def set_lease(self, stop_at: float, kill_at: float) -> None:
         self._lease = {"do": "lease", "stop_at": stop_at, "kill_at": kill_at}
-        if self._live:  # an idle guardian sleeps on; it gets the lease with the next launch
-            self.keeper.say(self._lease)
+        # An idle guardian sleeps on; it gets the lease with the next launch.
+        self._lease_is_known = bool(self._live) and self.keeper.say(self._lease)
 
     def end_all(self, reason: str) -> None:
         """End all but those that may live without a session."""
@@ -101,10 +102,12 @@ class Commands:
 
     def _send(self, live: _Live) -> None:
         assert live.order is not None
-        if self.keeper.say(self._lease) and self.keeper.say(live.order):
+        self._lease_is_known = self._lease_is_known or self.keeper.say(self._lease)
+        if self.keeper.say(live.order):
             live.order = None
 
     def _launch_waiting(self) -> None:
+        self._lease_is_known = False  # this guardian has heard of none
         for live in self._live.values():
             if live.order is not None:
                 self._send(live)
