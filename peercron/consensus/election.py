@@ -14,6 +14,8 @@ from typing import Any
 
 Position = tuple[int, int]  # (term, index) of a log's last entry: the order in which logs are newer
 
+#: The position of a log that holds nothing yet.
+NOTHING: Position = (0, 1)
 #: After the leader's connection broke, members stand one after another at this distance, so that votes do not split.
 RANK_DELAY_S = 0.008
 RANK_JITTER_S = 0.003
@@ -111,7 +113,8 @@ class Election:
         """May `candidate`, whose log ends at `theirs`, have our vote in `term`? The term rules are the kernel's."""
         if theirs < mine:
             return False
-        return not doubt or self._sure_of(candidate, term, theirs)
+        # Where nobody has anything yet nothing can be forgotten: that is how a cluster begins.
+        return not doubt or mine == theirs == NOTHING or self._sure_of(candidate, term, theirs)
 
     def _sure_of(self, candidate: str, term: int, theirs: Position) -> bool:
         """In doubt: what we may have promised and forgotten, somebody else still has. So every other member must have

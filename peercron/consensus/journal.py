@@ -64,7 +64,7 @@ class Journal:
         self._segment_base = 1
         #: Bytes cut off a torn tail when the journal was opened; 0: it was whole.
         self.cut_bytes = 0
-        #: A tail was cut and the member has not caught up with a leader since: it may have promised what it forgot.
+        #: A tail was cut, or the log is new, and no leader has been caught up with since: something may be forgotten.
         self.doubt = False
         #: Size of the newest segment in bytes, for the snapshot policy.
         self.bytes = 0
@@ -220,6 +220,8 @@ class Journal:
                 self._disk.remove(name)  # a segment whose birth was cut short; the one before it is whole
         self._segments = [n for n in self._disk.names() if n.startswith("wal-") and n.endswith(".log")]
         if not self._segments:
+            # Nothing says whether this is a first start or a disk that was wiped, after promises that are forgotten.
+            self.doubt = True
             self._entries = [(NO_OP, 1, 0)]
             self._create_segment(self._entries)
             return

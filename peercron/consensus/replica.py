@@ -157,9 +157,17 @@ class Replica(Installer):
         self.kernel.tick()
         self._step_leadership()
         self._step_reads()
+        if self.kernel.noop_applied:
+            self.journal.clear_doubt()
         out, self._out = self._out, Output()
-        out.more = self.kernel.applied < self.kernel.commit or bool(self._queue and not self._handing_over())
+        out.more = self._more_to_do()
         return out
+
+    def _more_to_do(self) -> bool:
+        """Is there something that no message and no timer will bring about?"""
+        kernel = self.kernel
+        alone = kernel.quorum == 1 and kernel.is_leader and kernel.commit < self.journal.last[0]
+        return alone or kernel.applied < kernel.commit or bool(self._queue and not self._handing_over())
 
     def next_due_s(self) -> float:
         """When a step is due though nothing comes in, in monotonic seconds."""

@@ -41,11 +41,20 @@ def command(*payloads: bytes) -> bytes:
     return b"\x00" + pack((1, 0, payloads))
 
 
+def a_disk_that_has_met_a_leader() -> SimDisk:
+    """A new log is in doubt; these scenes are about members that are not."""
+    disk = SimDisk(random.Random(1))
+    journal = Journal(disk)
+    journal.clear_doubt()
+    journal.flush()
+    return disk
+
+
 class Stage:
     """Member "a" of a cluster."""
 
     def __init__(self, *peers: str, disk: SimDisk | None = None, **kinds: Any) -> None:
-        self.disk = disk or SimDisk(random.Random(1))
+        self.disk = disk or a_disk_that_has_met_a_leader()
         self.now_s = 1_000.0
         self.kinds = kinds
         self.peers = peers
