@@ -154,7 +154,7 @@ def read(spec: Field, raw: object) -> Any:
         case Kind.SWITCH:
             return _switch(raw)
         case Kind.PATH:
-            return Path(_text(spec, raw)).expanduser()
+            return _path(_text(spec, raw))
         case Kind.TEXT:
             text = _text(spec, raw)
             if spec.choices and text not in spec.choices:
@@ -168,6 +168,13 @@ def _text(spec: Field, raw: object) -> str:
     if not raw.isprintable():
         raise ValueError(f"has a control character in it: {raw!r}")
     return raw.strip()
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{text!r}: there is no such user's home directory") from None
 
 
 def _texts(spec: Field, raw: object) -> list[str]:
