@@ -83,8 +83,12 @@ class _Chance:
 class PeerNode(Node):  # type: ignore[misc]  # pysyncobj is untyped
     """A member as the kernel knows it. Its hash is the same in every process, so sets of peers have one order."""
 
+    def __init__(self, id: str) -> None:  # noqa: A002 - the kernel's name
+        super().__init__(id)
+        self._hash = zlib.crc32(id.encode())
+
     def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
+        return self._hash
 
     def __lt__(self, other: PeerNode) -> bool:
         return bool(self.id < other.id)

@@ -162,8 +162,10 @@ class Node:
         """See `http.port.NodePort`. A node whose session is not open (it has just come, or come back) waits for it."""
         until_s = self._clock.monotonic() + timeout_s
         while True:
-            await self._leadership.known(timeout_s)
-            await self._session_open(until_s)
+            if self._leadership.leader is None:
+                await self._leadership.known(timeout_s)
+            if not self._renewal.is_open:
+                await self._session_open(until_s)
             verdict = await self._propose(command, max(0.0, until_s - self._clock.monotonic()))
             if isinstance(verdict, Done):
                 return verdict
