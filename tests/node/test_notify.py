@@ -37,7 +37,7 @@ def test_without_a_listener_nothing_happens(address: str, monkeypatch: pytest.Mo
     [
         (None, None, None),
         ("4000000", None, 2.0),
-        ("4000000", str(os.getpid()), 2.0),
+        ("4000000", "ours", 2.0),
         ("4000000", "1", None),
         ("0", None, None),
         ("soon", None, None),
@@ -47,6 +47,7 @@ def test_without_a_listener_nothing_happens(address: str, monkeypatch: pytest.Mo
 def test_the_watchdog_is_ours_when_it_is_named(
     microseconds: str | None, pid: str | None, expected: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pid = str(os.getpid()) if pid == "ours" else pid
     for name, value in (("WATCHDOG_USEC", microseconds), ("WATCHDOG_PID", pid)):
         monkeypatch.delenv(name, raising=False)
         if value is not None:
