@@ -40,6 +40,8 @@ MODULE_SEAMS: Final = ("createJournal", "createPoller", "monotonicTime", "pickle
 APPEND_BYTES_MAX: Final = 512 << 10
 #: Bytes sent to one follower and not yet acknowledged; more waits for its answers.
 WINDOW_BYTES_MAX: Final = 4 << 20
+#: Of the heartbeats to a follower that has the whole log, one in so many wants an answer.
+ANSWER_EVERY: Final = 4
 #: Commands applied in one step, so that catching up leaves the loop free in between.
 APPLY_BYTES_MAX: Final = 256 << 10
 
@@ -113,6 +115,9 @@ class Outlet(Protocol):
         """Asked when the election time-out has passed."""
 
     def apply(self, index: int, term: int, command: bytes) -> None: ...
+    def answers_wanted(self) -> bool:
+        """Does something wait for the followers' answer to the next heartbeat?"""
+
     def offer_snapshot(self, peer: str) -> None:
         """The peer needs entries that only a snapshot still holds; called at each heartbeat."""
 
@@ -190,7 +195,7 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         self._nodes = {peer: PeerNode(peer) for peer in sorted(peers)}
         #: Peer -> [(last index sent, bytes)], oldest first: the window of what is not acknowledged.
         self._in_flight: dict[str, list[tuple[int, int]]] = {peer: [] for peer in self._nodes}
-        self._announced_commit = 0
+        self._announced_commit = self._beats = 0
         self.enter(now_s)
         conf = SyncObjConf(
             autoTick=False,
@@ -374,9 +379,11 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
         self._SyncObj__newAppendEntriesTime = _ambient.now_s + self.conf.appendEntriesPeriod
         self._announced_commit = self.commit
+        self._beats += 1
+        asks = self._beats % ANSWER_EVERY == 0 or self._outlet.answers_wanted()
         for peer, node in self._nodes.items():
             if node in self._SyncObj__connectedNodes:
-                self._replicate(peer, node)
+                self._replicate(peer, node, asks=asks)
 
     # Replication to one follower.
 
@@ -401,14 +408,14 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
             and sum(size for _, size in self._in_flight[peer]) < WINDOW_BYTES_MAX
         )
 
-    def _replicate(self, peer: str, node: PeerNode) -> None:
+    def _replicate(self, peer: str, node: PeerNode, *, asks: bool) -> None:
         base = self._journal.base[0]
         if self._SyncObj__raftNextIndex[node] <= base:
             self._outlet.offer_snapshot(peer)
             self._outlet.send(peer, self._append_message(None, None, []))
             return
         last = self._journal.last[0]
-        once = True
+        once, known = True, self.match_index(peer) == last
         while once or self._sendable(peer, node, last):
             once = False
             first = self._SyncObj__raftNextIndex[node]
@@ -416,7 +423,9 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
             if entries:
                 self._SyncObj__raftNextIndex[node] = entries[-1][1] + 1
                 self._in_flight[peer].append((entries[-1][1], sum(len(e[0]) for e in entries)))
-            self._outlet.send(peer, self._append_message(first - 1, self._journal[first - 1 - base][2], entries))
+            message = self._append_message(first - 1, self._journal[first - 1 - base][2], entries)
+            message["quiet"] = known and not asks
+            self._outlet.send(peer, message)
 
     def _entries_from(self, position: int) -> list[Entry]:
         end, budget = position, APPEND_BYTES_MAX

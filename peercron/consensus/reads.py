@@ -2,7 +2,8 @@
 
 Every step of a leader has a number; its append messages carry it, and their answers tell the last number that the
 follower has seen. A question put before step n is answered once a majority has seen n: at that moment, after the
-question, nobody else led. An urgent question sends a message of its own; the others ride on the next heartbeat.
+question, nobody else led. An urgent question sends a message of its own; the others ride on a heartbeat that asks for
+an answer anyway.
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ class Reads:
     step: int = 0
     _fresh: list[int] = field(default_factory=list)
     _urgent: bool = False
+    #: The last step that an urgent question waits for.
+    _pressing: int = 0
     #: (step that a majority must have seen, commit index at the question, token), in order.
     _waiting: list[tuple[int, int, int]] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self._fresh or self._waiting)
+
+    @property
+    def pressing(self) -> bool:
+        """Does an urgent question wait?"""
+        return any(step <= self._pressing for step, _, _ in self._waiting)
 
     def ask(self, token: int, *, urgent: bool) -> None:
         """Somebody wants to know an index that has all that was acknowledged before now."""
@@ -35,6 +43,8 @@ class Reads:
         self._waiting += [(self.step, index, token) for token in self._fresh]
         self._fresh = []
         urgent, self._urgent = self._urgent, False
+        if urgent:
+            self._pressing = self.step
         return urgent
 
     def acknowledged(self, peer: str, step: int) -> None:

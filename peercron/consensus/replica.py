@@ -177,21 +177,25 @@ class Replica(Installer):
 
     # What the kernel asks for.
 
+    def answers_wanted(self) -> bool:
+        return self._reads.pressing or self._handing_over()
+
     def apply(self, index: int, term: int, command: bytes) -> None:
         _, now_ms, payloads = unpack(command)
         self._machine.apply(index, now_ms, payloads)
 
     # The log.
 
-    def _on_append(self, peer: str, message: Message) -> None:
+    def _on_append(self, peer: str, message: Message) -> object:
         kernel = self.kernel
         if message["term"] < kernel.term:
-            return self._notice(peer)
+            self._notice(peer)
+            return None
         if message["term"] == kernel.term and kernel.is_leader:
             raise SafetyViolation(f"{peer} leads term {kernel.term}, and so do we")
         self.election.heard_leader(self._now_s)
         self._step_seen = message["step"]
-        before = kernel.leader
+        before, commit = kernel.leader, kernel.commit
         decision = guard.reconcile(self.journal, kernel.commit, message)
         if isinstance(decision, guard.Accept):
             accepted = dict(
@@ -211,7 +215,9 @@ class Replica(Installer):
                 self._settle_doubt(message["term"])
         if before != kernel.leader:
             self._fail_forwarded_reads()
-        return None
+            return None
+        # A heartbeat that says nothing new moves the election time-out, for which nobody need wake up.
+        return IDLE if message["quiet"] and kernel.commit == commit and not self.journal.dirty else None
 
     def _heartbeat(self, peer: str, term: int, commit: int) -> None:
         """Show the kernel a sign of life of the leader, and a commit index that the guard has proven."""

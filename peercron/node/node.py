@@ -117,7 +117,7 @@ class Node:
         await self._transport.start(host, port)
         self._driver.start(self._transport)
         loop = asyncio.get_running_loop()
-        for duty in (self._renewal.keep, self._renewal.watch, self._tell_for_ever):
+        for duty in (self._renewal.keep, self._tell_for_ever):
             task = loop.create_task(duty())
             task.add_done_callback(_log_end)
             self._tasks.append(task)
@@ -231,6 +231,7 @@ class Node:
         for session, seq, verdict in verdicts:
             self._proposer.decided(session, seq, verdict)
         self._leadership.turn()
+        self._renewal.turn()
         self._dispatch.turn(self._renewal.identity.session)
         self._planning.turn()
         self._wake_waiting()

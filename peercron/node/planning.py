@@ -38,7 +38,7 @@ class Planning:
     def __init__(self, machine: Machine, propose: Propose, clock: Clock, is_right: Callable[[], bool]) -> None:
         self._machine, self._propose, self._clock, self._is_right = machine, propose, clock, is_right
         self._planner: Planner | None = None
-        self._generation = -1
+        self._generation = self._seen_index = -1
         #: When we began to lead, UTC: slots from before had no leader, which is why they were not fired.
         self._leading_since_ms: int | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -52,6 +52,7 @@ class Planning:
         self._put_away()
         self._planner = Planner(self._machine.state, leading_since_ms=self._leading_since_ms)
         self._generation = self._machine.generation
+        self._seen_index = -1
 
     def stop(self) -> None:
         """Somebody else leads."""
@@ -65,10 +66,17 @@ class Planning:
         self._cancel_timer()
 
     def turn(self) -> None:
+        """A turn is over: if the state has moved, something else may be due."""
+        if self._machine.state.index != self._seen_index:
+            self._look()
+
+    def _look(self) -> None:
         """Propose what is due, and sleep until the next."""
         planner = self._planner
-        if planner is None or not self._is_right():  # in the second case the next turn stops us
+        if planner is None or not self._is_right():
+            self._seen_index = -1  # the next turn stops us, or looks again
             return
+        self._seen_index = self._machine.state.index
         self._cancel_timer()
         due_ms = planner.next_due_ms()
         if due_ms is not None and due_ms <= self._clock.wall_ms() and not self._propose_all(planner):
@@ -97,10 +105,10 @@ class Planning:
         failed = future.cancelled() or future.exception() is not None
         planner.settle(command, None if failed else future.result())
         if planner is self._planner:
-            self.turn()
+            self._look()
 
     def _wake_in(self, delay_s: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self.turn)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 OPEN_TIMEOUT_S: Final = 2.0
 OPEN_PAUSE_S: Final = 0.05
 EXPIRE_TIMEOUT_S: Final = 2.0
+#: How often the leader looks for sessions that ended.
+LOOKS_PER_RENEWAL: Final = 3
 
 Propose = Callable[[Command, float], "asyncio.Future[Verdict]"]
 
@@ -60,6 +62,7 @@ class Renewal:
         self._extend, self._lost, self._opened = extend, lost, opened
         self.lease = Lease(timers.lease_ms / 1000)
         self.sessions: Sessions | None = None
+        self._looked_s = float("-inf")
         self.driver: Driver | None = None
         self._expiring: set[Session] = set()
         #: Confirmations that the leader owes: they go out when a majority has told that we lead.
@@ -85,13 +88,12 @@ class Renewal:
             self._renew()
             await asyncio.sleep(self._timers.renew_ms / 1000)
 
-    async def watch(self) -> None:
-        """Where we lead: give up the sessions of members that were not heard for a lease; for ever."""
-        every_s = self._timers.renew_ms / 3000
-        while True:
-            await asyncio.sleep(every_s)
-            if self.sessions is not None:
-                self._expire(self.sessions, every_s)
+    def turn(self) -> None:
+        """Where we lead: give up the sessions that were not heard for a lease. Heartbeats make turns enough."""
+        now_s, every_s = self._clock.monotonic(), self._timers.renew_ms / LOOKS_PER_RENEWAL / 1000
+        if self.sessions is not None and now_s - self._looked_s >= every_s:
+            self._looked_s = now_s
+            self._expire(self.sessions, now_s, every_s)
 
     def lead(self) -> None:
         if self.sessions is None:
@@ -200,9 +202,9 @@ class Renewal:
             self.driver.replica.mail(session[0], "renewed", body)
             self.driver.kick()
 
-    def _expire(self, sessions: Sessions, every_s: float) -> None:
+    def _expire(self, sessions: Sessions, now_s: float, every_s: float) -> None:
         open_sessions = [(id_, member.session) for id_, member in self._machine.state.members.items() if member.open]
-        for session in sessions.expired(open_sessions, self._clock.monotonic(), every_s):
+        for session in sessions.expired(open_sessions, now_s, every_s):
             if session not in self._expiring:
                 self._expiring.add(session)
                 self._background(self._give_up(session))

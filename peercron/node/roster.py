@@ -1,4 +1,4 @@
-"""Roster: how the cluster looks from here: what the leader knows of all members, sent around once a second."""
+"""Roster: how the cluster looks from here: what the leader knows of all members, sent around every other second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from peercron.core.member import Role
 from peercron.core.state import ClusterState
 from peercron.node.renewal import Renewal
 
-ROSTER_S: Final = 1.0
+ROSTER_S: Final = 2.0
 #: An older roster says nothing about now.
 FRESH_S: Final = 5.0
 
