@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from peercron.core.apply import apply_proposal
+from peercron.core.apply.configuration import configure
+from peercron.core.member import Configuration
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Verdict
 from peercron.wire import snapshot
@@ -40,6 +42,10 @@ class Machine:
             verdict = apply_proposal(self.state, proposal, now_ms)
             if proposal.member == self._me:
                 self.verdicts.append((proposal.session, proposal.seq, verdict))
+
+    def configured(self, configuration: Configuration) -> None:
+        """This is who belongs to the cluster from here in the log on."""
+        configure(self.state, configuration)
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Put the state of a snapshot in place of ours; verdicts it remembers for us are told."""

@@ -44,6 +44,11 @@ SLOTS_LISTED_PER_PLAN_MAX = 1_024
 PLANS_IN_FLIGHT_MAX = 4_096
 ENV_ENTRIES_MAX = 256
 ARGUMENT_BYTES_MAX = 64 * 1024
+#: Ids of removed members that are remembered, so that one that comes back is told.
+REMOVED_KEPT = 256
+#: Bits of an index below its generation: 10^12 commands each, and numbers that JavaScript still counts exactly.
+GENERATION_SHIFT = 40
+GENERATION_MAX = (1 << 53 >> GENERATION_SHIFT) - 1
 #: Results remembered per client session for retries.
 RESULTS_PER_SESSION_MAX = 8_192
 KEY_BYTES_MAX = 512

@@ -18,13 +18,18 @@ def choose(state: ClusterState, run: Run, definition: Definition) -> Member | No
 
 
 def eligible(state: ClusterState, definition: Definition) -> list[Member]:
-    """Members that may run the job now: their session is open, they are no witness, and `nodes` names them if given."""
-    return [member for member in state.members.values() if _may_run(member, definition)]
+    """Members that may run the job now: their session is open, they vote and are no witness, and `nodes` names them if
+    given.
+    """
+    return [member for member in state.members.values() if _may_run(state, member, definition)]
 
 
-def _may_run(member: Member, definition: Definition) -> bool:
-    if not member.open or member.info.role is Role.WITNESS:
+def _may_run(state: ClusterState, member: Member, definition: Definition) -> bool:
+    seat = state.seats.get(member.info.id)
+    if not member.open or (seat.role if seat else member.info.role) is not Role.VOTER:
         return False
+    if state.seats and seat is None:
+        return False  # removed, and not gone yet
     return not definition.nodes or member.info.name in definition.nodes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peercron.core.job import Cursor, Job
-from peercron.core.member import Member
+from peercron.core.member import Member, Seat
 from peercron.core.run import LedgerEntry, Run
 from peercron.core.verdict import Verdict
 
@@ -47,7 +47,16 @@ class ClusterState:
     ledger: dict[str, dict[str, LedgerEntry]] = field(default_factory=dict)
     #: Member id -> member.
     members: dict[str, Member] = field(default_factory=dict)
-    #: Index of the last change of the member table.
+    #: Member id -> its place, as of the last configuration in the log; empty: nobody was told of any.
+    seats: dict[str, Seat] = field(default_factory=dict)
+    #: Member id -> index of its removal, of the last REMOVED_KEPT that were removed; oldest first.
+    removed: dict[str, int] = field(default_factory=dict)
+    #: Grows when the cluster is recovered by force or takes over a snapshot: `index` then leaps to
+    #: `(generation - 1) << GENERATION_SHIFT`, beyond every token and revision that the cluster before it gave out.
+    generation: int = 1
+    #: Of the configuration last told.
+    recoveries: int = 0
+    #: Index of the last change of the member table or of the seats.
     roster_revision: int = 0
     #: Member id -> seq -> verdict, for retries of the member's last session (also after it was expired).
     results: dict[str, dict[int, Verdict]] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def test_only_who_is_there_and_may_run_is_eligible() -> None:
     done(state, OpenSession(info("w", role=Role.WITNESS), 1))
     done(state, OpenSession(info("l", role=Role.LEARNER), 1))
     done(state, ExpireSession("id-a", 1))
-    assert [member.info.name for member in eligible(state, definition())] == ["b", "c", "l"]
+    assert [member.info.name for member in eligible(state, definition())] == ["b", "c"]
     assert [member.info.name for member in eligible(state, definition(nodes=("a", "c", "w")))] == ["c"]
     assert chosen(state, run(), "a", "w") is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peercron.core.apply.attempt import lose_attempt
+from peercron.core.apply.configuration import forget_if_removed
 from peercron.core.apply.definition import named
 from peercron.core.commands import ExpireSession, OpenSession
 from peercron.core.limits import ADDRESS_LENGTH_MAX, MEMBERS_MAX, NAME_LENGTH_MAX, TAGS_MAX
@@ -41,6 +42,7 @@ def expire_session(state: ClusterState, command: ExpireSession) -> Verdict:
     state.members[command.member] = replace(member, open=False, expired_ms=state.now_ms)
     state.roster_revision = state.index
     _give_up(state, command.member, f"session {command.session} of node {member.info.name} expired")
+    forget_if_removed(state, command.member)
     return Done(state.index, command.session)
 
 
@@ -56,6 +58,8 @@ def _refusal(state: ClusterState, command: OpenSession, known: Member | None) ->
     flaw = _flaw(info, session)
     if flaw:
         return Refused(state.index, Refusal.INVALID, flaw)
+    if state.seats and info.id not in state.seats:
+        return Refused(state.index, Refusal.REMOVED, f"{info.name} ({info.id}) is not a member of this cluster")
     if known is not None and session < known.session:
         detail = f"session {session} of {info.name} is older than its session {known.session}"
         return Refused(state.index, Refusal.STALE_SESSION, detail)

@@ -1,0 +1,51 @@
+"""Configuration: who belongs to the cluster, told by the consensus when a configuration is committed and applied."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from peercron.core.limits import GENERATION_MAX, GENERATION_SHIFT, REMOVED_KEPT
+from peercron.core.member import Configuration
+from peercron.core.state import ClusterState
+
+
+def configure(state: ClusterState, configuration: Configuration) -> None:
+    """Take over the seats. A member without one is given nothing more; its row goes when its session has ended, since
+    until then it may still run what it was given.
+    """
+    state.index += 1
+    if configuration.recoveries != state.recoveries:
+        state.recoveries = configuration.recoveries
+        begin_generation(state, state.generation + 1)
+    before, state.seats = state.seats, {seat.id: seat for seat in configuration.seats}
+    for member_id in before:
+        if member_id not in state.seats:
+            state.removed[member_id] = state.index
+    for member_id in list(state.removed)[: max(0, len(state.removed) - REMOVED_KEPT)]:
+        del state.removed[member_id]
+    state.roster_revision = state.index
+    for member_id in tuple(state.members):
+        forget_if_removed(state, member_id)
+    _rename(state)
+
+
+def begin_generation(state: ClusterState, generation: int) -> None:
+    """From here on every token, revision and index is larger than any that another history of this cluster gave out."""
+    state.generation = min(generation, GENERATION_MAX)
+    state.index = max(state.index, (state.generation - 1) << GENERATION_SHIFT)
+
+
+def forget_if_removed(state: ClusterState, member_id: str) -> None:
+    """Drop the row of a member that has neither a seat nor an open session."""
+    if state.seats and member_id not in state.seats and not state.members[member_id].open:
+        del state.members[member_id]
+        state.results.pop(member_id, None)
+        state.floors.pop(member_id, None)
+
+
+def _rename(state: ClusterState) -> None:
+    """Where a seat's address moved, the row says so too; all else a member says itself when it opens a session."""
+    for member_id, member in state.members.items():
+        seat = state.seats.get(member_id)
+        if seat is not None and seat.address != member.info.address:
+            state.members[member_id] = replace(member, info=replace(member.info, address=seat.address))
