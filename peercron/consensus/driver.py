@@ -264,7 +264,7 @@ class Driver:
     # Snapshots.
 
     def _consider_snapshot(self) -> None:
-        grown = self.replica.journal.bytes > SNAPSHOT_JOURNAL_BYTES
+        grown = self.replica.journal.bytes > SNAPSHOT_JOURNAL_BYTES or self.replica.snapshot_wanted
         if grown and self._snapshot is None and self.replica.kernel.applied > self.replica.snapshot_index:
             try:
                 self.take_snapshot()

@@ -33,7 +33,10 @@ class Election:
 
     min_timeout_s: float
     rng: random.Random
-    peers: tuple[str, ...]
+    #: The other voters.
+    peers: tuple[str, ...] = ()
+    #: All voters in the order in which they stand when the leader is lost: who only votes stands last.
+    order: tuple[str, ...] = ()
     leader_heard_s: float = float("-inf")
     #: The leader asked us to take over: our request for votes may pass the others' stickiness.
     transfer: bool = False
@@ -53,7 +56,8 @@ class Election:
     def lost_leader(self, me: str, leader: str, now_s: float) -> float:
         """The connection to the leader broke: from now on we would vote. When to stand, in monotonic seconds."""
         self.leader_heard_s = float("-inf")
-        rank = sorted(p for p in (*self.peers, me) if p != leader).index(me)
+        before = [peer for peer in self.order if peer != leader]
+        rank = before.index(me) if me in before else len(before)
         return now_s + rank * RANK_DELAY_S + self.rng.uniform(0, RANK_JITTER_S)
 
     def hears_leader(self, now_s: float) -> bool:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from peercron.consensus.journal import Journal
+from peercron.consensus.journal import CONFIGURATION, Journal
+from peercron.consensus.membership import Membership, decode, encode
 from peercron.consensus.messages import Message
 from peercron.consensus.reader import Reader
-from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore, SnapshotWriter
+from peercron.consensus.snapshots import (
+    SnapshotDamaged,
+    SnapshotInfo,
+    SnapshotStore,
+    SnapshotWriter,
+    split_header,
+    with_header,
+)
 from peercron.consensus.transfer import Transfer
+from peercron.core.member import Configuration
 
 
 class Machine(Protocol):
     """The state machine above the log. `apply` must not raise."""
 
     def apply(self, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None: ...
+    def configured(self, configuration: Configuration) -> None:
+        """Who belongs to the cluster, from here in the log on."""
+
     def restore(self, chunks: Iterable[bytes]) -> None: ...
 
 
@@ -26,6 +38,8 @@ class Installer(Reader):
         super().__init__(me, journal, now_s)
         self.store, self._machine = store, machine
         self._transfer = Transfer(store)
+        #: A follower needs a snapshot, and there is none.
+        self.snapshot_wanted = False
         self.snapshot_index = self._restore()
 
     def begin_snapshot(self) -> SnapshotWriter:
@@ -34,11 +48,14 @@ class Installer(Reader):
         term = self.journal.term_at(index)
         assert term is not None
         self.journal.begin_segment(index, term)
-        return self.store.writer(index, term)
+        writer = self.store.writer(index, term)
+        writer.write(with_header(encode(self.membership.at(index))))
+        return writer
 
     def snapshot_published(self, index: int) -> None:
         """It is durable: the log before it is no longer needed."""
         self.snapshot_index = max(self.snapshot_index, index)
+        self.snapshot_wanted = False
         self.journal.drop_old_segments()
         self.store.prune()
 
@@ -46,6 +63,8 @@ class Installer(Reader):
         offer = self._transfer.offer(self.kernel.term)
         if offer is not None:
             self.send(peer, offer)
+        else:
+            self.snapshot_wanted = True
 
     def _on_snapshot_offer(self, peer: str, message: Message) -> None:
         if (
@@ -80,7 +99,9 @@ class Installer(Reader):
         writer.sync()
         info = writer.publish()
         self.journal.begin_segment(info.index, info.term)
-        self._machine.restore(self.store.contents(info))
+        configuration, contents = self._open(info)
+        self._machine.restore(contents)
+        self.membership = self._found(info.index, configuration)
         self.kernel.jump_to(info.index)
         self.snapshot_published(info.index)
 
@@ -94,14 +115,36 @@ class Installer(Reader):
                 self.store.verify(info)
             except SnapshotDamaged:
                 continue
-            self._machine.restore(self.store.contents(info))
+            configuration, contents = self._open(info)
+            self._machine.restore(contents)
             if self.journal.term_at(info.index) != info.term:
                 self.journal.begin_segment(info.index, info.term)
                 self.journal.drop_old_segments()
+            self.membership = self._found(info.index, configuration)
             return info.index
         if base > 1:
             raise SnapshotDamaged(f"the log begins at entry {base} and no readable snapshot reaches it")
-        return 1
+        self.membership = self._begin()
+        return base
+
+    def _begin(self) -> Membership:
+        """There is no snapshot: a founder's log begins with the configuration, a newcomer's with nothing."""
+        command, index, _ = self.journal[0]
+        configuration = Configuration()
+        if command[:1] == CONFIGURATION:
+            configuration = decode(command)
+            self._machine.configured(configuration)
+        return self._found(index, configuration)
+
+    def _found(self, index: int, configuration: Configuration) -> Membership:
+        """The configuration as of `index`, and those that follow it in the log."""
+        found = Membership(index, configuration)
+        found.appended(self.journal[index + 1 - self.journal.base[0] :])
+        return found
+
+    def _open(self, info: SnapshotInfo) -> tuple[Configuration, Iterator[bytes]]:
+        header, contents = split_header(self.store.contents(info))
+        return decode(header), contents
 
     def _acknowledge(self, peer: str, next_index: int, *, matched: bool) -> None:
         answer = {"type": "next_node_idx", "next_node_idx": next_index, "reset": not matched, "success": matched}

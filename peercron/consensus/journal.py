@@ -24,12 +24,17 @@ from peercron.consensus.segment import HEADER, MAGIC, frame, frame_at, sound_fra
 
 Entry = tuple[bytes, int, int]  # command, index, term: the kernel's order
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 #: What a new segment repeats of the log before a snapshot, for followers that are a little behind.
 TAIL_ENTRIES_MAX: Final = 2_000
 TAIL_BYTES_MAX: Final = 1 << 20
-#: The kernel's no-op, which stands at the place of the last entry that a snapshot covers.
+#: First byte of an entry: a batch of proposals, the kernel's no-op, a configuration.
+BATCH: Final = b"\x00"
+#: It also stands at the place of the last entry that a snapshot covers.
 NO_OP: Final = b"\x01"
+CONFIGURATION: Final = b"\x02"
+#: How the log of a member begins that joins a cluster: before the first entry, so that it is given a snapshot.
+BLANK: Final[Entry] = (NO_OP, 0, 0)
 
 #: A file that stands from before a tail is cut until the journal itself says that it is in doubt.
 DOUBT_MARK: Final = "wal-in-doubt"
@@ -46,20 +51,21 @@ class Journal:
 
     Args:
         disk: where the segments are.
+        birth: how a log begins that is not there yet: a founder's with the configuration, a newcomer's BLANK.
         tail_entries: how many entries before a snapshot stay at hand for followers that are a little behind.
 
     Raises:
         JournalDamaged: a frame before the tail is unreadable, or entries are missing.
     """
 
-    def __init__(self, disk: Disk, *, tail_entries: int = TAIL_ENTRIES_MAX) -> None:
-        self._disk = disk
+    def __init__(self, disk: Disk, birth: Entry = (NO_OP, 1, 0), *, tail_entries: int = TAIL_ENTRIES_MAX) -> None:
+        self._disk, self._birth = disk, birth
         self._tail_entries = tail_entries
         self._entries: list[Entry] = []
         self._pending: list[tuple[Any, ...]] = []
         self._term = 0
         self._vote: str | None = None
-        self._commit = 1
+        self._commit = self._birth[1]
         self._segments: list[str] = []
         self._segment_base = 1
         #: Bytes cut off a torn tail when the journal was opened; 0: it was whole.
@@ -222,11 +228,13 @@ class Journal:
         if not self._segments:
             # Nothing says whether this is a first start or a disk that was wiped, after promises that are forgotten.
             self.doubt = True
-            self._entries = [(NO_OP, 1, 0)]
+            self._entries = [self._birth]
             self._create_segment(self._entries)
             return
         for name in self._segments:
             self._replay(name, newest=name == self._segments[-1])
+        # What a process wrote and did not live to sync may be in the page cache only: nobody may build on it yet.
+        self._disk.sync(self._segments[-1])
         self._commit = self._entries[0][1]
         if DOUBT_MARK in self._disk.names():
             self.doubt = True

@@ -8,6 +8,7 @@ from typing import Any
 from peercron.consensus.clocks import Clocks
 from peercron.consensus.election import Election
 from peercron.consensus.journal import Journal
+from peercron.consensus.membership import Membership
 from peercron.consensus.messages import Message
 from peercron.consensus.raft import Kernel
 from peercron.consensus.reads import Reads
@@ -25,6 +26,8 @@ class Output:
     busy: list[int] = field(default_factory=list)
     #: (peer, kind, body) of messages between the nodes above.
     mail: list[tuple[str, str, Any]] = field(default_factory=list)
+    #: Another configuration acts, or is committed.
+    reconfigured: bool = False
     #: There is more to apply; step again soon.
     more: bool = False
 
@@ -34,6 +37,7 @@ class Outbox:
 
     kernel: Kernel
     election: Election
+    membership: Membership
 
     def __init__(self, me: str, journal: Journal, now_s: float) -> None:
         self.me, self.journal = me, journal

@@ -20,7 +20,7 @@ from pysyncobj.config import SyncObjConf
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from peercron.consensus.journal import Entry, Journal
+from peercron.consensus.journal import BATCH, CONFIGURATION, Entry, Journal
 
 SYNCOBJ_SHA256: Final = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
 
@@ -44,8 +44,6 @@ WINDOW_BYTES_MAX: Final = 4 << 20
 ANSWER_EVERY: Final = 4
 #: Commands applied in one step, so that catching up leaves the loop free in between.
 APPLY_BYTES_MAX: Final = 256 << 10
-
-_COMMAND: Final = b"\x00"
 
 
 class KernelMismatch(Exception):
@@ -115,6 +113,7 @@ class Outlet(Protocol):
         """Asked when the election time-out has passed."""
 
     def apply(self, index: int, term: int, command: bytes) -> None: ...
+    def apply_configuration(self, index: int, command: bytes) -> None: ...
     def answers_wanted(self) -> bool:
         """Does something wait for the followers' answer to the next heartbeat?"""
 
@@ -127,8 +126,8 @@ class _Port(Transport):  # type: ignore[misc]
 
     ready = True
 
-    def __init__(self, outlet: Outlet, me: PeerNode, peers: Iterable[PeerNode]) -> None:
-        super().__init__(None, me, peers)
+    def __init__(self, outlet: Outlet, me: PeerNode) -> None:
+        super().__init__(None, me, [])
         self._outlet = outlet
 
     def tryGetReady(self) -> None:  # noqa: N802 - the kernel's name
@@ -166,8 +165,7 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
     """One member's Raft state machine. Call `enter(now_s)` before anything else of a turn.
 
     Args:
-        me: this member's id.
-        peers: the other voters' ids.
+        me: this member's id; whom else there is, `configure` tells.
         journal: the log; term and vote live there too.
         timing: heartbeat and election time-outs.
         outlet: where messages, entries and questions go.
@@ -183,7 +181,6 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
     def __init__(
         self,
         me: str,
-        peers: Iterable[str],
         journal: Journal,
         timing: Timing,
         outlet: Outlet,
@@ -192,9 +189,13 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         applied: int,
     ) -> None:
         self._journal, self._outlet, self._rng = journal, outlet, rng
-        self._nodes = {peer: PeerNode(peer) for peer in sorted(peers)}
-        #: Peer -> [(last index sent, bytes)], oldest first: the window of what is not acknowledged.
-        self._in_flight: dict[str, list[tuple[int, int]]] = {peer: [] for peer in self._nodes}
+        #: Everybody that we ever met, members or not: all may ask for votes.
+        self._nodes: dict[str, PeerNode] = {}
+        #: The other voters, and all that are sent the log: voters and learners.
+        self.voters: tuple[str, ...] = ()
+        self._followers: dict[str, PeerNode] = {}
+        #: Follower -> [(last index sent, bytes)], oldest first: the window of what is not acknowledged.
+        self._in_flight: dict[str, list[tuple[int, int]]] = {}
         self._announced_commit = self._beats = 0
         self.enter(now_s)
         conf = SyncObjConf(
@@ -212,10 +213,10 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         node = PeerNode(me)
         super().__init__(
             node,
-            list(self._nodes.values()),
+            [],
             conf,
             nodeClass=PeerNode,
-            transportClass=lambda _, me, others: _Port(outlet, me, others),
+            transportClass=lambda _, me, others: _Port(outlet, me),
         )
         self._SyncObj__raftLastApplied = applied
         self._SyncObj__raftCommitIndex = applied
@@ -226,22 +227,44 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
     def enter(self, now_s: float) -> None:
         _ambient.now_s, _ambient.rng = now_s, self._rng
 
+    def configure(self, voters: Iterable[str], learners: Iterable[str]) -> None:
+        """Whose votes and acknowledgements count, and who is sent the log without counting; we may be among either."""
+        me = self.selfNode.id
+        self.voters = tuple(sorted(peer for peer in voters if peer != me))
+        followers = sorted({*self.voters, *(peer for peer in learners if peer != me)})
+        for peer in [peer for peer in self._followers if peer not in followers]:
+            node = self._followers[peer]
+            self._SyncObj__raftNextIndex.pop(node, None)
+            self._SyncObj__raftMatchIndex.pop(node, None)
+            del self._in_flight[peer]
+        self._followers = {peer: self._node(peer) for peer in followers}
+        # The kernel counts over this set, and asks for votes in its order: the same in every process.
+        self._SyncObj__otherNodes = {self._followers[peer] for peer in self.voters}
+        for peer, node in self._followers.items():
+            if peer not in self._in_flight:
+                self._in_flight[peer] = []
+                self._SyncObj__raftNextIndex[node] = self._journal.last[0] + 1
+                self._SyncObj__raftMatchIndex[node] = 0
+                self._SyncObj__lastResponseTime[node] = _ambient.now_s
+
     def connected(self, peer: str) -> None:
-        self._SyncObj__onNodeConnected(self._nodes[peer])
-        self._in_flight[peer].clear()
-        if self.is_leader:
-            match = self._SyncObj__raftMatchIndex[self._nodes[peer]]
-            self._SyncObj__raftNextIndex[self._nodes[peer]] = match + 1 if match else self._journal.last[0] + 1
+        node = self._node(peer)
+        self._SyncObj__onNodeConnected(node)
+        if peer in self._followers:
+            self._in_flight[peer].clear()
+            if self.is_leader:
+                match = self._SyncObj__raftMatchIndex[node]
+                self._SyncObj__raftNextIndex[node] = match + 1 if match else self._journal.last[0] + 1
 
     def disconnected(self, peer: str) -> None:
-        self._SyncObj__onNodeDisconnected(self._nodes[peer])
+        self._SyncObj__onNodeDisconnected(self._node(peer))
 
     def deliver(self, peer: str, message: dict[str, Any]) -> None:
-        self._SyncObj__onMessageReceived(self._nodes[peer], message)
+        self._SyncObj__onMessageReceived(self._node(peer), message)
 
     def deliver_ack(self, peer: str, message: dict[str, Any]) -> None:
-        """A follower's answer. Unlike the kernel's own rule it never sends again what is on its way."""
-        node = self._nodes[peer]
+        """A follower's answer, if it is one. Unlike the kernel's own rule it never sends again what is on its way."""
+        node = self._followers[peer]
         was_next = self._SyncObj__raftNextIndex[node]
         self.deliver(peer, message)
         acknowledged = message["next_node_idx"] - 1
@@ -257,7 +280,14 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
     def append(self, command: bytes) -> None:
         """Add a command to the leader's log; it goes out at the end of this step."""
         assert self.is_leader
-        self._applyCommand(command, None, 0)
+        self._applyCommand(command, None, BATCH[0])
+
+    def append_configuration(self, command: bytes) -> Entry:
+        """Add a configuration to the leader's log, at once: the entry."""
+        assert self.is_leader
+        entry = command, self._journal.last[0] + 1, self.term
+        self._journal.add(*entry)
+        return entry
 
     def tick(self) -> None:
         """Time passes: elections, the commit rule, applying; then the leader sends what its followers lack."""
@@ -317,12 +347,14 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         return int(self.raftLastApplied)
 
     @property
-    def peers(self) -> tuple[str, ...]:
-        return tuple(self._nodes)
+    def followers(self) -> tuple[str, ...]:
+        """Everybody else that is sent the log when we lead: the other voters and the learners."""
+        return tuple(self._followers)
 
     @property
     def quorum(self) -> int:
-        return (len(self._nodes) + 1) // 2 + 1
+        """Voters that make a majority, where we are one of them."""
+        return (len(self.voters) + 1) // 2 + 1
 
     @property
     def transferring(self) -> bool:
@@ -342,12 +374,18 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         return float(self._SyncObj__newAppendEntriesTime)
 
     def match_index(self, peer: str) -> int:
-        return int(self._SyncObj__raftMatchIndex.get(self._nodes[peer], 0))
+        return int(self._SyncObj__raftMatchIndex.get(self._node(peer), 0))
 
     def responded_since(self, since_s: float) -> int:
         """How many voters, the leader among them, have answered since then."""
         answers = self._SyncObj__lastResponseTime
-        return 1 + sum(1 for node in self._nodes.values() if answers.get(node, float("-inf")) >= since_s)
+        return 1 + sum(1 for p in self.voters if answers.get(self._followers[p], float("-inf")) >= since_s)
+
+    def _node(self, peer: str) -> PeerNode:
+        node = self._nodes.get(peer)
+        if node is None:
+            node = self._nodes[peer] = PeerNode(peer)
+        return node
 
     # The seams: pysyncobj calls these through self.
 
@@ -360,8 +398,10 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         while budget > 0 and self.applied < self.commit:
             command, index, term = self._journal[self.applied + 1 - base]
             budget -= len(command)
-            if command[:1] == _COMMAND:
+            if command[:1] == BATCH:
                 self._outlet.apply(index, term, command[1:])
+            elif command[:1] == CONFIGURATION:
+                self._outlet.apply_configuration(index, command)
             self._SyncObj__raftLastApplied = index
         return False
 
@@ -374,6 +414,9 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
         for window in self._in_flight.values():
             window.clear()
+        for node in self._followers.values():  # the kernel knows of no learners
+            self._SyncObj__raftNextIndex[node] = self._journal.last[0] + 1
+            self._SyncObj__raftMatchIndex[node] = 0
         super()._SyncObj__onBecomeLeader()
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
@@ -381,7 +424,7 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         self._announced_commit = self.commit
         self._beats += 1
         asks = self._beats % ANSWER_EVERY == 0 or self._outlet.answers_wanted()
-        for peer, node in self._nodes.items():
+        for peer, node in self._followers.items():
             if node in self._SyncObj__connectedNodes:
                 self._replicate(peer, node, asks=asks)
 
@@ -389,13 +432,13 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
 
     def _something_to_send(self) -> bool:
         last = self._journal.last[0]
-        return any(self._sendable(peer, node, last) for peer, node in self._nodes.items())
+        return any(self._sendable(peer, node, last) for peer, node in self._followers.items())
 
     def _announce_commit(self) -> None:
         """Tell the followers what is committed, at once; it wants no answer, since the heartbeat asks anyway."""
         self._announced_commit = self.commit
         base = self._journal.base[0]
-        for peer, node in self._nodes.items():
+        for peer, node in self._followers.items():
             previous = self._SyncObj__raftNextIndex[node] - 1
             if node in self._SyncObj__connectedNodes and previous >= base:
                 message = self._append_message(previous, self._journal[previous - base][2], [])

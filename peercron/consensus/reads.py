@@ -17,6 +17,8 @@ class Reads:
 
     #: Number of the current step. It grows over all terms of this process, so that no answer is ever taken for another.
     step: int = 0
+    #: The other voters: nobody else's answer counts.
+    voters: tuple[str, ...] = ()
     _fresh: list[int] = field(default_factory=list)
     _urgent: bool = False
     #: The last step that an urgent question waits for.
@@ -53,7 +55,7 @@ class Reads:
 
     def proven(self, quorum: int) -> int:
         """The last step that a quorum, we among it, has seen."""
-        others = sorted(self._seen.values(), reverse=True)
+        others = sorted((self._seen.get(peer, 0) for peer in self.voters), reverse=True)
         needed = quorum - 1
         if needed == 0:
             return self.step

@@ -16,11 +16,12 @@ from typing import Any, Final
 from peercron.consensus import guard
 from peercron.consensus.election import Election
 from peercron.consensus.guard import SafetyViolation
-from peercron.consensus.installer import Installer, Machine
+from peercron.consensus.installer import Machine
 from peercron.consensus.journal import Journal
 from peercron.consensus.messages import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Message, batches, check
 from peercron.consensus.outbox import Output
 from peercron.consensus.raft import Kernel, Timing
+from peercron.consensus.registrar import Registrar
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.wire.plain import pack, unpack
 
@@ -29,16 +30,17 @@ QUEUE_MAX: Final = 8_192
 #: Log entries made in one step.
 ENTRIES_PER_STEP: Final = 8
 BATCH_FORMAT: Final = 1
+#: Who has no vote has no election time-out; it looks around this often.
+NO_VOTE_LOOK_S: Final = 1.0
 #: What a handler answers when its message changed nothing that a step could act on.
 IDLE: Final = object()
 
 
-class Replica(Installer):
+class Replica(Registrar):
     """The consensus of one member, without disk, sockets or clock of its own.
 
     Args:
-        me: this member's id.
-        peers: the other voters' ids.
+        me: this member's id. Who else belongs to the cluster is in the log and the snapshots.
         journal: the log, opened.
         store: the snapshots, beside it.
         machine: the state machine; it is restored from the newest snapshot here.
@@ -53,7 +55,6 @@ class Replica(Installer):
     def __init__(
         self,
         me: str,
-        peers: Iterable[str],
         journal: Journal,
         store: SnapshotStore,
         machine: Machine,
@@ -64,10 +65,10 @@ class Replica(Installer):
         super().__init__(me, journal, store, machine, now_s)
         self._beat_s = timing.heartbeat_ms / 1000
         self._queue: deque[tuple[str, int, bytes]] = deque()
-        self._handover_until_s = float("-inf")
-        self._handover_to: str | None = None
-        self.kernel = Kernel(me, peers, journal, timing, self, rng, now_s, self.snapshot_index)
-        self.election = Election(timing.election_min_ms / 1000, rng, self.kernel.peers)
+        self._rounds = {}
+        self.kernel = Kernel(me, journal, timing, self, rng, now_s, self.snapshot_index)
+        self.election = Election(timing.election_min_ms / 1000, rng)
+        self._configure()
         self._handlers: dict[str, Callable[[str, Message], object]] = {
             "request_vote": self._on_request_vote,
             "response_vote": self._on_response_vote,
@@ -142,10 +143,6 @@ class Replica(Installer):
         """A message for the node above the other replica; may be lost."""
         self.send(peer, {"type": "mail", "kind": kind, "body": body})
 
-    def hand_over(self, to: str | None, until_s: float) -> None:
-        """Make somebody else the leader as soon as it has the whole log; proposals wait meanwhile."""
-        self._handover_to, self._handover_until_s = to, until_s
-
     def step(self, now_s: float, wall_ms: int, *, late: bool = False) -> Output:
         """One turn. `late`: we were not run in time, so silence of others says nothing about them."""
         self._enter(now_s)
@@ -155,6 +152,7 @@ class Replica(Installer):
         self._append_batches()
         self._begin_reads()
         self.kernel.tick()
+        self._step_membership()
         self._step_leadership()
         self._step_reads()
         if self.kernel.noop_applied:
@@ -173,6 +171,8 @@ class Replica(Installer):
         """When a step is due though nothing comes in, in monotonic seconds."""
         if self.kernel.is_leader:
             return self.kernel.heartbeat_due_s
+        if not self.votes:
+            return self._now_s + NO_VOTE_LOOK_S
         return max(self.kernel.election_deadline_s, self.election.retry_at_s)
 
     # What the kernel asks for.
@@ -206,6 +206,7 @@ class Replica(Installer):
                 commit_index=decision.commit,
             )
             kernel.deliver(peer, accepted)
+            self._log_moved(decision.previous, decision.entries)
             self._settle_doubt(message["term"])
         else:
             self._heartbeat(peer, message["term"], decision.commit)
@@ -229,7 +230,7 @@ class Replica(Installer):
             self.journal.clear_doubt()
 
     def _on_ack(self, peer: str, message: Message) -> object:
-        if message["_t"] != self.kernel.term or not self.kernel.is_leader:
+        if message["_t"] != self.kernel.term or not self.kernel.is_leader or peer not in self.kernel.followers:
             return IDLE
         self._reads.acknowledged(peer, message["step"])
         before = self.kernel.match_index(peer)
@@ -274,21 +275,3 @@ class Replica(Installer):
             payload = self._queue.popleft()[2]
             budget -= len(payload)
             yield payload
-
-    # Handing over.
-
-    def _handing_over(self) -> bool:
-        return self._now_s < self._handover_until_s
-
-    def _step_leadership(self) -> None:
-        if not self.kernel.is_leader:
-            self._handover_until_s = float("-inf")
-        if not self._handing_over():
-            return
-        last = self.journal.last[0]
-        ready = [p for p in self.kernel.peers if p in self._connected and self.kernel.match_index(p) == last]
-        target = self._handover_to if self._handover_to in ready else None
-        if self._handover_to is None and ready:
-            target = ready[0]
-        if target is not None:
-            self.send(target, {"type": "timeout_now", "term": self.kernel.term})

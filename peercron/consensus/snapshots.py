@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from peercron.consensus.disk import Disk
@@ -17,6 +19,7 @@ from peercron.consensus.disk import Disk
 GENERATIONS: Final = 2
 DIGEST_BYTES: Final = 32
 READ_BYTES: Final = 1 << 20
+_HEADER_LENGTH: Final = struct.Struct(">I")
 _NAME: Final = re.compile(r"snapshot-(\d{16})-(\d{10})\.pcs")
 
 
@@ -36,6 +39,28 @@ class SnapshotInfo:
     @property
     def name(self) -> str:
         return f"snapshot-{self.index:016d}-{self.term:010d}.pcs"
+
+
+def with_header(header: bytes) -> bytes:
+    """How a snapshot begins that tells something before what the state machine wrote."""
+    return _HEADER_LENGTH.pack(len(header)) + header
+
+
+def split_header(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """(the header, what the state machine wrote) of a snapshot's contents.
+
+    Raises:
+        SnapshotDamaged: it ends in its header.
+    """
+    rest = iter(chunks)
+    begun = bytearray()
+    for chunk in rest:
+        begun += chunk
+        if len(begun) >= _HEADER_LENGTH.size:
+            end = _HEADER_LENGTH.size + _HEADER_LENGTH.unpack_from(begun)[0]
+            if len(begun) >= end:
+                return bytes(begun[_HEADER_LENGTH.size : end]), chain([bytes(begun[end:])], rest)
+    raise SnapshotDamaged("it ends in its header")
 
 
 class SnapshotWriter:

@@ -10,11 +10,17 @@ from peercron.consensus.raft import Kernel
 class Voter(Outbox):
     """The messages of elections, judged by `Election` before the kernel sees them."""
 
+    #: Do we count for majorities, by the newest configuration that we know? Others may know a newer one, so we answer
+    #: whoever asks for our vote; but only who counts asks for votes.
+    votes = False
+
     def may_campaign(self) -> bool:
+        if not self.votes:
+            return False
         stand, round_number = self.election.may_stand(self._now_s, transferring=self.kernel.transferring)
         if round_number is not None:
             term, index = self._position()
-            for peer in self.kernel.peers:
+            for peer in self.kernel.voters:
                 self.send(
                     peer,
                     {
@@ -42,7 +48,8 @@ class Voter(Outbox):
         return None
 
     def _on_response_vote(self, peer: str, message: Message) -> None:
-        if message["term"] == self.kernel.term and self.election.first_vote(message["term"], peer):
+        counts = peer in self.kernel.voters and message["term"] == self.kernel.term
+        if counts and self.election.first_vote(message["term"], peer):
             self.kernel.deliver(peer, message)
 
     def _on_timeout_now(self, peer: str, message: Message) -> None:
@@ -58,7 +65,8 @@ class Voter(Outbox):
             self.send(peer, {"type": "prevote_ok", "round": message["round"]})
 
     def _on_prevote_ok(self, peer: str, message: Message) -> None:
-        if not self.kernel.is_leader and self.election.granted(peer, message["round"]):
+        counts = peer in self.kernel.voters and not self.kernel.is_leader
+        if counts and self.election.granted(peer, message["round"]):
             self.kernel.campaign_at(self._now_s - 1e-9)
 
     def _on_term_notice(self, peer: str, message: Message) -> None:

@@ -6,13 +6,14 @@ import random
 import ssl
 
 from peercron import __version__
-from peercron.address import split_address
+from peercron.address import peer_names, split_address
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.journal import Journal
+from peercron.consensus.membership import founding
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.consensus.transport import Listener, Transport
-from peercron.core.member import MemberInfo, Role
+from peercron.core.member import Configuration, MemberInfo, Role, Seat
 from peercron.machine import Machine
 from peercron.settings import Settings
 from peercron.wire.frames import secret_key
@@ -25,9 +26,11 @@ def open_replica(settings: Settings, machine: Machine, now_s: float) -> Replica:
         JournalDamaged, SnapshotDamaged: that is unreadable.
     """
     disk = FolderDisk(settings.data_dir / "log", durable=settings.durability == "fsync")
-    others = [peer for peer in settings.peers if peer != settings.self_address]
-    journal, store = Journal(disk), SnapshotStore(disk)
-    return Replica(settings.self_address, others, journal, store, machine, settings.timers, random.Random(), now_s)
+    names = peer_names(settings.peers)  # not what we know of ourselves: the same on all founders
+    seats = tuple(Seat(address, names[address], address) for address in sorted(settings.peers))
+    journal = Journal(disk, founding(Configuration(seats)))
+    store = SnapshotStore(disk)
+    return Replica(settings.self_address, journal, store, machine, settings.timers, random.Random(), now_s)
 
 
 def describe(settings: Settings) -> MemberInfo:

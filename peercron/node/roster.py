@@ -88,7 +88,7 @@ class Roster:
         """As the leader knows it."""
         kernel, told = self._driver.replica.kernel, self._renewal.told
         facts: dict[str, tuple[int, float | None, int | None]] = {kernel_id(self._driver): (kernel.commit, 0.0, 0)}
-        for peer in kernel.peers:
+        for peer in kernel.followers:
             if peer in self._driver.connected:
                 rtt_ms, clock_ms = told.get(peer, (None, None))
                 facts[peer] = (kernel.match_index(peer), rtt_ms, clock_ms)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peercron.consensus.journal import Journal
+from peercron.consensus.membership import founding
 from peercron.consensus.messages import Message
 from peercron.consensus.outbox import Output
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
+from peercron.core.member import Configuration, Seat
 from peercron.wire.plain import pack
 from tests.sim.disk import SimDisk
 
@@ -28,9 +30,13 @@ class Values:
     """A state machine that remembers."""
 
     values: list[bytes] = field(default_factory=list)
+    configuration: Configuration = field(default_factory=Configuration)
 
     def apply(self, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None:
         self.values.extend(payloads)
+
+    def configured(self, configuration: Configuration) -> None:
+        self.configuration = configuration
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         self.values = b"".join(chunks).split()
@@ -41,10 +47,14 @@ def command(*payloads: bytes) -> bytes:
     return b"\x00" + pack((1, 0, payloads))
 
 
-def a_disk_that_has_met_a_leader() -> SimDisk:
+def voters(*names: str) -> Configuration:
+    return Configuration(tuple(Seat(name, name, f"{name}:1") for name in names))
+
+
+def a_disk_that_has_met_a_leader(*names: str) -> SimDisk:
     """A new log is in doubt; these scenes are about members that are not."""
     disk = SimDisk(random.Random(1))
-    journal = Journal(disk)
+    journal = Journal(disk, founding(voters(*names)))
     journal.clear_doubt()
     journal.flush()
     return disk
@@ -54,7 +64,7 @@ class Stage:
     """Member "a" of a cluster."""
 
     def __init__(self, *peers: str, disk: SimDisk | None = None, **kinds: Any) -> None:
-        self.disk = disk or a_disk_that_has_met_a_leader()
+        self.disk = disk or a_disk_that_has_met_a_leader("a", *peers)
         self.now_s = 1_000.0
         self.kinds = kinds
         self.peers = peers
@@ -62,9 +72,9 @@ class Stage:
 
     def boot(self) -> None:
         self.machine = Values()
-        journal = self.kinds.get("journal", Journal)(self.disk)
+        journal = self.kinds.get("journal", Journal)(self.disk, founding(voters("a", *self.peers)))
         self.replica: Replica = self.kinds.get("replica", Replica)(
-            "a", self.peers, journal, SnapshotStore(self.disk), self.machine, Timing(), random.Random(2), self.now_s
+            "a", journal, SnapshotStore(self.disk), self.machine, Timing(), random.Random(2), self.now_s
         )
         for peer in self.peers:
             self.replica.connected(peer, self.now_s)

@@ -18,13 +18,14 @@ from peercron.consensus import driver as driver_module
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.driver import Driver
 from peercron.consensus.journal import Journal
+from peercron.consensus.membership import founding
 from peercron.consensus.outbox import Output
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.consensus.transport import Transport
 from peercron.errors import NoLeader
 from peercron.wire.frames import secret_key
-from tests.consensus.staged import Timing, Values
+from tests.consensus.staged import Timing, Values, voters
 
 HOST = "127.0.0.1"
 
@@ -72,7 +73,8 @@ class One:
         clock = SystemClock()
         others = {peer: (HOST, port) for peer, port in ports.items() if peer != name}
         self.replica = Replica(
-            name, others, Journal(self.disk), SnapshotStore(self.disk), self.machine, Timing(),
+            name, Journal(self.disk, founding(voters(*sorted(ports)))), SnapshotStore(self.disk), self.machine,
+            Timing(),
             random.Random(name), clock.monotonic(),
         )  # fmt: skip
         self.driver = Driver(self.replica, clock, self.above, 0.05)

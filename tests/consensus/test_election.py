@@ -74,7 +74,7 @@ def test_after_the_leaders_end_members_stand_one_after_another() -> None:
     names = ("a", "b", "c", "d", "e")
     delays = []
     for me in ("a", "b", "d", "e"):
-        one = Election(MIN_S, random.Random(5), tuple(n for n in names if n != me))
+        one = Election(MIN_S, random.Random(5), tuple(n for n in names if n != me), names)
         one.heard_leader(9.9)
         delays.append(one.lost_leader(me, "c", 10.0) - 10.0)
         assert not one.hears_leader(10.0)

@@ -97,7 +97,7 @@ class VotesForOldLogs(Replica):
 class CommitsOldTermsByCount(Kernel):
     def tick(self) -> None:
         if self.is_leader:
-            matches = sorted([self._journal.last[0], *(self.match_index(peer) for peer in self.peers)], reverse=True)
+            matches = sorted([self._journal.last[0], *(self.match_index(peer) for peer in self.voters)], reverse=True)
             self._SyncObj__raftCommitIndex = max(self.commit, matches[self.quorum - 1])
         super().tick()
 

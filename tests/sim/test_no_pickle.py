@@ -105,10 +105,10 @@ def test_pickle_is_never_reached_from_the_frame_to_the_snapshot() -> None:
     seqs = itertools.count(1)
 
     def propose_all() -> None:
-        me = OpenSession(MemberInfo("x", "x", "x:1", "http://x"), 1)
+        me = OpenSession(MemberInfo("a", "a", "a", "http://x"), 1)
         for command in (me, *COMMANDS, *(PutKey("n", f"k{i}", b"v") for i in range(15)), RunJob("ops/nightly")):
             member = next(m for m in world.members.values() if m.up)
-            payload = pack_proposal(Proposal("x", 1, next(seqs), 1, command))
+            payload = pack_proposal(Proposal("a", 1, next(seqs), 1, command))
             member.guarded(lambda replica, payload=payload: replica.propose([(1, payload)]))  # type: ignore[misc]
             member.turn_soon()
             world.run(0.05)

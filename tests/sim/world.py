@@ -12,11 +12,13 @@ from typing import Any
 
 import msgpack
 
-from peercron.consensus.journal import Journal, JournalDamaged
+from peercron.consensus.journal import BLANK, Entry, Journal, JournalDamaged
+from peercron.consensus.membership import founding
 from peercron.consensus.messages import ProtocolError
 from peercron.consensus.outbox import Output
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore
+from peercron.core.member import Configuration, Seat
 from tests.sim.disk import Crash, SimDisk
 
 #: The driver's rule for a turn that is late by our own fault.
@@ -42,6 +44,9 @@ class Machine:
         self.values.extend(payloads)
         self.member.fresh.extend(payloads)
 
+    def configured(self, configuration: Configuration) -> None:
+        self.member.world.note("configured", self.member.name, configuration)
+
     def restore(self, chunks: Iterable[bytes]) -> None:
         self.values = list(msgpack.unpackb(b"".join(chunks), use_list=False))
         self.member.fresh = list(self.values)
@@ -50,8 +55,8 @@ class Machine:
 class Member:
     """One simulated process, and the disk that outlives it."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world, self.name = world, name
+    def __init__(self, world: World, name: str, birth: Entry = BLANK) -> None:
+        self.world, self.name, self.birth = world, name, birth
         self.disk = SimDisk(world.rng)
         self.replica: Replica | None = None
         self.machine = self.make_machine()
@@ -88,12 +93,10 @@ class Member:
         self.machine, self.fresh = self.make_machine(), []
         peers = [n for n in world.members if n != self.name]
         try:
-            journal = world.journal_type(self.disk, tail_entries=world.rng.choice([0, 5, 50]))
+            journal = world.journal_type(self.disk, self.birth, tail_entries=world.rng.choice([0, 5, 50]))
             store = SnapshotStore(self.disk)
             rng = random.Random(world.rng.random())
-            self.replica = world.replica_type(
-                self.name, peers, journal, store, self.machine, Timing(), rng, world.now_s
-            )
+            self.replica = world.replica_type(self.name, journal, store, self.machine, Timing(), rng, world.now_s)
         except (JournalDamaged, SnapshotDamaged) as error:
             world.violation("damaged", f"{self.name}: {error}")
             return
@@ -189,7 +192,8 @@ class Member:
             world.read_answered(self, token, index)
         if replica.kernel.is_leader:
             world.leads(self, replica.kernel.term)
-        if world.compact_every and replica.kernel.applied - replica.snapshot_index > world.compact_every:
+        grown = world.compact_every and replica.kernel.applied - replica.snapshot_index > world.compact_every
+        if grown or replica.snapshot_wanted:
             self._snapshot(replica)
         self.due_s = replica.next_due_s()
         self.turn_by(world.now_s if out.more else max(self.due_s, world.now_s + 0.001))
@@ -247,8 +251,10 @@ class World:
         self._questions: dict[tuple[str, int, int], set[bytes]] = {}
         self.reads = self.stale_reads = 0
         self._trace = hashlib.blake2b(digest_size=16)
-        for name in "abcdefg"[:members]:
-            self.members[name] = member_type(self, name)
+        self._member_type = member_type
+        founders = Configuration(tuple(Seat(name, name, name) for name in "abcdefg"[:members]))
+        for seat in founders.seats:
+            self.members[seat.id] = member_type(self, seat.id, founding(founders))
         for member in self.members.values():
             member.start()
 
