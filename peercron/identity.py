@@ -81,7 +81,29 @@ class DataDir:
     def next_session(self, identity: Identity) -> Identity:
         """The identity with the next session number, durable before it is used."""
         following = Identity(identity.cluster, identity.member, identity.peers, identity.session + 1)
-        text = json.dumps({"format": FORMAT, **asdict(following)}, indent=1) + "\n"
+        self._store(json.dumps({"format": FORMAT, **asdict(following)}, indent=1) + "\n")
+        return following
+
+    def _read(self) -> Identity | None:
+        try:
+            text = self._load()
+            if text is None:
+                return None
+            data = json.loads(text)
+            return Identity(data["cluster"], data["member"], tuple(data["peers"]), int(data["session"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataDirError(f"{self.path / 'identity.json'} is unreadable: {error}") from error
+
+    # The file itself; a simulator keeps it elsewhere.
+
+    def _load(self) -> str | None:
+        try:
+            return (self.path / "identity.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def _store(self, text: str) -> None:
+        """Durably, and all at once."""
         beside = self.path / "identity.json.new"
         try:
             with open(beside, "w", encoding="utf-8") as file:
@@ -96,13 +118,3 @@ class DataDir:
                 os.close(folder)
         except OSError as error:
             raise DataDirError(f"{self.path} cannot be written: {error.strerror}") from error
-        return following
-
-    def _read(self) -> Identity | None:
-        try:
-            data = json.loads((self.path / "identity.json").read_text(encoding="utf-8"))
-            return Identity(data["cluster"], data["member"], tuple(data["peers"]), int(data["session"]))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataDirError(f"{self.path / 'identity.json'} is unreadable: {error}") from error

@@ -17,6 +17,7 @@ from peercron.consensus.snapshots import SnapshotDamaged
 from peercron.errors import ConfigError, DataDirError, PeercronError, Problem, ProposalError
 from peercron.http.app import serve
 from peercron.node import Node
+from peercron.node.assembly import Parts
 from peercron.node.notify import notify, watchdog_s
 from peercron.settings import Settings
 
@@ -38,7 +39,8 @@ async def run_node(settings: Settings) -> int:
     0: it ended in order. 1: its data is damaged, or another pysyncobj is installed. 2: it was told what cannot be done.
     """
     try:
-        node = Node(settings, *_contexts(settings))
+        server_tls, client_tls = _contexts(settings)
+        node = Node(settings, Parts(settings, server_tls=server_tls, client_tls=client_tls))
     except (ConfigError, DataDirError) as error:
         return _say(error, USAGE)
     except (JournalDamaged, SnapshotDamaged, KernelMismatch, OSError) as error:
@@ -82,10 +84,10 @@ async def _listen(node: Node, settings: Settings) -> None:
         raise ConfigError([Problem("--peers", message)]) from error
 
 
-def _contexts(settings: Settings) -> tuple[None, ssl.SSLContext | None, ssl.SSLContext | None]:
-    """(clock: the default, TLS for incoming peers, TLS for outgoing): both ends show a certificate of the same CA."""
+def _contexts(settings: Settings) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    """(TLS for incoming peers, for outgoing): both ends show a certificate of the same CA."""
     if settings.tls_cert is None or settings.tls_key is None:
-        return None, None, None
+        return None, None
     contexts = []
     try:
         for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH):
@@ -97,7 +99,7 @@ def _contexts(settings: Settings) -> tuple[None, ssl.SSLContext | None, ssl.SSLC
         raise ConfigError(
             [Problem("--tls-cert", f"{settings.tls_cert} and its key cannot be used: {error}")]
         ) from error
-    return None, contexts[0], contexts[1]
+    return contexts[0], contexts[1]
 
 
 async def _tell_systemd(node: Node) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from peercron.clock import Clock
 from peercron.consensus.messages import ProtocolError
 from peercron.consensus.outbox import Output
+from peercron.consensus.port import Above, Carrier
 from peercron.consensus.replica import Replica
-from peercron.consensus.transport import Transport
 from peercron.errors import NoLeader
 
 log = logging.getLogger(__name__)
@@ -26,24 +26,6 @@ SNAPSHOT_JOURNAL_BYTES: Final = 16 << 20
 LATE_BEATS: Final = 2
 
 
-class Above(Protocol):
-    """Who stands above the consensus: the node."""
-
-    def turning(self) -> None:
-        """A turn begins: the last moment to propose something in it."""
-
-    def turned(self, out: Output) -> None:
-        """A turn is over and durable."""
-
-    def mail(self, peer: str, kind: str, body: Any) -> None: ...
-    def halted(self, reason: str) -> None:
-        """The consensus has stopped for good; nothing more will be acknowledged."""
-
-    def connections_changed(self) -> None: ...
-    def frozen(self) -> Iterator[bytes]:
-        """The state as it is now, as blocks of a snapshot."""
-
-
 class Driver:
     """Runs one replica.
 
@@ -52,11 +34,20 @@ class Driver:
         clock: monotonic and wall time.
         above: who is told what came of each turn.
         beat_s: the heartbeat, in seconds.
+        journal_bytes_max: the size of the newest segment at which a snapshot is taken.
     """
 
-    def __init__(self, replica: Replica, clock: Clock, above: Above, beat_s: float) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        clock: Clock,
+        above: Above,
+        beat_s: float,
+        journal_bytes_max: int = SNAPSHOT_JOURNAL_BYTES,
+    ) -> None:
         self.replica, self._clock, self._above, self._beat_s = replica, clock, above, beat_s
-        self.transport: Transport | None = None
+        self._journal_bytes_max = journal_bytes_max
+        self.transport: Carrier | None = None
         self.halt_reason: str | None = None
         self.connected: set[str] = set()
         self.turns = 0
@@ -69,7 +60,7 @@ class Driver:
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._snapshot: asyncio.Task[None] | None = None
 
-    def start(self, transport: Transport) -> None:
+    def start(self, transport: Carrier) -> None:
         self.transport = transport
         self._kick()
 
@@ -166,7 +157,7 @@ class Driver:
         for peer, kind, body in out.mail:
             self._above.mail(peer, kind, body)
 
-    def _step(self, transport: Transport) -> Output:
+    def _step(self, transport: Carrier) -> Output:
         now_s = self._clock.monotonic()
         self.turns += 1
         late = now_s - self._timer_due_s > LATE_BEATS * self._beat_s
@@ -264,7 +255,7 @@ class Driver:
     # Snapshots.
 
     def _consider_snapshot(self) -> None:
-        grown = self.replica.journal.bytes > SNAPSHOT_JOURNAL_BYTES or self.replica.snapshot_wanted
+        grown = self.replica.journal.bytes > self._journal_bytes_max or self.replica.snapshot_wanted
         if grown and self._snapshot is None and self.replica.kernel.applied > self.replica.snapshot_index:
             try:
                 self.take_snapshot()

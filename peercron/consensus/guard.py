@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from peercron.consensus.journal import Entry
+from peercron.consensus.entry import Entry
 
 
 class SafetyViolation(Exception):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from peercron.consensus.journal import CONFIGURATION, Journal
+from peercron.consensus.entry import CONFIGURATION
+from peercron.consensus.journal import Journal
 from peercron.consensus.membership import Membership, decode, encode
 from peercron.consensus.messages import Message
 from peercron.consensus.reader import Reader

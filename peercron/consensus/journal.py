@@ -20,22 +20,13 @@ from typing import Any, Final, overload
 import msgpack
 
 from peercron.consensus.disk import Disk
+from peercron.consensus.entry import NO_OP, Entry
 from peercron.consensus.segment import HEADER, MAGIC, frame, frame_at, sound_frame_after
-
-Entry = tuple[bytes, int, int]  # command, index, term: the kernel's order
 
 FORMAT: Final = 2
 #: What a new segment repeats of the log before a snapshot, for followers that are a little behind.
 TAIL_ENTRIES_MAX: Final = 2_000
 TAIL_BYTES_MAX: Final = 1 << 20
-#: First byte of an entry: a batch of proposals, the kernel's no-op, a configuration.
-BATCH: Final = b"\x00"
-#: It also stands at the place of the last entry that a snapshot covers.
-NO_OP: Final = b"\x01"
-CONFIGURATION: Final = b"\x02"
-#: How the log of a member begins that joins a cluster: before the first entry, so that it is given a snapshot.
-BLANK: Final[Entry] = (NO_OP, 0, 0)
-
 #: A file that stands from before a tail is cut until the journal itself says that it is in doubt.
 DOUBT_MARK: Final = "wal-in-doubt"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from peercron.consensus.journal import CONFIGURATION, Entry
+from peercron.consensus.entry import CONFIGURATION, Entry
 from peercron.core.limits import MEMBERS_MAX
 from peercron.core.member import Configuration, Role, Seat
 from peercron.wire.codec import from_plain, to_plain

@@ -13,14 +13,16 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pysyncobj.syncobj as upstream
 from pysyncobj.config import SyncObjConf
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from peercron.consensus.journal import BATCH, CONFIGURATION, Entry, Journal
+from peercron.consensus.entry import BATCH, CONFIGURATION, Entry
+from peercron.consensus.journal import Journal
+from peercron.consensus.port import Outlet, Timing
 
 SYNCOBJ_SHA256: Final = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
 
@@ -92,33 +94,6 @@ class PeerNode(Node):  # type: ignore[misc]  # pysyncobj is untyped
 
     def __lt__(self, other: PeerNode) -> bool:
         return bool(self.id < other.id)
-
-
-class Timing(Protocol):
-    """The kernel's times, in milliseconds."""
-
-    @property
-    def heartbeat_ms(self) -> int: ...
-    @property
-    def election_min_ms(self) -> int: ...
-    @property
-    def election_max_ms(self) -> int: ...
-
-
-class Outlet(Protocol):
-    """What the kernel needs of its surroundings."""
-
-    def send(self, peer: str, message: dict[str, Any]) -> None: ...
-    def may_campaign(self) -> bool:
-        """Asked when the election time-out has passed."""
-
-    def apply(self, index: int, term: int, command: bytes) -> None: ...
-    def apply_configuration(self, index: int, command: bytes) -> None: ...
-    def answers_wanted(self) -> bool:
-        """Does something wait for the followers' answer to the next heartbeat?"""
-
-    def offer_snapshot(self, peer: str) -> None:
-        """The peer needs entries that only a snapshot still holds; called at each heartbeat."""
 
 
 class _Port(Transport):  # type: ignore[misc]

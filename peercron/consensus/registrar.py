@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from peercron.consensus.entry import Entry
 from peercron.consensus.handover import Handover
-from peercron.consensus.journal import Entry
 from peercron.consensus.membership import decode, encode, objection
 from peercron.core.member import VOTING, Configuration, Role, Seat
 

@@ -20,7 +20,8 @@ from peercron.consensus.installer import Machine
 from peercron.consensus.journal import Journal
 from peercron.consensus.messages import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Message, batches, check
 from peercron.consensus.outbox import Output
-from peercron.consensus.raft import Kernel, Timing
+from peercron.consensus.port import Timing
+from peercron.consensus.raft import Kernel
 from peercron.consensus.registrar import Registrar
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.wire.plain import pack, unpack

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from peercron.core.job import Task
 from peercron.core.run import AttemptState
@@ -42,3 +44,17 @@ class AttemptResult:
     finished_ms: int
     reason: str
     output_tail: str = ""
+
+
+class Executor(Protocol):
+    """Who runs attempts; `supervisor.Supervisor` says what each of these does."""
+
+    @property
+    def running(self) -> Mapping[tuple[str, int], AttemptSpec]: ...
+    async def start(self) -> None: ...
+    def launch(self, spec: AttemptSpec) -> None: ...
+    def stop(self, run_id: str, token: int, reason: str) -> None: ...
+    def set_lease(self, stop_at_monotonic_s: float, kill_at_monotonic_s: float) -> None: ...
+    async def kill_all(self, reason: str) -> None: ...
+    async def close(self, grace_s: float) -> None: ...
+    def log_path(self, run_id: str, token: int) -> Path | None: ...

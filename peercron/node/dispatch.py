@@ -16,8 +16,7 @@ from peercron.core.job import OnDisconnect
 from peercron.core.run import Attempt, AttemptState, Run
 from peercron.core.verdict import Refusal, Refused, Verdict
 from peercron.errors import ProposalError
-from peercron.execution.port import AttemptResult, AttemptSpec
-from peercron.execution.supervisor import Supervisor
+from peercron.execution.port import AttemptResult, AttemptSpec, Executor
 from peercron.machine import Machine
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Dispatch:
     def __init__(self, me: str, name: str, url: str, machine: Machine, clock: Clock, propose: Propose) -> None:
         self._me, self._name, self._url, self._clock = me, name, url, clock
         self._machine, self._propose = machine, propose
-        self.supervisor: Supervisor | None = None
+        self.supervisor: Executor | None = None
         #: Attempts taken on whose end the state does not show yet.
         self._taken: dict[tuple[str, int], None] = {}
         #: Instructions being carried out, so that none is carried out twice.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from peercron.address import split_address
-from peercron.clock import Clock, SystemClock
 from peercron.consensus.driver import Driver
 from peercron.consensus.outbox import Output
 from peercron.consensus.proposer import Proposer
@@ -21,10 +19,9 @@ from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Verdict
 from peercron.errors import NoLeader
 from peercron.errors import Refused as RefusedError
-from peercron.execution.supervisor import Supervisor
-from peercron.identity import DataDir, cluster_id
+from peercron.identity import cluster_id
 from peercron.machine import Machine
-from peercron.node.assembly import describe, make_transport, open_replica
+from peercron.node.assembly import Parts, describe, open_replica
 from peercron.node.dispatch import Dispatch
 from peercron.node.leadership import HANDOVER_S, Leadership
 from peercron.node.planning import Planning
@@ -47,8 +44,7 @@ class Node:
 
     Args:
         settings: what it was told.
-        clock: monotonic and wall time.
-        server_tls, client_tls: for the connections between peers, or None.
+        parts: what it stands on; default: this machine.
 
     Raises:
         DataDirError: the data directory cannot be used.
@@ -56,33 +52,26 @@ class Node:
         KernelMismatch: another pysyncobj than the proven one is installed.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock | None = None,
-        server_tls: ssl.SSLContext | None = None,
-        client_tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, parts: Parts | None = None) -> None:
         verify_kernel()
-        self.settings, self._clock = settings, clock or SystemClock()
+        parts = parts or Parts(settings)
+        self.settings, self._clock = settings, parts.clock
         self.me = settings.self_address
-        self._data_dir = DataDir(settings.data_dir)
+        self._data_dir = parts.data_dir()
         cluster = cluster_id(settings.cluster, settings.peers)
         identity = self._data_dir.identify(cluster, self.me, settings.peers)
         self._machine = Machine(self.me)
         self._check: asyncio.TimerHandle | None = None
         self._changed: list[tuple[int, asyncio.Future[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        replica = open_replica(settings, self._machine, self._clock.monotonic())
+        replica = open_replica(parts, self._machine)
         timers = settings.timers
-        self._driver = Driver(replica, self._clock, self, timers.heartbeat_ms / 1000)
+        self._driver = Driver(replica, self._clock, self, timers.heartbeat_ms / 1000, parts.journal_bytes_max)
         self._proposer = Proposer(self.me, replica.propose, replica.propose_here)
         self._proposer.open(identity.session)
         self._dispatch = Dispatch(self.me, settings.name, settings.http_url, self._machine, self._clock, self._propose)
         self._planning = Planning(self._machine, self._propose, self._clock, self._clock_is_right)
-        self._supervisor = Supervisor(
-            settings.data_dir, settings.name, self._clock, self._dispatch.started, self._dispatch.finished
-        )
+        self._supervisor = parts.executor(self._dispatch.started, self._dispatch.finished)
         self._dispatch.supervisor = self._supervisor
         self._renewal = Renewal(
             describe(settings),
@@ -104,7 +93,7 @@ class Node:
         self._leadership = Leadership(
             self._driver, self._clock, timers, self._proposer, self._planning, self._renewal, self._roster
         )
-        self._transport = make_transport(settings, identity.cluster, self._driver, server_tls, client_tls)
+        self._transport = parts.network(identity.cluster, self._driver)
 
     # From birth to end.
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from peercron.clock import SystemClock
-from peercron.consensus import driver as driver_module
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.driver import Driver
 from peercron.consensus.journal import Journal
@@ -28,6 +27,8 @@ from peercron.wire.frames import secret_key
 from tests.consensus.staged import Timing, Values, voters
 
 HOST = "127.0.0.1"
+#: Few enough that one test takes snapshots.
+JOURNAL_BYTES_MAX = 20_000
 
 
 @dataclass
@@ -77,7 +78,7 @@ class One:
             Timing(),
             random.Random(name), clock.monotonic(),
         )  # fmt: skip
-        self.driver = Driver(self.replica, clock, self.above, 0.05)
+        self.driver = Driver(self.replica, clock, self.above, 0.05, JOURNAL_BYTES_MAX)
         self.transport = Transport(name, others, "c", secret_key(b"s"), self.driver)
         self.port = ports[name]
 
@@ -221,9 +222,8 @@ async def test_a_defect_above_does_not_stop_the_turns(three: Three, caplog: pyte
 
 
 async def test_a_snapshot_is_taken_beside_everything_and_the_journal_shrinks(
-    three: Three, monkeypatch: pytest.MonkeyPatch
+    three: Three,
 ) -> None:
-    monkeypatch.setattr(driver_module, "SNAPSHOT_JOURNAL_BYTES", 20_000)
     leader = await three.leader()
     for number in range(60):
         leader.propose(b"%d-" % number + b"x" * 1_000)

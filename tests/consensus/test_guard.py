@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from peercron.consensus.entry import Entry
 from peercron.consensus.guard import Accept, Answer, SafetyViolation, reconcile
-from peercron.consensus.journal import Entry
 
 
 @dataclass

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from peercron.consensus import journal as journal_module
 from peercron.consensus.disk import FolderDisk
-from peercron.consensus.journal import DOUBT_MARK, NO_OP, Entry, Journal, JournalDamaged
+from peercron.consensus.entry import NO_OP, Entry
+from peercron.consensus.journal import DOUBT_MARK, Journal, JournalDamaged
 from peercron.consensus.segment import frame as framed
 from tests.sim.disk import Crash, SimDisk
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgpack
 
-from peercron.consensus.journal import BLANK, Entry, Journal, JournalDamaged
+from peercron.consensus.entry import BLANK, Entry
+from peercron.consensus.journal import Journal, JournalDamaged
 from peercron.consensus.membership import founding
 from peercron.consensus.messages import ProtocolError
 from peercron.consensus.outbox import Output
