@@ -18,8 +18,6 @@ WITNESS_PAUSE_S: Final = 0.5
 class Handover(Installer):
     """The transfer of leadership (dissertation, section 3.10)."""
 
-    #: By the acting configuration.
-    is_witness = False
     _handover_until_s = float("-inf")
     _handover_to: str | None = None
 

@@ -19,7 +19,7 @@ from peercron.consensus.snapshots import (
     with_header,
 )
 from peercron.consensus.transfer import Transfer
-from peercron.core.member import Configuration
+from peercron.core.member import VOTING, Configuration, Role
 
 
 class Machine(Protocol):
@@ -34,6 +34,10 @@ class Machine(Protocol):
 
 class Installer(Reader):
     """Keeps log and snapshots fitting together: whatever the log has forgotten, a durable snapshot stands for."""
+
+    #: By the acting configuration: do we only vote, and who does not vote yet?
+    is_witness = False
+    _learners: tuple[str, ...] = ()
 
     def __init__(self, me: str, journal: Journal, store: SnapshotStore, machine: Machine, now_s: float) -> None:
         super().__init__(me, journal, now_s)
@@ -104,6 +108,7 @@ class Installer(Reader):
         self._machine.restore(contents)
         self.membership = self._found(info.index, configuration)
         self.kernel.jump_to(info.index)
+        self._configure()
         self.snapshot_published(info.index)
 
     def _restore(self) -> int:
@@ -127,6 +132,18 @@ class Installer(Reader):
             raise SnapshotDamaged(f"the log begins at entry {base} and no readable snapshot reaches it")
         self.membership = self._begin()
         return base
+
+    def _configure(self) -> None:
+        """The acting configuration is another one."""
+        seats = self.membership.acting.seats
+        self.kernel.configure(self.membership.acting.voters, self.membership.acting.learners)
+        mine = self.membership.acting.seat(self.me)
+        self.votes = mine is not None and mine.role in VOTING
+        self.is_witness = mine is not None and mine.role is Role.WITNESS
+        self._learners = self.membership.acting.learners
+        self.election.peers = self._reads.voters = self.kernel.voters
+        voting = [seat for seat in seats if seat.role is not Role.LEARNER]
+        self.election.order = tuple(seat.id for seat in sorted(voting, key=lambda s: (s.role is Role.WITNESS, s.id)))
 
     def _begin(self) -> Membership:
         """There is no snapshot: a founder's log begins with the configuration, a newcomer's with nothing."""

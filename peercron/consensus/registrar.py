@@ -7,7 +7,7 @@ from dataclasses import replace
 from peercron.consensus.entry import Entry
 from peercron.consensus.handover import Handover
 from peercron.consensus.membership import decode, encode, objection
-from peercron.core.member import VOTING, Configuration, Role, Seat
+from peercron.core.member import Configuration, Role, Seat
 
 
 class Registrar(Handover):
@@ -15,7 +15,6 @@ class Registrar(Handover):
 
     #: Learner -> (entry that it shall have, since when, in monotonic seconds): the round it is in.
     _rounds: dict[str, tuple[int, float]]
-    _learners: tuple[str, ...] = ()
     _told: tuple[int, int] = (0, 0)
     _was_member = False
 
@@ -59,18 +58,6 @@ class Registrar(Handover):
     def apply_configuration(self, index: int, command: bytes) -> None:
         """It is committed, and all before it is applied."""
         self._machine.configured(decode(command))
-
-    def _configure(self) -> None:
-        """The acting configuration is another one."""
-        seats = self.configuration.seats
-        self.kernel.configure(self.configuration.voters, self.configuration.learners)
-        mine = self.configuration.seat(self.me)
-        self.votes = mine is not None and mine.role in VOTING
-        self.is_witness = mine is not None and mine.role is Role.WITNESS
-        self._learners = self.configuration.learners
-        self.election.peers = self._reads.voters = self.kernel.voters
-        voting = [seat for seat in seats if seat.role is not Role.LEARNER]
-        self.election.order = tuple(seat.id for seat in sorted(voting, key=lambda s: (s.role is Role.WITNESS, s.id)))
 
     def _log_moved(self, previous: int, entries: list[Entry] | tuple[Entry, ...]) -> None:
         """The log was cut behind `previous`, and these entries follow it."""

@@ -47,13 +47,17 @@ def command(*payloads: bytes) -> bytes:
     return b"\x00" + pack((1, 0, payloads))
 
 
+def new_disk() -> SimDisk:
+    return SimDisk(random.Random(1))
+
+
 def voters(*names: str) -> Configuration:
     return Configuration(tuple(Seat(name, name, f"{name}:1") for name in names))
 
 
 def a_disk_that_has_met_a_leader(*names: str) -> SimDisk:
     """A new log is in doubt; these scenes are about members that are not."""
-    disk = SimDisk(random.Random(1))
+    disk = new_disk()
     journal = Journal(disk, founding(voters(*names)))
     journal.clear_doubt()
     journal.flush()
@@ -72,7 +76,8 @@ class Stage:
 
     def boot(self) -> None:
         self.machine = Values()
-        journal = self.kinds.get("journal", Journal)(self.disk, founding(voters("a", *self.peers)))
+        birth = self.kinds.get("birth", founding(voters("a", *self.peers)))
+        journal = self.kinds.get("journal", Journal)(self.disk, birth)
         self.replica: Replica = self.kinds.get("replica", Replica)(
             "a", journal, SnapshotStore(self.disk), self.machine, Timing(), random.Random(2), self.now_s
         )

@@ -10,17 +10,19 @@ from unittest.mock import patch
 
 import msgpack
 
-from peercron.consensus import guard, outbox
+from peercron.consensus import guard, outbox, registrar
 from peercron.consensus import replica as replica_module
 from peercron.consensus.election import Election
 from peercron.consensus.guard import Accept, Answer, Log
 from peercron.consensus.journal import Journal
+from peercron.consensus.membership import Membership
 from peercron.consensus.messages import Message
 from peercron.consensus.outbox import Output
 from peercron.consensus.raft import Kernel
 from peercron.consensus.reads import Reads
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotWriter
+from peercron.core.member import Configuration, Seat
 from tests.sim.world import Member
 
 
@@ -148,6 +150,18 @@ class ForgetsWhereItsSnapshotEnds(Kernel):
         self._SyncObj__raftLastApplied = max(1, index - 1)
 
 
+class ForgetsWhoVotes(Replica):
+    """After a restart it knows the members that it was founded with."""
+
+    def _found(self, index: int, configuration: Configuration) -> Membership:
+        return Membership(index, configuration)
+
+
+def objects_to_nothing(before: Configuration, seats: tuple[Seat, ...], leader: str) -> str | None:
+    """Voters change by many at a time."""
+    return None if leader in Configuration(seats).voters else "not the leader"
+
+
 def matches_anything(log: Log, commit: int, message: Message) -> Accept | Answer:
     """The previous entry is not compared."""
     previous = message["prevLogIdx"]
@@ -219,5 +233,7 @@ MUTANTS: dict[str, tuple[Any, str, int]] = {
     "does not compare the previous entry": (lambda: instead(guard, "reconcile", matches_anything), "pak", 3),
     "believes a commit index": (lambda: instead(guard, "reconcile", believes_commit), "pakc", 3),
     "cuts what matches": (lambda: instead(guard, "reconcile", cuts_what_matches), "pakds", 3),
+    "changes many voters at a time": (lambda: instead(registrar, "objection", objects_to_nothing), "pakm", 5),
+    "forgets who votes": (lambda: kinds(replica_type=ForgetsWhoVotes), "pakm", 3),
     "keeps what conflicts": (lambda: instead(guard, "reconcile", keeps_what_conflicts), "pak", 3),
 }

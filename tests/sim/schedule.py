@@ -2,21 +2,24 @@
 
 Letters: p partition, a one-way partition, k kill, d crash inside a disk operation, c compaction, f full disk,
 l loss of power (with k and d: what was not synced is gone), t leadership transfer, s a process that stands still for a
-while (SIGSTOP), w slow disks, x a journal that lost some of its end though it was synced (one at a time).
+while (SIGSTOP), w slow disks, x a journal that lost some of its end though it was synced (one at a time), m members
+that come and go, and change their role; who was removed goes on as a ghost that knows of nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peercron.consensus.segment import HEADER
+from peercron.core.member import Role, Seat
 from tests.sim.disk import Crash
 from tests.sim.world import Member, World
 
 #: All faults that there are.
-EVERYTHING = "pakdcflstwx"
+EVERYTHING = "pakdcflstwxm"
+MEMBERS_MAX = 7
 
 
 @dataclass
@@ -58,7 +61,7 @@ def run(seed: int, faults: str, members: int = 3, seconds: float = 20.0, **kinds
     world.run(2)
     world.propose(world.leader() or next(iter(world.members.values())))
     converged = world.run_until(world.converged, 40)
-    answers = {name: world.read(member) for name, member in world.members.items()}
+    answers = {member.name: world.read(member) for member in world.belonging()}
     world.run_until(lambda: all(answered() for answered in answers.values()), 2)
     deaf = [name for name, answered in answers.items() if not answered()]
     return _judge(world, seed, faults, converged=converged, deaf=deaf)
@@ -108,6 +111,8 @@ def _strike(world: World, fault: str) -> None:
         assert leader is not None
         leader.guarded(lambda replica: replica.hand_over(None, world.now_s + 0.3))
         leader.turn_soon()
+    elif fault == "m" and world.leader():
+        _change_members(world)
     else:
         _slow_down(world, fault, up)
 
@@ -122,6 +127,33 @@ def _slow_down(world: World, fault: str, up: list[Member]) -> None:
             world.members[name].slow_s = slow_s
     elif fault == "x" and up:
         _cut_journal(world, world.rng.choice(up))
+
+
+def _change_members(world: World) -> None:
+    leader, dice = world.leader(), world.rng
+    assert leader is not None
+    assert leader.replica is not None
+    seats = leader.replica.configuration.seats
+    others = [seat for seat in seats if seat.id != leader.name]
+    act = dice.choice(["add", "add", "remove", "remove", "two", "role"])
+    if act == "add" and len(seats) < MEMBERS_MAX:
+        newcomer = world.join().name
+        becomes = dice.choice([Role.VOTER, Role.VOTER, Role.WITNESS])
+        seats = (*seats, Seat(newcomer, newcomer, newcomer, Role.LEARNER, becomes))
+    elif act == "remove" and others:
+        gone = dice.choice(others)
+        seats = tuple(seat for seat in seats if seat != gone)
+    elif act == "two" and len(others) > 1:
+        gone_at_once = dice.sample(others, 2)
+        seats = tuple(seat for seat in seats if seat not in gone_at_once)  # to be refused
+    elif act == "role" and others:
+        seat = dice.choice(seats)
+        other = Role.VOTER if seat.role is Role.WITNESS else Role.WITNESS
+        seats = tuple(replace(s, role=other) if s == seat and s.role is not Role.LEARNER else s for s in seats)
+    for wait_s in (0, 0.3, 1.0):
+        # A newcomer is asked in until it is, by whoever leads then; a change that comes too late is refused.
+        world.at(world.now_s + wait_s, lambda: leader.guarded(lambda replica: replica.change(seats)))
+    leader.turn_soon()
 
 
 def _cut_journal(world: World, member: Member) -> None:

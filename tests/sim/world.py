@@ -252,7 +252,7 @@ class World:
         self._questions: dict[tuple[str, int, int], set[bytes]] = {}
         self.reads = self.stale_reads = 0
         self._trace = hashlib.blake2b(digest_size=16)
-        self._member_type = member_type
+        self._member_type, self._joined = member_type, 0
         founders = Configuration(tuple(Seat(name, name, name) for name in "abcdefg"[:members]))
         for seat in founders.seats:
             self.members[seat.id] = member_type(self, seat.id, founding(founders))
@@ -455,14 +455,32 @@ class World:
             self.note("acknowledge", payload)
             self.acknowledged.add(payload)
 
+    # Members come and go.
+
+    def join(self) -> Member:
+        """Start a newcomer, with a blank log; somebody has to give it a seat."""
+        self._joined += 1
+        name = f"n{self._joined}"
+        member = self.members[name] = self._member_type(self, name, BLANK)
+        member.start()
+        return member
+
+    def belonging(self) -> list[Member]:
+        """The members that the leader's configuration names; all, if nobody leads."""
+        leader = self.leader()
+        if leader is None or leader.replica is None:
+            return list(self.members.values())
+        return [self.members[seat.id] for seat in leader.replica.configuration.seats]
+
     def leader(self) -> Member | None:
         leading = [m for m in self.members.values() if m.leads]
         return max(leading, key=lambda m: m.replica.kernel.term if m.replica else 0, default=None)
 
     def converged(self) -> bool:
-        if self.leader() is None or not all(m.up for m in self.members.values()):
+        members = self.belonging()
+        if self.leader() is None or not all(m.up for m in members):
             return False
-        return len({(m.replica.kernel.applied, len(m.machine.values)) for m in self.members.values() if m.replica}) == 1
+        return len({(m.replica.kernel.applied, len(m.machine.values)) for m in members if m.replica}) == 1
 
 
 def _unpack(raw: bytes) -> Any:
