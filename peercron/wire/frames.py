@@ -4,6 +4,9 @@ Both sides say hello (who they are, a fresh nonce), derive one key per direction
 hellos, and prove that they have it. From then on each frame carries a keyed BLAKE2b of its number and content, so
 nothing can be forged, changed, repeated or left out unnoticed. Nothing is parsed before it is authenticated but the
 hello, which is small and bounded. It does not hide anything; TLS does.
+
+The hello names the oldest and the newest protocol version that its sender speaks; the newest that both speak is
+spoken. Of the hello itself only more elements at its end may change: all versions must understand each other's.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import msgpack
 
 from peercron.errors import PeerRejected
 
+#: The versions of the messages inside frames that this build speaks. Neighbouring releases share one.
+OLDEST_VERSION: Final = 1
 VERSION: Final = 1
 HELLO_BYTES_MAX: Final = 1_024
 #: Larger frames are refused before they are read.
@@ -57,13 +62,16 @@ class Channel:
         self, me: str, cluster: str, key: bytes, nonce: bytes, *, dialer: bool, expect: str | None = None
     ) -> None:
         self._me, self._cluster, self._key, self._dialer, self._expect = me, cluster, key, dialer, expect
-        self._hello: bytes = msgpack.packb((VERSION, cluster, me, nonce))
+        self._oldest, self._newest = OLDEST_VERSION, VERSION
+        self._hello: bytes = msgpack.packb((self._oldest, self._newest, cluster, me, nonce))
         self._buffer = bytearray()
         self._outgoing = b""
         self._send_key = self._receive_key = b""
         self._sent = self._received = 0
         #: The other's member id, once it has proven that it has the secret.
         self.peer: str | None = None
+        #: The protocol version that both ends speak, once they have met.
+        self.version = 0
         self._claimed = ""
 
     def greeting(self) -> bytes:
@@ -126,15 +134,12 @@ class Channel:
         return True
 
     def _meet(self, theirs: bytes) -> None:
-        try:
-            version, cluster, name, nonce = msgpack.unpackb(theirs, use_list=False)
-            sound = isinstance(name, str) and isinstance(nonce, bytes) and len(nonce) == NONCE_BYTES
-        except (ValueError, TypeError, msgpack.UnpackException):
-            sound = False
-        if not sound:
-            raise PeerRejected("not a peercron member: the greeting is unreadable")
-        if version != VERSION:
-            raise PeerRejected(f"it speaks protocol version {version}, this is version {VERSION}")
+        oldest, newest, cluster, name, nonce = _hello(theirs)
+        self.version = min(newest, self._newest)
+        if self.version < max(oldest, self._oldest):
+            theirs_ours = f"{oldest} to {newest}, this node {self._oldest} to {self._newest}"
+            behind = "this node" if self._newest < oldest else name
+            raise PeerRejected(f"{name} speaks protocol versions {theirs_ours}: upgrade {behind}")
         if cluster != self._cluster:
             raise PeerRejected(f"{name} belongs to another cluster; do all hosts have the same --peers?")
         if self._expect is not None and name != self._expect:
@@ -162,3 +167,17 @@ class Channel:
         digest = hashlib.blake2b(_COUNTER.pack(number), key=key, digest_size=MAC_BYTES)
         digest.update(payload)
         return digest.digest()
+
+
+def _hello(data: bytes) -> tuple[int, int, str, str, bytes]:
+    """(oldest version, newest version, cluster, member, nonce); what a newer version says beyond is not for us."""
+    try:
+        oldest, newest, cluster, name, nonce, *_ = msgpack.unpackb(data, use_list=False)
+        numbers = isinstance(oldest, int) and isinstance(newest, int) and oldest <= newest
+        texts = isinstance(cluster, str) and isinstance(name, str)
+        sound = numbers and texts and isinstance(nonce, bytes) and len(nonce) == NONCE_BYTES
+    except (ValueError, TypeError, msgpack.UnpackException):
+        sound = False
+    if not sound:
+        raise PeerRejected("not a peercron member: the greeting is unreadable")
+    return oldest, newest, cluster, name, nonce

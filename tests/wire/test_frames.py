@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from itertools import pairwise
 
+import msgpack
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from peercron.errors import PeerRejected
+from peercron.wire import frames
 from peercron.wire.frames import FRAME_BYTES_MAX, HELLO_BYTES_MAX, MAC_BYTES, NONCE_BYTES, Channel, secret_key
 
 KEY = secret_key(b"open sesame")
@@ -134,13 +136,55 @@ def test_somebody_else_at_the_address_is_refused() -> None:
         dialer.receive(other.greeting())
 
 
-def test_another_protocol_version_is_refused() -> None:
-    dialer, listener = ends()
+def speaking(monkeypatch: pytest.MonkeyPatch, one: tuple[int, int], other: tuple[int, int]) -> tuple[Channel, Channel]:
+    """A dialer b and a listener a that speak these versions, oldest and newest."""
+    both = []
+    for dialer, (oldest, newest) in ((True, one), (False, other)):
+        monkeypatch.setattr(frames, "OLDEST_VERSION", oldest)
+        monkeypatch.setattr(frames, "VERSION", newest)
+        name = "b" if dialer else "a"
+        both.append(Channel(name, "c", KEY, ONE if dialer else TWO, dialer=dialer, expect="a" if dialer else None))
+    return both[0], both[1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "spoken"), [((1, 1), (1, 2), 1), ((1, 3), (2, 5), 3), ((2, 2), (1, 2), 2), ((1, 4), (1, 4), 4)]
+)
+def test_the_newest_version_that_both_speak_is_spoken(
+    monkeypatch: pytest.MonkeyPatch, one: tuple[int, int], other: tuple[int, int], spoken: int
+) -> None:
+    dialer, listener = speaking(monkeypatch, one, other)
+    listener.receive(dialer.greeting())
+    dialer.receive(listener.greeting() + listener.take())
+    assert listener.receive(dialer.take() + dialer.seal(b"hi")) == [b"hi"]
+    assert (dialer.version, listener.version) == (spoken, spoken)
+
+
+def test_who_shares_no_version_is_refused_on_both_ends_and_told_who_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialer, listener = speaking(monkeypatch, (1, 1), (2, 3))
+    with pytest.raises(PeerRejected, match="b speaks protocol versions 1 to 1, this node 2 to 3: upgrade b"):
+        listener.receive(dialer.greeting())
+    with pytest.raises(PeerRejected, match="a speaks protocol versions 2 to 3, this node 1 to 1: upgrade this node"):
+        dialer.receive(listener.greeting())
+
+
+def test_a_version_that_was_changed_on_its_way_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody between two members can make them speak an older version than they would."""
+    dialer, listener = speaking(monkeypatch, (1, 3), (1, 3))
     greeting = bytearray(dialer.greeting())
-    assert greeting[9] == 1
-    greeting[9] = 2
-    with pytest.raises(PeerRejected, match="version 2"):
-        listener.receive(bytes(greeting))
+    assert greeting[10] == 3
+    greeting[10] = 1
+    listener.receive(bytes(greeting))
+    dialer.receive(listener.greeting())
+    with pytest.raises(PeerRejected, match="secret"):
+        listener.receive(dialer.take())
+
+
+def test_a_longer_greeting_of_a_newer_version_is_understood() -> None:
+    greeting = msgpack.packb((1, 2, "c", "b", ONE, "and more"))
+    _, listener = ends()
+    listener.receive(b"PCRN" + struct.pack(">I", len(greeting)) + greeting)
+    assert listener.version == 1
 
 
 @pytest.mark.parametrize(
