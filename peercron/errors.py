@@ -4,6 +4,7 @@ PeercronError
 ├─ ConfigError            all problems at once, each with the key and the accepted form
 ├─ ScheduleError          names the field and column of the expression
 ├─ DataDirError           the data directory cannot be used
+├─ TooOld                 what the log, the journal or a snapshot holds was written by a newer version
 ├─ JobNotFound, RunNotFound
 ├─ ProposalError
 │   ├─ NoLeader           nothing happened; retry
@@ -70,6 +71,12 @@ class DataDirError(PeercronError):
     """The data directory cannot be used."""
 
     code = "data_dir"
+
+
+class TooOld(PeercronError):
+    """This node runs a version of peercron that its cluster has outgrown: upgrade it; it goes on where it stopped."""
+
+    code = "too_old"
 
 
 class JobNotFound(PeercronError):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
+from peercron import __version__
+from peercron.core import level
 from peercron.core.apply import apply_proposal
 from peercron.core.apply.configuration import configure
+from peercron.core.commands import Proposal
 from peercron.core.member import Configuration
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Verdict
+from peercron.errors import TooOld
 from peercron.wire import snapshot
-from peercron.wire.codec import unpack_proposal
+from peercron.wire.codec import UnknownRow, unpack_proposal
 
 log = logging.getLogger(__name__)
 
@@ -32,24 +36,39 @@ class Machine:
         self.verdicts: list[tuple[int, int, Verdict]] = []
 
     def apply(self, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None:
-        """Apply the proposals of one log entry; bytes that are no proposal change nothing, here as on every member."""
-        for payload in payloads:
-            try:
-                proposal = unpack_proposal(payload)
-            except (ValueError, TypeError) as error:
-                log.warning("unreadable_proposal", extra={"entry": index, "reason": str(error)})
-                continue
+        """Apply the proposals of one log entry; bytes that are no proposal change nothing, here as on every member.
+
+        Raises:
+            TooOld: nothing of the entry was applied, since this version does not understand all of it; or it stands
+                where the cluster went on to a level that this version does not speak. Nothing may follow.
+        """
+        before = self.state.level
+        for proposal in self._read(index, payloads):
+            self._understand(f"entry {index} of the log", self.state)
             verdict = apply_proposal(self.state, proposal, now_ms)
             if proposal.member == self._me:
                 self.verdicts.append((proposal.session, proposal.seq, verdict))
+        if self.state.level != before:
+            log.info("level_raised", extra={"level": self.state.level, "release": level.RELEASES.get(self.state.level)})
 
     def configured(self, configuration: Configuration) -> None:
-        """This is who belongs to the cluster from here in the log on."""
+        """This is who belongs to the cluster from here in the log on. TooOld: as for `apply`."""
+        self._understand("a configuration", self.state)
         configure(self.state, configuration)
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        """Put the state of a snapshot in place of ours; verdicts it remembers for us are told."""
-        self.state = snapshot.thaw(chunks)
+        """Put the state of a snapshot in place of ours; verdicts it remembers for us are told.
+
+        Raises:
+            TooOld: it was written by a newer version; nothing has changed.
+            SnapshotUnreadable: it is no snapshot.
+        """
+        try:
+            state = snapshot.thaw(chunks)
+        except TooOld as error:
+            raise self._too_old(error.message, self.state) from None
+        self._understand("the snapshot", state)
+        self.state = state
         self.generation += 1
         member = self.state.members.get(self._me)
         if member is not None:
@@ -59,3 +78,28 @@ class Machine:
     def frozen(self) -> Iterator[bytes]:
         """The state as it is now, as blocks of a snapshot."""
         return snapshot.blocks(snapshot.freeze(self.state))
+
+    def _read(self, index: int, payloads: tuple[bytes, ...]) -> list[Proposal]:
+        """All proposals of an entry, before the first is applied."""
+        proposals = []
+        for payload in payloads:
+            try:
+                proposals.append(unpack_proposal(payload))
+            except UnknownRow as unknown:
+                what = f"entry {index} of the log holds {unknown}, which this version does not know"
+                raise self._too_old(what, self.state) from None
+            except (ValueError, TypeError) as error:
+                log.warning("unreadable_proposal", extra={"entry": index, "reason": str(error)})
+        return proposals
+
+    def _understand(self, what: str, state: ClusterState) -> None:
+        """What follows a level that we do not speak may mean something else than we take it for."""
+        if state.level > level.LEVEL:
+            raise self._too_old(f"{what} is in level {state.level} of the language", state)
+
+    def _too_old(self, what: str, state: ClusterState) -> TooOld:
+        others = [member.info for member_id, member in state.members.items() if member_id != self._me]
+        newer = [info for info in others if info.level > level.LEVEL]
+        theirs = f"; {newer[0].name} runs {newer[0].version}" if newer else ""
+        ours = f"this node runs peercron {__version__}, which speaks level {level.LEVEL}{theirs}"
+        return TooOld(f"{what}; {ours}. Upgrade this node, and it goes on where it stopped")

@@ -45,10 +45,13 @@ class Proposer:
         member: its id.
         send: takes (seq, payload) pairs to the leader, as far as there is one.
         send_here: puts them in this member's own log if it leads, and forgets them otherwise.
+        objection: why not all members would understand a command; empty: they do. The log must not hold it before.
     """
 
-    def __init__(self, member: str, send: Send, send_here: Send) -> None:
-        self._member, self._send, self._send_here = member, send, send_here
+    def __init__(
+        self, member: str, send: Send, send_here: Send, objection: Callable[[Command], str] = lambda _: ""
+    ) -> None:
+        self._member, self._send, self._send_here, self._objection = member, send, send_here, objection
         self.session = 0
         self._seq = 0
         self._pending: dict[int, _Pending] = {}
@@ -72,10 +75,13 @@ class Proposer:
 
         Raises:
             Busy: too many are under way.
-            Refused: it is larger than the log takes.
+            Refused: it is larger than the log takes, or not all members would understand it.
         """
         if len(self._pending) >= PENDING_MAX:
             raise Busy
+        objection = self._objection(command)
+        if objection:
+            raise RefusedError(str(Refusal.UNSUPPORTED), objection)
         seq = self._seq + 1
         floor = next(iter(self._pending), seq)
         payload = pack_proposal(Proposal(self._member, self.session, seq, floor, command))

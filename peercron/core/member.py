@@ -64,6 +64,8 @@ class MemberInfo:
     tags: tuple[tuple[str, str], ...] = ()
     role: Role = Role.VOTER
     version: str = ""
+    #: The level of the replicated language that its build speaks; see `core.level`.
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True)

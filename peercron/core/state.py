@@ -56,6 +56,8 @@ class ClusterState:
     generation: int = 1
     #: Of the configuration last told.
     recoveries: int = 0
+    #: The replicated language in force: what all members were seen to speak; see `core.level`. It never falls.
+    level: int = 1
     #: Index of the last change of the member table or of the seats.
     roster_revision: int = 0
     #: Member id -> seq -> verdict, for retries of the member's last session (also after it was expired).

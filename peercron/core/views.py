@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from peercron.core.job import Job
+from peercron.core.level import default_of, late_fields
 from peercron.core.member import Member
 from peercron.core.run import LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
@@ -124,10 +125,13 @@ def digest_rows(state: ClusterState) -> Iterator[tuple[Any, ...]]:
     """Every row of every replicated table as (table, key.., fields..), plain values only, in the order of the tables.
 
     The order of insertion is part of it: commands read the tables in this order, so members that differ in it may part
-    later. Not part of it is what is not replicated.
+    later. Not part of it is what is not replicated, nor what a newer version added and nobody uses: members of both
+    versions have the same rows.
     """
     for name in _replicated():
-        yield from _rows((name,), getattr(state, name))
+        value = getattr(state, name)
+        if name not in _unsaid() or value != _unsaid()[name]:
+            yield from _rows((name,), value)
 
 
 def digest(state: ClusterState) -> str:
@@ -180,6 +184,12 @@ def _replicated() -> tuple[str, ...]:
     return tuple(field.name for field in fields(ClusterState) if not field.metadata.get("transient"))
 
 
+@cache
+def _unsaid() -> dict[str, Any]:
+    """Tables that came after level 1, as they are while nobody uses them."""
+    return {field.name: default_of(field) for field in late_fields(ClusterState)}
+
+
 def _rows(key: tuple[Any, ...], value: Any) -> Iterator[tuple[Any, ...]]:
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -209,4 +219,14 @@ def _plain_of(kind: type) -> Callable[[Any], Any]:
 
 def _plain_row(kind: type) -> Callable[[Any], Any]:
     name, columns = kind.__name__, tuple(field.name for field in fields(kind))
-    return lambda row: (name, *[plain(getattr(row, column)) for column in columns])
+    late = [(field.name, default_of(field)) for field in late_fields(kind)]
+
+    def plain_row(row: Any) -> Any:
+        said = len(columns)
+        for column, default in reversed(late):
+            if getattr(row, column) != default:
+                break
+            said -= 1
+        return (name, *[plain(getattr(row, column)) for column in columns[:said]])
+
+    return plain_row

@@ -22,6 +22,7 @@ STATUS = {
     "stale_token": HTTPStatus.CONFLICT,
     "stale_plan": HTTPStatus.CONFLICT,
     "limit": HTTPStatus.CONFLICT,
+    "unsupported": HTTPStatus.CONFLICT,
     "stale_session": HTTPStatus.SERVICE_UNAVAILABLE,
     "no_leader": HTTPStatus.SERVICE_UNAVAILABLE,
     "busy": HTTPStatus.TOO_MANY_REQUESTS,

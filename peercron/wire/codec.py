@@ -1,8 +1,11 @@
 """Codec: rows and commands of the core as msgpack, by their own type annotations.
 
 A row is an array of its fields in order; where a field may be one of several rows, a short name in front says which.
-Missing fields at the end take their defaults, so that a newer version may add some. Names and the order of fields are
-the format: they are part of what `FORMAT` promises, and the golden bytes in the tests change only with it.
+Missing fields at the end take their defaults, so that a newer version may add some (see `core.level`), and those that
+it added are left out while they have them. Names and the order and types of fields are the format: they are part of
+what `FORMAT` promises, and the golden bytes in the tests change only with it. So bytes that break the grammar are no
+proposal to any version, and all members pass them over; a row, a field or a choice that is not known here is a newer
+version's, and whoever does not know it must stop.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import msgpack
 
 from peercron.core import commands as c
 from peercron.core import job as j
+from peercron.core.level import default_of, late_fields
 from peercron.core.verdict import Done, Refused
 
 FORMAT: Final = 1
@@ -54,7 +58,7 @@ _TYPES: Final[dict[str, type]] = {name: row for row, name in NAMES.items()}
 
 
 class UnknownRow(Exception):
-    """The bytes hold a row that this version does not know: {detail}."""
+    """The bytes hold something that this version does not know: a newer version wrote them. The message names it."""
 
 
 Encode = Callable[[Any], Any]
@@ -76,18 +80,26 @@ def _plan(annotation: Any) -> tuple[Encode, Decode]:
     if origin is tuple:
         return _tuple_plan(typing.get_args(annotation))
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return str, _choice(annotation)
+        return _choice_plan(annotation)
     return _same, _same
 
 
-def _choice(enum: type[StrEnum]) -> Decode:
+def _choice_plan(enum: type[StrEnum]) -> tuple[Encode, Decode]:
+    values = {choice.value: choice.value for choice in enum}
+
+    def encode(choice: Any) -> Any:
+        # What is no choice must not get into the log: every member would stop at it, and no version could go on.
+        return values[choice]
+
     def decode(data: Any) -> Any:
+        if type(data) is not str:
+            raise TypeError("a choice is a word")
         try:
             return enum(data)
         except ValueError:
-            raise UnknownRow(f"{enum.__name__} {data!r}; it was written by a newer version of peercron") from None
+            raise UnknownRow(f"{enum.__name__} {data!r}") from None
 
-    return decode
+    return encode, decode
 
 
 def _row_plan(row: type) -> tuple[Encode, Decode]:
@@ -97,19 +109,25 @@ def _row_plan(row: type) -> tuple[Encode, Decode]:
     plans = [_plan(hints[field.name]) for field in fields]
     special = [(place, *plan) for place, plan in enumerate(plans) if plan != (_same, _same)]
     get = _getter([field.name for field in fields])
+    late = [default_of(field) for field in late_fields(row)]
 
     def encode_row(value: Any) -> Any:
         data = get(value)
+        if late:
+            data = data[: len(data) - _unused(data, late)]
         if not special:
             return data
         values = list(data)
         for place, encode, _ in special:
-            values[place] = encode(values[place])
+            if place < len(values):
+                values[place] = encode(values[place])
         return values
 
     def decode_row(data: Any) -> Any:
+        if type(data) is not tuple:
+            raise TypeError("a row is an array")
         if len(data) > len(fields):
-            raise UnknownRow(f"a {row.__name__} of {len(data)} fields; it was written by a newer version of peercron")
+            raise UnknownRow(f"a {row.__name__} of {len(data)} fields")
         if not special:
             return row(*data)
         values = list(data)
@@ -119,6 +137,14 @@ def _row_plan(row: type) -> tuple[Encode, Decode]:
         return row(*values)
 
     return encode_row, decode_row
+
+
+def _unused(data: tuple[Any, ...], defaults: list[Any]) -> int:
+    """How many of the last fields, of those that have these defaults, say nothing."""
+    unused = 0
+    while unused < len(defaults) and data[-1 - unused] == defaults[-1 - unused]:
+        unused += 1
+    return unused
 
 
 def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
@@ -149,9 +175,11 @@ def _union_plan(options: tuple[Any, ...]) -> tuple[Encode, Decode]:
         if data is None:
             return None
         name, fields = data
+        if type(name) is not str:
+            raise TypeError("the name of a row is a word")
         row = _TYPES.get(name)
         if row not in rows:
-            raise UnknownRow(f"{name!r}; it was written by a newer version of peercron")
+            raise UnknownRow(repr(name))
         return rows[row][1](fields)
 
     return encode, decode
@@ -178,10 +206,17 @@ def unpack_proposal(data: bytes) -> c.Proposal:
     """The proposal in these bytes.
 
     Raises:
-        UnknownRow: it holds a command of a newer version.
-        ValueError, TypeError: these are not the bytes of a proposal.
+        UnknownRow: a newer version wrote it, and this one cannot read all of it.
+        ValueError, TypeError: these are the bytes of no proposal, to no version.
     """
-    proposal: c.Proposal = _decode_proposal(msgpack.unpackb(data, use_list=False))
+    plain = msgpack.unpackb(data, use_list=False)
+    member, session, seq, floor, (name, _), *_ = plain
+    if type(member) is not str or not type(session) is type(seq) is type(floor) is int:
+        raise TypeError("a proposal without a sound sender")
+    try:
+        proposal: c.Proposal = _decode_proposal(plain)
+    except UnknownRow as unknown:
+        raise UnknownRow(f"{unknown} in the command {name!r} of {member}") from None
     return proposal
 
 

@@ -17,8 +17,10 @@ from typing import Any, Final
 
 import msgpack
 
+from peercron.core.level import default_of, late_fields
 from peercron.core.state import ClusterState
-from peercron.wire.codec import from_plain, to_plain
+from peercron.errors import TooOld
+from peercron.wire.codec import UnknownRow, from_plain, to_plain
 
 FORMAT: Final = 1
 #: Rows of one block: the work between two looks at the loop.
@@ -29,7 +31,7 @@ TRANSIENT: Final = "transient"
 
 
 class SnapshotUnreadable(Exception):
-    """The snapshot is not of a form that this version reads: {detail}."""
+    """These are not the bytes of a snapshot: {detail}."""
 
 
 def freeze(state: ClusterState) -> dict[str, Any]:
@@ -40,8 +42,11 @@ def freeze(state: ClusterState) -> dict[str, Any]:
 def blocks(frozen: dict[str, Any]) -> Iterator[bytes]:
     """The frozen tables as bytes, a block at a time."""
     yield _pack(("peercron", FORMAT))
+    unsaid = {field.name: default_of(field) for field in late_fields(ClusterState)}
     for name, annotation in _fields():
         value = frozen[name]
+        if name in unsaid and value == unsaid[name]:
+            continue  # an older member need not know of it yet
         if not isinstance(value, dict):
             yield _pack((name, to_plain(annotation, value)))
             continue
@@ -58,19 +63,30 @@ def thaw(chunks: Iterable[bytes]) -> ClusterState:
     """The state that these bytes hold.
 
     Raises:
-        SnapshotUnreadable: another format, a table that this version does not know, or bytes cut short.
+        TooOld: a newer version wrote them: another format, or a table, row or choice that is not known here.
+        SnapshotUnreadable: they are no snapshot, or cut short.
     """
     state = ClusterState()
     annotations = dict(_fields())
     unpacked = _unpack(chunks)
-    first = next(unpacked, None)
-    if first != ("peercron", FORMAT):
-        raise SnapshotUnreadable(f"format {first!r}, this version reads {FORMAT}")
+    _check_format(next(unpacked, None))
     for name, *rest in unpacked:
         if name not in annotations:
-            raise SnapshotUnreadable(f"table {name!r} is not known; it was written by a newer version")
-        _fill(state, name, annotations[name], rest)
+            raise TooOld(f"the snapshot holds a table {name!r}, which this version does not know")
+        try:
+            _fill(state, name, annotations[name], rest)
+        except UnknownRow as unknown:
+            raise TooOld(f"the snapshot holds {unknown} in its table {name!r}, not known to this version") from None
     return state
+
+
+def _check_format(first: tuple[Any, ...] | None) -> None:
+    if first == ("peercron", FORMAT):
+        return
+    said = first[1] if first is not None and first[:1] == ("peercron",) and len(first) > 1 else None
+    if isinstance(said, int) and said > FORMAT:
+        raise TooOld(f"the snapshot is of format {said}, this version reads {FORMAT}")
+    raise SnapshotUnreadable(f"format {first!r}, this version reads {FORMAT}")
 
 
 @cache

@@ -34,6 +34,7 @@ from peercron.core.commands import (
     ResumeJob,
     RunJob,
 )
+from peercron.core.level import level_of, objection
 from peercron.core.limits import RESULTS_PER_SESSION_MAX
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
@@ -73,6 +74,8 @@ def apply(state: ClusterState, command: Command, now_ms: int) -> Verdict:
     if now_ms > state.now_ms:
         state.now_ms = now_ms
     try:
+        if level_of(command) > state.level:
+            return Refused(state.index, Refusal.UNSUPPORTED, objection(state, command))
         return APPLY[type(command)](state, command)
     except MemoryError:
         raise

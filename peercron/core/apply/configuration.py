@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from peercron.core.apply.level import raise_level
 from peercron.core.limits import GENERATION_MAX, GENERATION_SHIFT, REMOVED_KEPT
 from peercron.core.member import Configuration
 from peercron.core.state import ClusterState
@@ -27,6 +28,7 @@ def configure(state: ClusterState, configuration: Configuration) -> None:
     for member_id in tuple(state.members):
         forget_if_removed(state, member_id)
     _rename(state)
+    raise_level(state)
 
 
 def begin_generation(state: ClusterState, generation: int) -> None:

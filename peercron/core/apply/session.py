@@ -7,6 +7,7 @@ from dataclasses import replace
 from peercron.core.apply.attempt import lose_attempt
 from peercron.core.apply.configuration import forget_if_removed
 from peercron.core.apply.definition import named
+from peercron.core.apply.level import raise_level
 from peercron.core.commands import ExpireSession, OpenSession
 from peercron.core.limits import ADDRESS_LENGTH_MAX, MEMBERS_MAX, NAME_LENGTH_MAX, TAGS_MAX
 from peercron.core.member import Member, MemberInfo
@@ -29,6 +30,7 @@ def open_session(state: ClusterState, command: OpenSession) -> Verdict:
     state.results.pop(info.id, None)
     state.floors[info.id] = 0
     _give_up(state, info.id, f"session {known.session if known else 0} of node {info.name} ended: it came back anew")
+    raise_level(state)
     return Done(state.index, session)
 
 
@@ -60,6 +62,8 @@ def _refusal(state: ClusterState, command: OpenSession, known: Member | None) ->
         return Refused(state.index, Refusal.INVALID, flaw)
     if state.seats and info.id not in state.seats:
         return Refused(state.index, Refusal.REMOVED, f"{info.name} ({info.id}) is not a member of this cluster")
+    if info.level < state.level:
+        return Refused(state.index, Refusal.UNSUPPORTED, _outgrown(state, info))
     if known is not None and session < known.session:
         detail = f"session {session} of {info.name} is older than its session {known.session}"
         return Refused(state.index, Refusal.STALE_SESSION, detail)
@@ -77,6 +81,13 @@ def _refusal(state: ClusterState, command: OpenSession, known: Member | None) ->
     return None
 
 
+def _outgrown(state: ClusterState, info: MemberInfo) -> str:
+    others = [member.info for member in state.members.values() if member.info.level >= state.level]
+    known = ", ".join(f"{other.name} runs {other.version}" for other in others if other.id != info.id)
+    runs = f"{info.name} runs {info.version}, which speaks level {info.level}"
+    return f"{runs}; the cluster went on to level {state.level} and cannot go back ({known})"
+
+
 def _flaw(info: MemberInfo, session: int) -> str:
     """What is wrong with what a node says of itself; empty: nothing."""
     if session < 1:
@@ -87,6 +98,8 @@ def _flaw(info: MemberInfo, session: int) -> str:
         return f"name: {info.name!r} is not a name of letters, digits, '.', '_', '-' (at most {NAME_LENGTH_MAX})"
     if max(len(info.address), len(info.http), len(info.dc), len(info.version)) > ADDRESS_LENGTH_MAX:
         return f"address, http, dc, version: want at most {ADDRESS_LENGTH_MAX} characters"
+    if info.level < 1:
+        return f"level: {info.level} is not a positive number"
     if len(info.tags) > TAGS_MAX or any(len(key) + len(value) > NAME_LENGTH_MAX for key, value in info.tags):
         return f"tags: want at most {TAGS_MAX}, each of at most {NAME_LENGTH_MAX} characters"
     return ""

@@ -1,0 +1,17 @@
+"""Level: the cluster goes on to a newer language as soon as everybody who belongs to it speaks that."""
+
+from __future__ import annotations
+
+from peercron.core.state import ClusterState
+
+
+def raise_level(state: ClusterState) -> None:
+    """The last deed of each command by which a member says what it speaks, or by which a seat comes or goes: the whole
+    command is still of the level before.
+
+    Each seat counts, also that of a member that is not there now: what it will find in the log must not be news to it.
+    """
+    belonging = state.seats or state.members
+    said = [state.members[member_id].info.level for member_id in belonging if member_id in state.members]
+    if said and len(said) == len(belonging):
+        state.level = max(state.level, min(said))
