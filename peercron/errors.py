@@ -15,13 +15,15 @@ PeercronError
 ├─ LeaseLost              raised inside a job that is no longer the holder
 └─ PeerRejected           failed authentication or incompatible version
 
-Payloads are plain values, so that this module imports nothing and may be imported by every layer.
+Payloads are plain values, so that this module imports nothing of peercron and may be imported by every layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from peercron import __version__
 
 
 class PeercronError(Exception):
@@ -74,9 +76,14 @@ class DataDirError(PeercronError):
 
 
 class TooOld(PeercronError):
-    """This node runs a version of peercron that its cluster has outgrown: upgrade it; it goes on where it stopped."""
+    """This node has met what a newer version of peercron wrote, and must stop before it; `what` is one clause."""
 
     code = "too_old"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        cure = f"this node runs peercron {__version__}; upgrade it, and it goes on where it stopped"
+        super().__init__(f"{what}; {cure}")
 
 
 class JobNotFound(PeercronError):

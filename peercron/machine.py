@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from peercron import __version__
 from peercron.core import level
 from peercron.core.apply import apply_proposal
 from peercron.core.apply.configuration import configure
-from peercron.core.commands import Proposal
+from peercron.core.commands import Command, Proposal
 from peercron.core.member import Configuration
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Verdict
@@ -51,6 +50,10 @@ class Machine:
         if self.state.level != before:
             log.info("level_raised", extra={"level": self.state.level, "release": level.RELEASES.get(self.state.level)})
 
+    def objection(self, command: Command) -> str:
+        """Why a command must not be proposed, as far as we know: not all members know it; empty: they do."""
+        return level.objection(self.state, command)
+
     def configured(self, configuration: Configuration) -> None:
         """This is who belongs to the cluster from here in the log on. TooOld: as for `apply`."""
         self._understand("a configuration", self.state)
@@ -66,7 +69,7 @@ class Machine:
         try:
             state = snapshot.thaw(chunks)
         except TooOld as error:
-            raise self._too_old(error.message, self.state) from None
+            raise self._too_old(error.what, self.state) from None
         self._understand("the snapshot", state)
         self.state = state
         self.generation += 1
@@ -95,11 +98,10 @@ class Machine:
     def _understand(self, what: str, state: ClusterState) -> None:
         """What follows a level that we do not speak may mean something else than we take it for."""
         if state.level > level.LEVEL:
-            raise self._too_old(f"{what} is in level {state.level} of the language", state)
+            spoken = f"{what} is in level {state.level} of the language, this version speaks {level.LEVEL}"
+            raise self._too_old(spoken, state)
 
     def _too_old(self, what: str, state: ClusterState) -> TooOld:
         others = [member.info for member_id, member in state.members.items() if member_id != self._me]
         newer = [info for info in others if info.level > level.LEVEL]
-        theirs = f"; {newer[0].name} runs {newer[0].version}" if newer else ""
-        ours = f"this node runs peercron {__version__}, which speaks level {level.LEVEL}{theirs}"
-        return TooOld(f"{what}; {ours}. Upgrade this node, and it goes on where it stopped")
+        return TooOld(f"{what} ({newer[0].name} runs {newer[0].version})" if newer else what)

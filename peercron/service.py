@@ -14,12 +14,13 @@ from typing import Any, Final
 from peercron.consensus.journal import JournalDamaged
 from peercron.consensus.raft import KernelMismatch
 from peercron.consensus.snapshots import SnapshotDamaged
-from peercron.errors import ConfigError, DataDirError, PeercronError, Problem, ProposalError
+from peercron.errors import ConfigError, DataDirError, PeercronError, Problem, ProposalError, TooOld
 from peercron.http.app import serve
 from peercron.node import Node
 from peercron.node.assembly import Parts
 from peercron.node.notify import notify, watchdog_s
 from peercron.settings import Settings
+from peercron.wire.snapshot import SnapshotUnreadable
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +37,15 @@ SEED_PAUSE_S: Final = 1.0
 async def run_node(settings: Settings) -> int:
     """Run one node until SIGTERM or SIGINT; the exit code.
 
-    0: it ended in order. 1: its data is damaged, or another pysyncobj is installed. 2: it was told what cannot be done.
+    0: it ended in order. 1: its data is damaged or a newer version's, or another pysyncobj is installed. 2: it was told
+    what cannot be done.
     """
     try:
         server_tls, client_tls = _contexts(settings)
         node = Node(settings, Parts(settings, server_tls=server_tls, client_tls=client_tls))
     except (ConfigError, DataDirError) as error:
         return _say(error, USAGE)
-    except (JournalDamaged, SnapshotDamaged, KernelMismatch, OSError) as error:
+    except (JournalDamaged, SnapshotDamaged, SnapshotUnreadable, TooOld, KernelMismatch, OSError) as error:
         return _say(error, FAILED)
     for warning in settings.warnings:
         log.warning("settings", extra={"reason": warning})

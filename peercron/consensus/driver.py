@@ -16,7 +16,7 @@ from peercron.consensus.messages import ProtocolError
 from peercron.consensus.outbox import Output
 from peercron.consensus.port import Above, Carrier
 from peercron.consensus.replica import Replica
-from peercron.errors import NoLeader
+from peercron.errors import NoLeader, PeercronError
 
 log = logging.getLogger(__name__)
 
@@ -193,9 +193,10 @@ class Driver:
     def _halt(self, error: Exception) -> None:
         if self.halt_reason is not None:
             return
-        self.halt_reason = f"{type(error).__name__}: {error}"
+        meant = isinstance(error, PeercronError)  # it says all that there is to say
+        self.halt_reason = str(error) if meant else f"{type(error).__name__}: {error}"
         self._stop_timer()
-        log.critical("consensus_halted", extra={"reason": self.halt_reason}, exc_info=error)
+        log.critical("consensus_halted", extra={"reason": self.halt_reason}, exc_info=None if meant else error)
         for future in self._reads.values():
             if not future.done():
                 future.set_exception(NoLeader(f"this node has stopped: {self.halt_reason}"))
@@ -263,7 +264,13 @@ class Driver:
                 self._halt(error)
 
     def take_snapshot(self) -> asyncio.Task[None]:
-        """Write the state as it is now to the disk, a slice at a time, beside everything else."""
+        """Write the state as it is now to the disk, a slice at a time, beside everything else.
+
+        Raises:
+            NoLeader: this node has stopped, perhaps within an entry: its state may be that of no index.
+        """
+        if self.halt_reason is not None:
+            raise NoLeader(f"this node has stopped: {self.halt_reason}")
         if self._snapshot is None:
             writer = self.replica.begin_snapshot()
             self._snapshot = self._loop.create_task(self._write_snapshot(writer, self._above.frozen()))

@@ -23,7 +23,7 @@ from peercron.core.member import VOTING, Configuration, Role
 
 
 class Machine(Protocol):
-    """The state machine above the log. `apply` must not raise."""
+    """The state machine above the log. Each of these must not raise, but for TooOld: then nothing was done."""
 
     def apply(self, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None: ...
     def configured(self, configuration: Configuration) -> None:
@@ -99,13 +99,21 @@ class Installer(Reader):
             self._acknowledge(peer, writer.index + 1, matched=True)
 
     def _install(self, writer: SnapshotWriter) -> None:
-        """First the snapshot is durable, then the log may forget what it stands for."""
+        """First the snapshot is durable, then the log may forget what it stands for.
+
+        Raises:
+            TooOld: a newer version wrote it; the disk is as before.
+        """
         writer.seal()
         writer.sync()
         info = writer.publish()
+        try:
+            configuration, contents = self._open(info)
+            self._machine.restore(contents)
+        except Exception:
+            self.store.remove(info)
+            raise
         self.journal.begin_segment(info.index, info.term)
-        configuration, contents = self._open(info)
-        self._machine.restore(contents)
         self.membership = self._found(info.index, configuration)
         self.kernel.jump_to(info.index)
         self._configure()

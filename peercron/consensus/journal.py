@@ -22,6 +22,7 @@ import msgpack
 from peercron.consensus.disk import Disk
 from peercron.consensus.entry import NO_OP, Entry
 from peercron.consensus.segment import HEADER, MAGIC, frame, frame_at, sound_frame_after
+from peercron.errors import TooOld
 
 FORMAT: Final = 2
 #: What a new segment repeats of the log before a snapshot, for followers that are a little behind.
@@ -47,6 +48,7 @@ class Journal:
 
     Raises:
         JournalDamaged: a frame before the tail is unreadable, or entries are missing.
+        TooOld: a newer version wrote it.
     """
 
     def __init__(self, disk: Disk, birth: Entry = (NO_OP, 1, 0), *, tail_entries: int = TAIL_ENTRIES_MAX) -> None:
@@ -281,12 +283,15 @@ class Journal:
         elif kind == _SEGMENT:
             self._redo_segment(name, record)
         else:
-            raise JournalDamaged(f"{name}: record of unknown kind {kind}; written by a newer version?")
+            raise TooOld(f"{name} holds a record of kind {kind}, which this version does not know")
 
     def _redo_segment(self, name: str, record: tuple[Any, ...]) -> None:
-        _, version, index, term, command, self._term, self._vote, self.doubt = record
+        _, version, *fields = record
+        if version > FORMAT:
+            raise TooOld(f"{name} is of format {version}, this version reads {FORMAT}")
         if version != FORMAT:
             raise JournalDamaged(f"{name}: format {version}, this version reads {FORMAT}")
+        index, term, command, self._term, self._vote, self.doubt = fields
         if self._entries and self.term_at(index) == term:
             del self._entries[index - self._entries[0][1] + 1 :]
         else:

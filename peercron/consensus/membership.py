@@ -13,14 +13,11 @@ from collections.abc import Iterable
 from peercron.consensus.entry import CONFIGURATION, Entry
 from peercron.core.limits import MEMBERS_MAX
 from peercron.core.member import Configuration, Role, Seat
-from peercron.wire.codec import from_plain, to_plain
+from peercron.errors import TooOld
+from peercron.wire.codec import UnknownRow, from_plain, to_plain
 from peercron.wire.plain import pack, unpack
 
 FORMAT = 1
-
-
-class UnknownConfiguration(Exception):
-    """A configuration is of a form that this version does not know: {detail}."""
 
 
 def encode(configuration: Configuration) -> bytes:
@@ -29,11 +26,14 @@ def encode(configuration: Configuration) -> bytes:
 
 
 def decode(command: bytes) -> Configuration:
-    """The configuration in a log entry. UnknownConfiguration: it was written by a newer version."""
+    """The configuration in a log entry. TooOld: it was written by a newer version, and acts as soon as it is here."""
     version, plain = unpack(command[len(CONFIGURATION) :])
     if version != FORMAT:
-        raise UnknownConfiguration(f"format {version}, this version reads {FORMAT}")
-    configuration: Configuration = from_plain(Configuration, plain)
+        raise TooOld(f"the configuration of the members is of format {version}, this version reads {FORMAT}")
+    try:
+        configuration: Configuration = from_plain(Configuration, plain)
+    except UnknownRow as unknown:
+        raise TooOld(f"the configuration of the members holds {unknown}, which this version does not know") from None
     return configuration
 
 

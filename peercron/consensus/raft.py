@@ -20,9 +20,10 @@ from pysyncobj.config import SyncObjConf
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from peercron.consensus.entry import BATCH, CONFIGURATION, Entry
+from peercron.consensus.entry import BATCH, CONFIGURATION, NO_OP, Entry
 from peercron.consensus.journal import Journal
 from peercron.consensus.port import Outlet, Timing
+from peercron.errors import TooOld
 
 SYNCOBJ_SHA256: Final = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
 
@@ -377,6 +378,8 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
                 self._outlet.apply(index, term, command[1:])
             elif command[:1] == CONFIGURATION:
                 self._outlet.apply_configuration(index, command)
+            elif command[:1] != NO_OP:
+                raise TooOld(f"entry {index} of the log is of kind {command[0]}, which this version does not know")
             self._SyncObj__raftLastApplied = index
         return False
 

@@ -24,6 +24,7 @@ from peercron.consensus.port import Timing
 from peercron.consensus.raft import Kernel
 from peercron.consensus.registrar import Registrar
 from peercron.consensus.snapshots import SnapshotStore
+from peercron.errors import TooOld
 from peercron.wire.plain import pack, unpack
 
 #: Proposals waiting at the leader to be put in the log; more are told to come again.
@@ -182,7 +183,10 @@ class Replica(Registrar):
         return self._reads.pressing or self._handing_over()
 
     def apply(self, index: int, term: int, command: bytes) -> None:
-        _, now_ms, payloads = unpack(command)
+        version, *batch = unpack(command)
+        if version != BATCH_FORMAT:
+            raise TooOld(f"entry {index} of the log is of format {version}, this version reads {BATCH_FORMAT}")
+        now_ms, payloads = batch
         self._machine.apply(index, now_ms, payloads)
 
     # The log.

@@ -148,5 +148,8 @@ class SnapshotStore:
 
     def prune(self) -> None:
         for info in self.all()[GENERATIONS:]:
-            self._disk.remove(info.name)
-            self._known.pop(info.name, None)
+            self.remove(info)
+
+    def remove(self, info: SnapshotInfo) -> None:
+        self._disk.remove(info.name)
+        self._known.pop(info.name, None)

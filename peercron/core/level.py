@@ -42,7 +42,8 @@ Ask = Callable[[Any], int]
 
 def level_of(value: Any) -> int:
     """The level from which on members understand this command, row or choice."""
-    ask = _ask(type(value))
+    kind: Any = type(value)
+    ask = _ask(kind)
     return 1 if ask is None else ask(value)
 
 

@@ -18,6 +18,7 @@ from peercron.consensus.port import Carrier
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.consensus.transport import Listener, Transport
+from peercron.core import level
 from peercron.core.member import Configuration, MemberInfo, Role, Seat
 from peercron.execution.port import AttemptResult, Executor
 from peercron.execution.supervisor import Supervisor
@@ -98,6 +99,7 @@ def open_replica(parts: Parts, machine: Machine) -> Replica:
 
     Raises:
         JournalDamaged, SnapshotDamaged: that is unreadable.
+        TooOld: a newer version wrote it.
     """
     settings, disk = parts.settings, parts.disk()
     names = peer_names(settings.peers)  # not what we know of ourselves: the same on all founders
@@ -111,4 +113,4 @@ def describe(settings: Settings) -> MemberInfo:
     """What this member says of itself when it opens a session."""
     address, http = settings.self_address, settings.http_advertised
     role = Role(settings.role)
-    return MemberInfo(address, settings.name, address, http, settings.dc, settings.tags, role, __version__)
+    return MemberInfo(address, settings.name, address, http, settings.dc, settings.tags, role, __version__, level.LEVEL)

@@ -48,7 +48,7 @@ class Node:
 
     Raises:
         DataDirError: the data directory cannot be used.
-        JournalDamaged, SnapshotDamaged: what it holds is unreadable.
+        JournalDamaged, SnapshotDamaged, TooOld: what it holds is unreadable, or is a newer version's.
         KernelMismatch: another pysyncobj than the proven one is installed.
     """
 
@@ -67,7 +67,7 @@ class Node:
         replica = open_replica(parts, self._machine)
         timers = settings.timers
         self._driver = Driver(replica, self._clock, self, timers.heartbeat_ms / 1000, parts.journal_bytes_max)
-        self._proposer = Proposer(self.me, replica.propose, replica.propose_here)
+        self._proposer = Proposer(self.me, replica.propose, replica.propose_here, self._machine.objection)
         self._proposer.open(identity.session)
         self._dispatch = Dispatch(self.me, settings.name, settings.http_url, self._machine, self._clock, self._propose)
         self._planning = Planning(self._machine, self._propose, self._clock, self._clock_is_right)

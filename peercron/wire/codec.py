@@ -216,7 +216,8 @@ def unpack_proposal(data: bytes) -> c.Proposal:
     try:
         proposal: c.Proposal = _decode_proposal(plain)
     except UnknownRow as unknown:
-        raise UnknownRow(f"{unknown} in the command {name!r} of {member}") from None
+        within = "" if str(unknown) == repr(name) else f"{unknown} in "
+        raise UnknownRow(f"{within}the command {name!r} of {member}") from None
     return proposal
 
 

@@ -134,7 +134,7 @@ class Channel:
         return True
 
     def _meet(self, theirs: bytes) -> None:
-        oldest, newest, cluster, name, nonce = _hello(theirs)
+        oldest, newest, cluster, name = _hello(theirs)
         self.version = min(newest, self._newest)
         if self.version < max(oldest, self._oldest):
             theirs_ours = f"{oldest} to {newest}, this node {self._oldest} to {self._newest}"
@@ -169,8 +169,8 @@ class Channel:
         return digest.digest()
 
 
-def _hello(data: bytes) -> tuple[int, int, str, str, bytes]:
-    """(oldest version, newest version, cluster, member, nonce); what a newer version says beyond is not for us."""
+def _hello(data: bytes) -> tuple[int, int, str, str]:
+    """(oldest version, newest version, cluster, member); what a newer version says beyond the nonce is not for us."""
     try:
         oldest, newest, cluster, name, nonce, *_ = msgpack.unpackb(data, use_list=False)
         numbers = isinstance(oldest, int) and isinstance(newest, int) and oldest <= newest
@@ -180,4 +180,4 @@ def _hello(data: bytes) -> tuple[int, int, str, str, bytes]:
         sound = False
     if not sound:
         raise PeerRejected("not a peercron member: the greeting is unreadable")
-    return oldest, newest, cluster, name, nonce
+    return oldest, newest, cluster, name

@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from peercron.consensus import journal as journal_module
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.entry import NO_OP, Entry
-from peercron.consensus.journal import DOUBT_MARK, Journal, JournalDamaged
+from peercron.consensus.journal import DOUBT_MARK, FORMAT, Journal, JournalDamaged
 from peercron.consensus.segment import frame as framed
+from peercron.errors import TooOld
 from tests.sim.disk import Crash, SimDisk
 
 GOLDEN = Path(__file__).parent / "golden" / "segment.hex"
@@ -233,19 +234,24 @@ def test_a_segment_without_a_beginning_stops_the_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("records", "said"),
+    ("records", "error", "said"),
     [
-        ([(99, 1)], "unknown kind 99"),
-        ([(2, 1)], "cut at 1, before"),
-        ([(0, 1, 5, 1, b"\x01", 1, None, False)], "format 1, this version reads 2"),
+        ([(99, 1)], TooOld, "a record of kind 99"),
+        ([(2, 1)], JournalDamaged, "cut at 1, before"),
+        ([(0, FORMAT - 1, 5, 1, b"\x01", 1, None, False)], JournalDamaged, f"this version reads {FORMAT}"),
+        ([(0, FORMAT + 1, 5, 1, "and what else it may hold")], TooOld, f"is of format {FORMAT + 1}"),
     ],
 )
-def test_a_record_that_this_version_does_not_know_stops_the_node(records: list[Any], said: str) -> None:
+def test_a_record_that_this_version_does_not_know_stops_the_node(
+    records: list[Any], error: type[Exception], said: str
+) -> None:
     disk = new_disk()
     filled(disk)
     newest(disk).extend(frame(*records))
-    with pytest.raises(JournalDamaged, match=said):
+    before = dict(disk.files)
+    with pytest.raises(error, match=said):
         Journal(disk)
+    assert disk.files == before
 
 
 def test_doubt_outlives_restarts_segments_and_power_until_it_is_cleared() -> None:

@@ -13,13 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peercron.core import commands as c
-from peercron.core.job import Cursor, Job
+from peercron.core import views
+from peercron.core.job import Cursor, Job, Overlap
+from peercron.core.level import SINCE, late_fields
 from peercron.core.member import Member
 from peercron.core.run import AttemptState, LedgerEntry, Run
 from peercron.core.state import Key
 from peercron.core.verdict import Verdict
 from peercron.wire import codec
 from peercron.wire.codec import UnknownRow, from_plain, pack_proposal, to_plain, unpack_proposal
+from tests.wire.language import language
 from tests.wire.rows import COMMANDS, DEFINITION, INTEGERS, values
 
 GOLDEN = Path(__file__).parent / "golden" / "proposals.txt"
@@ -103,6 +106,68 @@ def test_an_older_definition_takes_defaults_too() -> None:
     assert command.definition == type(DEFINITION)(DEFINITION.name, DEFINITION.trigger, DEFINITION.task)
 
 
+def test_the_language_is_the_released_one() -> None:
+    """A line that is missing or different breaks running clusters. New ones want a level of their own: `core.level`."""
+    spoken, released = language(), (GOLDEN.parent / "language.txt").read_text().splitlines()
+    assert [line for line in released if line not in spoken] == []
+    assert [line for line in spoken if line not in released] == [], "new: python -m tests.wire.language writes it down"
+
+
+def test_what_came_later_stands_at_the_end_and_has_a_default() -> None:
+    for row in {key[0] for key in SINCE if isinstance(key, tuple) and dataclasses.is_dataclass(key[0])}:
+        fields, late = dataclasses.fields(row), late_fields(row)
+        assert fields[len(fields) - len(late) :] == late
+        assert all(f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING for f in late)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Older:
+    name: str
+    overlap: Overlap = Overlap.FORBID
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Newer:
+    """Older, one release later."""
+
+    name: str
+    overlap: Overlap = Overlap.FORBID
+    priority: int = 0
+    after: tuple[Overlap, ...] = ()
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SINCE, (Newer, "priority"), 2)
+    monkeypatch.setitem(SINCE, (Newer, "after"), 2)
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize(
+    ("row", "carried"),
+    [
+        (Newer("x"), ("x", "forbid")),
+        (Newer("x", Overlap.ALLOW), ("x", "allow")),
+        (Newer("x", priority=3), ("x", "forbid", 3)),
+        (Newer("x", after=(Overlap.ALLOW,)), ("x", "forbid", 0, ("allow",))),
+    ],
+)
+def test_a_field_of_a_later_level_is_written_only_when_it_says_something(row: Newer, carried: tuple[Any, ...]) -> None:
+    assert tuple(to_plain(Newer, row)) == carried
+    assert from_plain(Newer, carried) == row
+    if len(carried) == 2:
+        assert from_plain(Older, carried) == Older(row.name, row.overlap)
+    else:
+        with pytest.raises(UnknownRow, match=f"a Older of {len(carried)} fields"):
+            from_plain(Older, carried)
+
+
+@pytest.mark.usefixtures("later")
+def test_members_of_both_versions_have_one_digest_of_it() -> None:
+    assert views.plain(Newer("x"))[1:] == views.plain(Older("x"))[1:] == ("x", "forbid")
+    assert views.plain(Newer("x", priority=3))[1:] == ("x", "forbid", 3)
+
+
 # A row of a newer version must stop an older member. If it went on without it, it would hold another state than those
 # who know the row, and nobody would notice.
 
@@ -110,7 +175,7 @@ def test_an_older_definition_takes_defaults_too() -> None:
 def test_an_unknown_command_is_said_to_be_unknown() -> None:
     spoiled = plain(proposal(c.RunJob("x")))
     spoiled[-1][0] = "teleport"
-    with pytest.raises(UnknownRow, match="teleport"):
+    with pytest.raises(UnknownRow, match=r"^the command 'teleport' of h:7400$"):
         unpack_proposal(msgpack.packb(spoiled))
 
 
@@ -125,6 +190,49 @@ def test_a_field_of_a_newer_version_is_unknown() -> None:
     spoiled = plain(proposal(c.RunJob("x")))
     spoiled[-1][1].append("gently")
     with pytest.raises(UnknownRow, match="RunJob"):
+        unpack_proposal(msgpack.packb(spoiled))
+
+
+def test_the_command_is_named_and_who_proposed_it() -> None:
+    spoiled = plain(proposal(c.AttemptFinished("1/2", 3, AttemptState.LOST, 5)))
+    spoiled[-1][1][2] = "evaporated"
+    with pytest.raises(UnknownRow, match=r"^AttemptState 'evaporated' in the command 'finished' of h:7400$"):
+        unpack_proposal(msgpack.packb(spoiled))
+
+
+def test_a_longer_envelope_is_a_newer_version_s() -> None:
+    with pytest.raises(UnknownRow, match="a Proposal of 6 fields"):
+        unpack_proposal(msgpack.packb([*plain(proposal(c.RunJob("x"))), "traced"]))
+
+
+def test_a_word_that_is_no_choice_does_not_get_into_the_log() -> None:
+    """All members would take it for a newer version's and stop, and none could go on."""
+    with pytest.raises(KeyError):
+        pack_proposal(proposal(c.AttemptFinished("1/2", 3, "evaporated", 5)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        [],
+        ["h:7400", 7, 41, 40],
+        [5, 7, 41, 40, ["run", ["x"]]],
+        ["h:7400", "7", 41, 40, ["run", ["x"]]],
+        ["h:7400", 7, 41, None, ["run", ["x"]]],
+        ["h:7400", 7, 41, True, ["run", ["x"]]],
+        ["h:7400", 7, 41, 40, "run"],
+        ["h:7400", 7, 41, 40, ["run"]],
+        ["h:7400", 7, 41, 40, [5, ["x"]]],
+        ["h:7400", 7, 41, 40, ["run", "x"]],
+        ["h:7400", 7, 41, 40, ["run", {}]],
+        ["h:7400", 7, 41, 40, ["run", []]],
+        ["h:7400", 7, 41, 40, ["finished", ["1/2", 3, 4, 5]]],
+        ["h:7400", 7, 41, 40, ["put_job", [5]]],
+    ],
+    ids=repr,
+)
+def test_what_breaks_the_grammar_is_no_proposal_to_any_version(spoiled: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
         unpack_proposal(msgpack.packb(spoiled))
 
 

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from peercron import __version__
 from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore
+from peercron.core import views
 from peercron.core.apply import apply
+from peercron.core.level import SINCE
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
+from peercron.errors import TooOld
 from peercron.wire import snapshot
 from peercron.wire.snapshot import SnapshotUnreadable, blocks, freeze, thaw
 from tests.core.chance import some_command
@@ -100,15 +104,40 @@ def block(*content: object) -> bytes:
     ("chunks", "said"),
     [
         ([], "format None"),
-        ([block("peercron", 2)], "format"),
+        ([block("peercron", 0)], "format"),
+        ([block("peercron")], "format"),
         ([block("index", 5)], "format"),
-        ([block("peercron", 1), block("dreams", ())], "dreams"),
         ([block("peercron", 1), block("index", 5)[:-1]], "middle of a block"),
     ],
 )
-def test_what_this_version_cannot_read_is_refused(chunks: list[bytes], said: str) -> None:
+def test_what_is_no_snapshot_is_refused(chunks: list[bytes], said: str) -> None:
     with pytest.raises(SnapshotUnreadable, match=said):
         thaw(chunks)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        ([block("peercron", 2, "and what else it may hold")], "format 2, this version reads 1"),
+        ([block("peercron", 1), block("dreams", ())], "a table 'dreams'"),
+        ([block("peercron", 1), block("floors", (("a", 1),)), block("members", (("a", tuple(range(99))),))], "Member"),
+    ],
+)
+def test_what_a_newer_version_wrote_says_so(chunks: list[bytes], said: str) -> None:
+    with pytest.raises(TooOld, match=f"{said}.*this node runs peercron {__version__}; upgrade it"):
+        thaw(chunks)
+
+
+def test_a_number_of_a_later_level_is_written_only_when_it_says_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SINCE, (ClusterState, "key_count"), 2)
+    views._unsaid.cache_clear()
+    state = some_state(3, 50)
+    for count in (0, 7):
+        state.key_count = count
+        names = [unpack(data)[0] for data in blocks(freeze(state))]
+        assert ("key_count" in names) == ("key_count" in {row[0] for row in views.digest_rows(state)}) == (count == 7)
+        assert thaw(blocks(freeze(state))) == state
+    views._unsaid.cache_clear()
 
 
 def stored(state: ClusterState) -> tuple[SimDisk, SnapshotStore]:
