@@ -75,7 +75,7 @@ class Stage:
         self.boot()
 
     def boot(self) -> None:
-        self.machine = Values()
+        self.machine = self.kinds.get("machine", Values)()
         birth = self.kinds.get("birth", founding(voters("a", *self.peers)))
         journal = self.kinds.get("journal", Journal)(self.disk, birth)
         self.replica: Replica = self.kinds.get("replica", Replica)(
