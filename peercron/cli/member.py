@@ -35,6 +35,7 @@ COLUMNS = (
     Column("CLOCK", _value("clock_ms", " ms", signed=True)),
     Column("RUNNING", _value("running")),
     Column("VERSION", _value("version")),
+    Column("LEVEL", _value("level"), wide=True),
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from peercron.consensus.driver import Driver
+from peercron.core.level import LEVEL, RELEASES, behind
 from peercron.core.member import Role
 from peercron.core.state import ClusterState
 from peercron.node.renewal import Renewal
@@ -59,6 +60,7 @@ class Roster:
             "leader": self.name_of(kernel.leader) if has_leader else None,
             "term": kernel.term,
             "index": self._state().index,
+            "level": self._state().level,
             "voters": len(self._voters),
             "quorum": quorum,
             "survives": max(0, well - quorum) if has_leader else 0,
@@ -115,6 +117,7 @@ class Roster:
             "clock_ms": clock_ms,
             "running": running,
             "version": row.info.version if row else None,
+            "level": row.info.level if row else None,
         }
 
     def _state_of(self, member: str, leader: str | None, *, known: bool, fresh: bool) -> str:
@@ -139,6 +142,10 @@ class Roster:
         if self._driver.replica.clocks.suspect:
             off_ms = self._driver.replica.clocks.deviation_ms()
             notes.append(f"the clock of this node is {off_ms} ms off the median of all: it does not lead")
+        level = self._state().level
+        if level < LEVEL:
+            missing = ", ".join(behind(self._state(), LEVEL))
+            notes.append(f"level {level} is in force until all members run {RELEASES[LEVEL]} or newer: {missing}")
         return notes
 
 

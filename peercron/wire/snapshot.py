@@ -76,7 +76,8 @@ def thaw(chunks: Iterable[bytes]) -> ClusterState:
         try:
             _fill(state, name, annotations[name], rest)
         except UnknownRow as unknown:
-            raise TooOld(f"the snapshot holds {unknown} in its table {name!r}, not known to this version") from None
+            what = f"the snapshot holds {unknown} in its table {name!r}"
+            raise TooOld(f"{what}, which this version does not know") from None
     return state
 
 

@@ -270,7 +270,13 @@ def entries(body: Json) -> list[dict[str, Json]]:
 @contextmanager
 def cluster_in(folder: Path, **more: Any) -> Iterator[Cluster]:
     """A running cluster; when the block fails, the tails of the nodes' logs are printed."""
-    cluster = Cluster(folder, **more)
+    with running(Cluster(folder, **more)) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, started; see `cluster_in`."""
     try:
         cluster.start()
         yield cluster
