@@ -8,8 +8,9 @@ import pytest
 
 from peercron.consensus.entry import BLANK
 from peercron.consensus.journal import Journal
-from peercron.consensus.membership import Membership, UnknownConfiguration, decode, encode, founding, objection
+from peercron.consensus.membership import Membership, decode, encode, founding, objection
 from peercron.core.member import Configuration, Role, Seat
+from peercron.errors import TooOld
 from peercron.wire.plain import pack
 from tests.consensus.staged import Stage, command, new_disk, voters
 
@@ -31,7 +32,7 @@ def test_what_is_encoded_is_read_again() -> None:
 
 
 def test_a_newer_form_is_told_from_ours() -> None:
-    with pytest.raises(UnknownConfiguration, match="format 2"):
+    with pytest.raises(TooOld, match="format 2"):
         decode(b"\x02" + pack((2, ())))
 
 
