@@ -14,7 +14,7 @@ from peercron.errors import NoLeader, Refused
 from peercron.node.planning import Planning
 from peercron.node.renewal import Renewal
 from peercron.node.roster import Roster
-from peercron.settings import Timers
+from peercron.timers import Timers
 
 log = logging.getLogger(__name__)
 

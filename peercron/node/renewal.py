@@ -16,7 +16,7 @@ from peercron.core.verdict import Done, Verdict
 from peercron.errors import NoLeader, ProposalError
 from peercron.identity import DataDir, Identity
 from peercron.machine import Machine
-from peercron.settings import Timers
+from peercron.timers import Timers
 
 log = logging.getLogger(__name__)
 

@@ -45,9 +45,7 @@ def test_an_invitation_can_be_taken_back_once() -> None:
     assert refused(state, Uninvite("b:7400")) is Refusal.NOT_FOUND
 
 
-@pytest.mark.parametrize(
-    "command", [Invite("a:7400"), Invite("c:7400", name="a"), Invite("c:7400", name="b")], ids=str
-)
+@pytest.mark.parametrize("command", [Invite("a:7400"), Invite("c:7400", name="a"), Invite("c:7400", name="b")], ids=str)
 def test_names_and_addresses_are_one_members(command: Invite) -> None:
     state = seated("a")
     done(state, Invite("b:7400", name="b"))

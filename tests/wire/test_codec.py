@@ -51,7 +51,9 @@ def test_any_command_comes_back(kind: type, data: st.DataObject) -> None:
     assert type(received.command) is kind
 
 
-@pytest.mark.parametrize("annotation", [Job, Cursor, Run, LedgerEntry, Member, Invitation, Configuration, Key, Verdict], ids=str)
+@pytest.mark.parametrize(
+    "annotation", [Job, Cursor, Run, LedgerEntry, Member, Invitation, Configuration, Key, Verdict], ids=str
+)
 @calm
 @given(data=st.data())
 def test_any_row_comes_back(annotation: Any, data: st.DataObject) -> None:
