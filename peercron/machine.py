@@ -48,7 +48,9 @@ class Machine:
             if proposal.member == self._me:
                 self.verdicts.append((proposal.session, proposal.seq, verdict))
         if self.state.level != before:
-            log.info("level_raised", extra={"spoken": self.state.level, "release": level.RELEASES.get(self.state.level)})
+            log.info(
+                "level_raised", extra={"spoken": self.state.level, "release": level.RELEASES.get(self.state.level)}
+            )
 
     def objection(self, command: Command) -> str:
         """Why a command must not be proposed, as far as we know: not all members know it; empty: they do."""

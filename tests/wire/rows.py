@@ -64,7 +64,9 @@ CALL = j.Definition(
     j.EveryTrigger(60_000, 7),
     j.HttpTask("POST", "http://127.0.0.1/x", (("A", "b"),), b"{}", (200, 204)),
 )
-INFO = MemberInfo("h:7400", "n1", "h:7400", "http://h:8400", "east", (("disk", "ssd"),), Role.WITNESS, "0.1.0", 1, "cafe")
+INFO = MemberInfo(
+    "h:7400", "n1", "h:7400", "http://h:8400", "east", (("disk", "ssd"),), Role.WITNESS, "0.1.0", 1, "cafe"
+)
 COMMANDS: tuple[c.Command, ...] = (
     c.OpenSession(INFO, 7),
     c.ExpireSession("h:7400", 7),
