@@ -78,14 +78,15 @@ async def run_node(settings: Settings) -> int:
     log.info("node_started", extra={"node": node.name, "address": settings.self_address, "http": server.url})
     duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _seed(node)]
     tasks = [loop.create_task(duty) for duty in duties]
-    await _unless(ending, node.until_expelled())
+    await _unless(ending, _expelled(node))
     notify("STOPPING=1")
     log.info("node_ending", extra={"node": node.name})
     for task in tasks:
         task.cancel()
     await node.stop()
     await server.close()
-    return _say(Expelled(node.expelled), USAGE) if node.expelled else 0
+    expelled = node.membership.expelled
+    return _say(Expelled(expelled), USAGE) if expelled else 0
 
 
 async def _unless(ending: asyncio.Event, work: Coroutine[Any, Any, Answer]) -> Answer | None:
@@ -97,6 +98,10 @@ async def _unless(ending: asyncio.Event, work: Coroutine[Any, Any, Answer]) -> A
     finally:
         task.cancel()
         end.cancel()
+
+
+async def _expelled(node: Node) -> None:
+    await node.membership.ended.wait()
 
 
 async def _join(parts: Parts, client_tls: ssl.SSLContext | None) -> Settings:

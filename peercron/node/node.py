@@ -15,9 +15,8 @@ from peercron.consensus.outbox import Output
 from peercron.consensus.proposer import Proposer
 from peercron.consensus.raft import verify_kernel
 from peercron.core.commands import Command
-from peercron.core.member import Role
 from peercron.core.state import ClusterState
-from peercron.core.verdict import Done, Refusal, Verdict
+from peercron.core.verdict import Done, Refusal
 from peercron.errors import NoLeader
 from peercron.errors import Refused as RefusedError
 from peercron.machine import Machine
@@ -26,6 +25,7 @@ from peercron.node.dispatch import Dispatch
 from peercron.node.leadership import HANDOVER_S, Leadership
 from peercron.node.members import MAIL, Members
 from peercron.node.planning import Planning
+from peercron.node.proposals import Proposals
 from peercron.node.renewal import Renewal
 from peercron.node.roster import ROSTER_S, Roster
 from peercron.node.watch import Watch
@@ -33,8 +33,6 @@ from peercron.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: How often proposals are checked for having run out of time.
-CHECK_S: Final = 0.05
 #: How long, beyond their grace, an orderly end waits for attempts to be gone.
 END_S: Final = 5.0
 #: A leader that is this far ahead of what we applied makes us not ready.
@@ -62,7 +60,6 @@ class Node:
         identity = identify(settings, parts, self._data_dir)
         self.me = identity.member
         self._machine = Machine(self.me)
-        self._check: asyncio.TimerHandle | None = None
         self._watch = Watch(lambda: self.state.index)
         self._tasks: list[asyncio.Task[None]] = []
         replica = open_replica(parts, identity, self._machine)
@@ -71,12 +68,15 @@ class Node:
         self._driver = Driver(replica, self._clock, self, timers.heartbeat_ms / 1000, parts.journal_bytes_max)
         self._proposer = Proposer(self.me, replica.propose, replica.propose_here, self._machine.objection)
         self._proposer.open(identity.session)
+        self._proposals = Proposals(self._proposer, self._driver, self._clock)
+        propose = self._proposals.propose
         self._members = Members(settings, identity, self._driver, self._clock, lambda: self.state, self._resign)
-        mine = self._members.mine
+        #: Our own place in the cluster, and whether we still have one.
+        self.membership = mine = self._members.mine
         self._dispatch = Dispatch(
             self.me, lambda: mine.name, settings.http_url, self._machine, self._clock, self._propose
         )
-        self._planning = Planning(self._machine, self._propose, self._clock, self._clock_is_right)
+        self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
         self._supervisor = parts.executor(self._dispatch.started, self._dispatch.finished)
         self._dispatch.supervisor = self._supervisor
         self._renewal = Renewal(
@@ -86,8 +86,8 @@ class Node:
             self._machine,
             timers,
             self._clock,
-            self._propose,
-            partial(self._propose, here=True),
+            propose,
+            partial(propose, here=True),
             self._extend_lease,
             mine.session_refused,
             lambda: self._supervisor.kill_all("this node's session was given up"),
@@ -119,7 +119,7 @@ class Node:
         await self._transport.start(host, port)
         self._driver.start(self._transport)
         loop = asyncio.get_running_loop()
-        for duty in (self._renewal.keep, self._members.mine.keep, self._tell_for_ever):
+        for duty in (self._renewal.keep, self.membership.keep, self._tell_for_ever):
             task = loop.create_task(duty())
             task.add_done_callback(_log_end)
             self._tasks.append(task)
@@ -127,7 +127,7 @@ class Node:
     async def stop(self) -> None:
         """Hand over what we lead, end what runs here, give the session up, and go."""
         self._dispatch.ending = True
-        if not self.expelled:
+        if not self.membership.expelled:
             await self._leadership.hand_over()
         grace_s = self.settings.timers.kill_ms / 1000
         try:
@@ -135,12 +135,11 @@ class Node:
                 await self._supervisor.close(grace_s)
         except TimeoutError:
             log.exception("attempts_not_ended")  # the guardian ends them when we are gone
-        if not self.expelled:  # nobody hears us any more
+        if not self.membership.expelled:  # nobody hears us any more
             await self._dispatch.settle(HANDOVER_S)
             await self._renewal.leave()
         self._planning.stop()
-        if self._check is not None:
-            self._check.cancel()
+        self._proposals.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -150,19 +149,11 @@ class Node:
         await self._driver.close()
         self._data_dir.close()
 
-    @property
-    def expelled(self) -> str:
-        """Why this node does not belong to its cluster any more; empty: it does. It is to be stopped then."""
-        return self._members.mine.expelled
-
-    async def until_expelled(self) -> None:
-        await self._members.mine.ended.wait()
-
     # What HTTP asks.
 
     @property
     def name(self) -> str:
-        return self._members.mine.name
+        return self.membership.name
 
     @property
     def state(self) -> ClusterState:
@@ -183,7 +174,7 @@ class Node:
                 await self._leadership.known(timeout_s)
             if not self._renewal.is_open:
                 await self._session_open(until_s)
-            verdict = await self._propose(command, max(0.0, until_s - self._clock.monotonic()))
+            verdict = await self._proposals.propose(command, max(0.0, until_s - self._clock.monotonic()))
             if isinstance(verdict, Done):
                 return verdict
             if verdict.code is not Refusal.STALE_SESSION:
@@ -226,16 +217,11 @@ class Node:
 
     async def transfer_leadership(self, to: str | None) -> None:
         """Hand leadership to the member of this name, or to the one that has the most of the log."""
-        seats = {self._roster.name_of(seat.id) or seat.name: seat for seat in self._roster.seats}
-        if to is not None and to not in seats:
-            raise RefusedError("not_found", f"there is no member {to}; there are {', '.join(sorted(seats))}")
-        if to is not None and seats[to].role is not Role.VOTER:
-            raise RefusedError("not_ready", f"{to} is a {seats[to].role}, and only voters lead")
-        await self._leadership.transfer(seats[to].id if to else None)
+        await self._leadership.transfer(to)
 
     async def remove_member(self, member: str, timeout_s: float) -> None:
         """See `http.port.NodePort`."""
-        await self._members.mine.remove(member, timeout_s)
+        await self.membership.remove(member, timeout_s)
 
     # What the driver tells.
 
@@ -249,7 +235,7 @@ class Node:
         for session, seq, verdict in verdicts:
             self._proposer.decided(session, seq, verdict)
         self._leadership.turn()
-        self._members.mine.turn(reconfigured=out.reconfigured)
+        self.membership.turn(reconfigured=out.reconfigured)
         self._renewal.turn()
         self._dispatch.turn(self._renewal.identity.session)
         self._planning.turn()
@@ -290,27 +276,10 @@ class Node:
         self._dispatch.extend(stop_at_s)
         self._driver.kick()
 
-    def _propose(self, command: Command, timeout_s: float, *, here: bool = False) -> asyncio.Future[Verdict]:
-        if self._driver.halt_reason is not None:
-            raise NoLeader(f"this node has stopped: {self._driver.halt_reason}")
-        now_s = self._clock.monotonic()
-        future = self._proposer.propose(command, now_s + timeout_s, here=here)
-        if self._check is None:
-            self._check = asyncio.get_running_loop().call_later(CHECK_S, self._check_proposals)
-        self._driver.kick()
-        return future
-
     def _clock_is_right(self) -> bool:
         clocks = self._driver.replica.clocks
         clocks.read(self._clock.wall_ms(), self._clock.monotonic())  # it may have been set since the last turn
         return not clocks.suspect
-
-    def _check_proposals(self) -> None:
-        """As long as some wait: are they out of time? An idle node has none, and no timer."""
-        self._proposer.check(self._clock.monotonic())
-        self._check = None
-        if len(self._proposer):
-            self._check = asyncio.get_running_loop().call_later(CHECK_S, self._check_proposals)
 
     async def _tell_for_ever(self) -> None:
         while True:
