@@ -73,9 +73,7 @@ class Node:
         self._members = Members(settings, identity, self._driver, self._clock, lambda: self.state, self._resign)
         #: Our own place in the cluster, and whether we still have one.
         self.membership = mine = self._members.mine
-        self._dispatch = Dispatch(
-            self.me, lambda: mine.name, settings.http_url, self._machine, self._clock, self._propose
-        )
+        self._dispatch = Dispatch(self.me, lambda: mine.name, settings.http_url, self._machine, self._clock, propose)
         self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
         self._supervisor = parts.executor(self._dispatch.started, self._dispatch.finished)
         self._dispatch.supervisor = self._supervisor

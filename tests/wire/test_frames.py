@@ -181,7 +181,7 @@ def test_a_version_that_was_changed_on_its_way_is_noticed(monkeypatch: pytest.Mo
 
 
 def test_a_longer_greeting_of_a_newer_version_is_understood() -> None:
-    greeting = msgpack.packb((1, 2, "c", "b", ONE, "and more"))
+    greeting = msgpack.packb((1, 2, "c", "b", ONE, "cafe", 0, "and more"))
     _, listener = ends()
     listener.receive(b"PCRN" + struct.pack(">I", len(greeting)) + greeting)
     assert listener.version == 1
