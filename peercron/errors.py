@@ -12,6 +12,7 @@ PeercronError
 │   ├─ OutcomeUnknown     may have happened; propose again
 │   └─ Refused            it was committed, and the answer is no
 ├─ Unreachable            no node could be asked
+├─ Expelled               this node belongs to its cluster no more
 ├─ LeaseLost              raised inside a job that is no longer the holder
 └─ PeerRejected           failed authentication or incompatible version
 
@@ -147,6 +148,12 @@ class Unreachable(PeercronError):
 
     code = "unreachable"
     retryable = True
+
+
+class Expelled(PeercronError):
+    """This node does not belong to its cluster any more."""
+
+    code = "expelled"
 
 
 class LeaseLost(PeercronError):

@@ -6,30 +6,48 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from peercron.errors import DataDirError
+from peercron.errors import ConfigError, DataDirError, Problem
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is remembered of a member. `session` grows with each use, so that no two boots share one."""
+    """What is remembered of a member, from the first use of its data directory on."""
 
+    #: Empty as long as no cluster has taken it in.
     cluster: str
+    #: Its id, for the life of the directory: a founder's is the address it began with, a later member's is random.
     member: str
-    peers: tuple[str, ...]
+    #: Random and made with the directory, so that a founder's that was wiped is told from the one that it was.
+    incarnation: str
+    #: Where the others reach it; may change from one start to the next.
+    address: str
+    #: The addresses that the cluster began with.
+    founders: tuple[str, ...]
+    #: Grows with each use, so that no two boots share one.
     session: int
+
+    @property
+    def founded(self) -> bool:
+        """Whether it has been a member from the beginning, and its log begins with the cluster's."""
+        return self.member in self.founders
 
 
 def cluster_id(name: str, peers: Sequence[str]) -> str:
     """The id of a cluster that begins with these peers: the same on all hosts, however they list them."""
     digest = hashlib.sha256("\n".join([name, *sorted(peers)]).encode()).hexdigest()
     return f"{name}-{digest[:12]}"
+
+
+def cluster_name(cluster: str) -> str:
+    """The name that `cluster_id` made this of."""
+    return cluster.rpartition("-")[0]
 
 
 class DataDir:
@@ -59,40 +77,67 @@ class DataDir:
     def close(self) -> None:
         os.close(self._lock)
 
-    def identify(self, cluster: str, member: str, peers: Sequence[str]) -> Identity:
-        """Who we are, with a session number that was never used.
+    def identify(self, name: str, address: str, peers: Sequence[str], fresh: Callable[[], str]) -> Identity:
+        """Who we are: as remembered, at this address; or, in a new directory, a founder of a cluster of these peers.
+
+        Args:
+            name: of the cluster.
+            address: where the others reach us now.
+            peers: the founders, for a directory that is new.
+            fresh: makes a random id.
 
         Raises:
-            DataDirError: the directory belongs to another member or another cluster.
+            ConfigError: the directory is new, and we are none of the peers.
+            DataDirError: it belongs to another cluster, or to a node that no cluster has taken in yet.
         """
-        known = self._read()
+        known = self.read()
         if known is None:
-            known = Identity(cluster, member, tuple(sorted(peers)), 0)
-        if known.member != member:
+            if address not in peers:
+                raise ConfigError([Problem("--self", f"{address} is none of the peers {', '.join(peers)}")])
+            known = Identity(cluster_id(name, peers), address, fresh(), address, tuple(sorted(peers)), 0)
+            self.write(known)
+        if not known.cluster:
+            raise DataDirError(f"{self.path} is of a node that was about to join a cluster; start it with --join")
+        if cluster_name(known.cluster) != name:
             raise DataDirError(
-                f"{self.path} belongs to {known.member}, this node is {member}; see --self and --data-dir"
+                f"{self.path} belongs to the cluster {cluster_name(known.cluster)}, and --cluster says {name}"
             )
-        if known.cluster != cluster:
-            raise DataDirError(
-                f"{self.path} belongs to a cluster of {', '.join(known.peers)}; --peers says {', '.join(sorted(peers))}"
-            )
-        return self.next_session(known)
+        return replace(known, address=address)
+
+    def newcomer(self, address: str, fresh: Callable[[], str]) -> Identity:
+        """Who we shall be in a cluster that we ask to join; durable before we ask, so that asking again is the same."""
+        known = self.read()
+        if known is None:
+            own = fresh()
+            known = Identity("", own, own, address, (), 0)
+        if not known.cluster:
+            self.write(replace(known, address=address))
+        return replace(known, address=address)
 
     def next_session(self, identity: Identity) -> Identity:
         """The identity with the next session number, durable before it is used."""
-        following = Identity(identity.cluster, identity.member, identity.peers, identity.session + 1)
-        self._store(json.dumps({"format": FORMAT, **asdict(following)}, indent=1) + "\n")
+        following = replace(identity, session=identity.session + 1)
+        self.write(following)
         return following
 
-    def _read(self) -> Identity | None:
+    def write(self, identity: Identity) -> None:
+        """Make it durable. DataDirError: the directory cannot be written."""
+        self._store(json.dumps({"format": FORMAT, **asdict(identity)}, indent=1) + "\n")
+
+    def read(self) -> Identity | None:
+        """What is remembered; None: nothing yet. DataDirError: it is unreadable, or of another version."""
+        path = self.path / "identity.json"
         try:
             text = self._load()
             if text is None:
                 return None
             data = json.loads(text)
-            return Identity(data["cluster"], data["member"], tuple(data["peers"]), int(data["session"]))
+            if data["format"] != FORMAT:
+                raise DataDirError(f"{path} has format {data['format']}, and this version reads {FORMAT}")
+            cluster, member, incarnation, address = (data[k] for k in ("cluster", "member", "incarnation", "address"))
+            return Identity(cluster, member, incarnation, address, tuple(data["founders"]), int(data["session"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataDirError(f"{self.path / 'identity.json'} is unreadable: {error}") from error
+            raise DataDirError(f"{path} is unreadable: {error}") from error
 
     # The file itself; a simulator keeps it elsewhere.
 

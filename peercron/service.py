@@ -9,20 +9,33 @@ import signal
 import ssl
 import sys
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from peercron.consensus.journal import JournalDamaged
 from peercron.consensus.raft import KernelMismatch
 from peercron.consensus.snapshots import SnapshotDamaged
-from peercron.errors import ConfigError, DataDirError, PeercronError, Problem, ProposalError, TooOld
+from peercron.errors import (
+    ConfigError,
+    DataDirError,
+    Expelled,
+    PeercronError,
+    PeerRejected,
+    Problem,
+    ProposalError,
+    Refused,
+    TooOld,
+)
 from peercron.http.app import serve
 from peercron.node import Node
 from peercron.node.assembly import Parts
+from peercron.node.joining import join
 from peercron.node.notify import notify, watchdog_s
 from peercron.settings import Settings
 from peercron.wire.snapshot import SnapshotUnreadable
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 USAGE: Final = 2
 FAILED: Final = 1
@@ -38,38 +51,65 @@ async def run_node(settings: Settings) -> int:
     """Run one node until SIGTERM or SIGINT; the exit code.
 
     0: it ended in order. 1: its data is damaged or a newer version's, or another pysyncobj is installed. 2: it was told
-    what cannot be done.
+    what cannot be done, or the cluster has no place for it.
     """
-    try:
-        server_tls, client_tls = _contexts(settings)
-        node = Node(settings, Parts(settings, server_tls=server_tls, client_tls=client_tls))
-    except (ConfigError, DataDirError) as error:
-        return _say(error, USAGE)
-    except (JournalDamaged, SnapshotDamaged, SnapshotUnreadable, TooOld, KernelMismatch, OSError) as error:
-        return _say(error, FAILED)
-    for warning in settings.warnings:
-        log.warning("settings", extra={"reason": warning})
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
+    for warning in settings.warnings:
+        log.warning("settings", extra={"reason": warning})
     try:
+        server_tls, client_tls = _contexts(settings)
+        parts = Parts(settings, server_tls=server_tls, client_tls=client_tls)
+        if settings.join:
+            taken = await _unless(ending, _join(parts, client_tls))
+            if taken is None:
+                return 0
+            settings = parts.settings = taken
+        node = Node(settings, parts)
         server = await serve(node)
         await _listen(node, settings)
-    except (ConfigError, DataDirError) as error:
+    except (ConfigError, DataDirError, Refused, PeerRejected) as error:
         return _say(error, USAGE)
+    except (JournalDamaged, SnapshotDamaged, SnapshotUnreadable, TooOld, KernelMismatch, OSError) as error:
+        return _say(error, FAILED)
     _calm_collector()
-    log.info("node_started", extra={"node": settings.name, "address": settings.self_address, "http": server.url})
+    log.info("node_started", extra={"node": node.name, "address": settings.self_address, "http": server.url})
     duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _seed(node)]
     tasks = [loop.create_task(duty) for duty in duties]
-    await ending.wait()
+    await _unless(ending, _expelled(node))
     notify("STOPPING=1")
-    log.info("node_ending", extra={"node": settings.name})
+    log.info("node_ending", extra={"node": node.name})
     for task in tasks:
         task.cancel()
     await node.stop()
     await server.close()
-    return 0
+    expelled = node.membership.expelled
+    return _say(Expelled(expelled), USAGE) if expelled else 0
+
+
+async def _unless(ending: asyncio.Event, work: Coroutine[Any, Any, Answer]) -> Answer | None:
+    """What comes of the work; None: we were told to end before that."""
+    task, end = asyncio.ensure_future(work), asyncio.ensure_future(ending.wait())
+    try:
+        await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        end.cancel()
+
+
+async def _expelled(node: Node) -> None:
+    await node.membership.ended.wait()
+
+
+async def _join(parts: Parts, client_tls: ssl.SSLContext | None) -> Settings:
+    data_dir = parts.data_dir()
+    try:
+        return await join(parts.settings, data_dir, parts.fresh_id, client_tls)
+    finally:
+        data_dir.close()
 
 
 def _calm_collector() -> None:
@@ -83,7 +123,7 @@ async def _listen(node: Node, settings: Settings) -> None:
         await node.start()
     except OSError as error:
         message = f"cannot listen on {settings.self_address}: {error.strerror or error}"
-        raise ConfigError([Problem("--peers", message)]) from error
+        raise ConfigError([Problem("--self", message)]) from error
 
 
 def _contexts(settings: Settings) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
@@ -108,7 +148,7 @@ async def _tell_systemd(node: Node) -> None:
     """READY once we are part of the cluster; then signs of life, as long as the log can be written."""
     while not all(well for _, well, _ in node.ready()):  # noqa: ASYNC110 - made of several things, none of which tells
         await asyncio.sleep(READY_LOOK_S)
-    notify(f"READY=1\nSTATUS=member {node.settings.name}, leader {node.leader()}, term {node.term}")
+    notify(f"READY=1\nSTATUS=member {node.name}, leader {node.leader()}, term {node.term}")
     every_s = watchdog_s()
     while every_s is not None:
         if node.alive():

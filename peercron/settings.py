@@ -24,55 +24,36 @@ from peercron.address import (
 from peercron.core.limits import MEMBERS_MAX
 from peercron.errors import ConfigError, Problem
 from peercron.sources import FIELDS, Value, gather, misspelt
+from peercron.timers import PROFILES, Timers
+from peercron.times import parse_duration_ms
 
 HTTP_PORT_OFFSET = 1_000
+#: Nobody wants a member removed because it was started again.
+REMOVE_DEAD_AFTER_MS_MIN = 10_000
 #: A shorter secret is taken, with a warning: who records one handshake can try guesses at leisure.
 SECRET_BYTES_ADVISED = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Timers:
-    """The durations of one profile, in milliseconds.
-
-    The cluster gives a session up `lease_ms` after the leader last heard of it. The node renews every `renew_ms`, and
-    counting from its last confirmed renewal its guardian ends attempts at `stop_ms` (TERM) and `kill_ms` (KILL).
-    """
-
-    heartbeat_ms: int
-    election_min_ms: int
-    election_max_ms: int
-    lease_ms: int
-    renew_ms: int
-    stop_ms: int
-    kill_ms: int
-
-    def __post_init__(self) -> None:
-        assert self.heartbeat_ms * 3 <= self.election_min_ms < self.election_max_ms
-        assert self.renew_ms * 2 <= self.stop_ms < self.kill_ms
-        # 2 % for clocks that do not run equally fast, on top of the kill itself.
-        assert self.kill_ms * 1.02 < self.lease_ms
-
-
-PROFILES = {
-    "lan": Timers(50, 300, 600, 1_500, 300, 900, 1_300),
-    "wan": Timers(250, 1_500, 3_000, 6_000, 1_200, 3_600, 5_200),
-    "demo": Timers(50, 200, 400, 1_000, 200, 600, 850),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What one node was told. Addresses are "host:port"; an IPv6 host stands in brackets."""
 
+    #: Where a cluster begins that has no data yet; one that has knows its members by itself.
     peers: tuple[str, ...]
-    #: The one of `peers` that is this node.
+    #: Where the others reach this node.
     self_address: str
     name: str
     #: Where HTTP listens.
     http: str
     data_dir: Path
-    join: str = ""
-    role: str = "voter"
+    #: Members of a cluster that this node, when it is new, asks to be taken in.
+    join: tuple[str, ...] = ()
+    #: voter or witness; empty: not said, so it is what it was invited as or is already.
+    role: str = ""
+    #: Whether `name` was said, and is not only what a node at this address is called by default.
+    name_given: bool = False
+    #: Members that were not heard of for so long are removed by this node where it leads; None: never.
+    remove_dead_after_ms: int | None = None
     dc: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     imports: tuple[str, ...] = ()
@@ -98,11 +79,6 @@ class Settings:
     def timers(self) -> Timers:
         """The durations of the profile."""
         return PROFILES[self.profile]
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Peer address -> the name it goes by, as far as this node knows before it has heard from the others."""
-        return peer_names(self.peers) | {self.self_address: self.name}
 
     @property
     def http_advertised(self) -> str:
@@ -139,21 +115,25 @@ class _Reading:
 
     def settings(self, environ: Mapping[str, str]) -> Settings:
         self.refuse_later_features()
-        peers = self.peers()
-        self_address = self.self_address(peers) if peers else ""
-        name = self.name(peers, self_address)
+        peers, join = self.peers(), self.join()
+        self_address = self.self_address(peers) if peers or join else ""
+        name = self.name(peers, join, self_address)
         http = self.http(self_address)
-        secret = self.secret(environ, (*peers, http))
+        secret = self.secret(environ, (*peers, *join, self_address, http))
         data_dir = self.get("data_dir") or Path("peercron-data") / name
         tls = self.tls()
         seed = self.existing("seed")
+        remove_dead_after_ms = self.remove_dead_after_ms()
         if self.problems:
             raise ConfigError(self.problems)
         return Settings(
             peers=peers,
+            join=join,
             self_address=self_address,
             name=name,
+            name_given=bool(self.get("name")),
             http=http,
+            remove_dead_after_ms=remove_dead_after_ms,
             data_dir=data_dir,
             seed=seed,
             secret=secret,
@@ -174,28 +154,34 @@ class _Reading:
         self.problems.append(Problem(self.values[key].label, message))
 
     def refuse_later_features(self) -> None:
-        if self.get("join"):
-            self.wrong("join", "joining a running cluster is not supported by this version; start it with --peers")
-        if self.get("role") == "witness":
-            self.wrong("role", "a witness is not supported by this version; use voter")
         if self.get("import"):
             self.wrong("import", "Python job classes are not supported by this version")
 
     def peers(self) -> tuple[str, ...]:
-        peers: list[str] = []
-        for text in self.get("peers"):
-            address = self.dialable("peers", text)
-            if address in peers:
-                self.wrong("peers", f"{address} is named twice")
-            elif address:
-                peers.append(address)
         if not self.get("peers") and not self.get("join"):
             self.wrong(
-                "peers", "required: the HOST:PORT of every node of the cluster, this one too, with commas between"
+                "peers",
+                "required: the HOST:PORT of every node of the cluster, this one too, with commas between; or --join "
+                "with a member of one that runs",
             )
-        if len(peers) > MEMBERS_MAX:
-            self.wrong("peers", f"at most {MEMBERS_MAX} nodes, not {len(peers)}")
-        return tuple(peers)
+        return self.addresses("peers")
+
+    def join(self) -> tuple[str, ...]:
+        if self.get("join") and self.get("peers"):
+            self.wrong("join", "--peers begins a cluster, --join enters one that runs: give one of them")
+        return self.addresses("join")
+
+    def addresses(self, key: str) -> tuple[str, ...]:
+        addresses: list[str] = []
+        for text in self.get(key):
+            address = self.dialable(key, text)
+            if address in addresses:
+                self.wrong(key, f"{address} is named twice")
+            elif address:
+                addresses.append(address)
+        if len(addresses) > MEMBERS_MAX:
+            self.wrong(key, f"at most {MEMBERS_MAX} nodes, not {len(addresses)}")
+        return tuple(addresses)
 
     def dialable(self, key: str, text: str) -> str:
         try:
@@ -209,10 +195,11 @@ class _Reading:
 
     def self_address(self, peers: tuple[str, ...]) -> str:
         if given := self.get("self"):
-            address = self.dialable("self", given)
-            if address and address not in peers:
-                self.wrong("self", f"{address} is none of the peers {', '.join(peers)}")
-            return address
+            # It need not be one of the peers: a member may have moved. A new one must, which its data directory shows.
+            return self.dialable("self", given)
+        if not peers:
+            self.wrong("self", "required with --join: the HOST:PORT by which the others reach this node")
+            return ""
         here = [peer for peer in peers if self.local(split_address(peer)[0])]
         if len(here) == 1:
             return here[0]
@@ -220,13 +207,13 @@ class _Reading:
         self.wrong("self", f"{found}: say which one this node is with --self HOST:PORT")
         return ""
 
-    def name(self, peers: tuple[str, ...], self_address: str) -> str:
-        defaults = peer_names(peers)
+    def name(self, peers: tuple[str, ...], join: tuple[str, ...], self_address: str) -> str:
+        defaults = peer_names(tuple(dict.fromkeys((*peers, *join, self_address)))) if self_address else {}
         name: str = self.get("name") or defaults.get(self_address, "")
         if name and not NAME_PATTERN.fullmatch(name):
             self.wrong("name", f"{name!r}: letters, digits, dots, dashes and underscores, at most 128, no dash first")
         others = {n: peer for peer, n in defaults.items() if peer != self_address}
-        if self_address and name in others:
+        if self_address in peers and name in others:
             self.wrong("name", f"{name!r} is the name of the peer {others[name]}")
         return name
 
@@ -289,6 +276,19 @@ class _Reading:
             if self.get(f"tls_{has}") and not self.get(f"tls_{lacks}"):
                 self.wrong(f"tls_{has}", f"needs --tls-{lacks} too")
         return cert, key, ca
+
+    def remove_dead_after_ms(self) -> int | None:
+        text = self.get("remove_dead_after")
+        try:
+            after_ms = parse_duration_ms(text) if text else None
+        except ValueError as error:
+            self.wrong("remove_dead_after", str(error))
+            return None
+        if after_ms is not None and after_ms < REMOVE_DEAD_AFTER_MS_MIN:
+            self.wrong(
+                "remove_dead_after", f"{text} is shorter than a restart; at least {REMOVE_DEAD_AFTER_MS_MIN // 1000}s"
+            )
+        return after_ms
 
     def existing(self, key: str) -> Path | None:
         path: Path | None = self.get(key)

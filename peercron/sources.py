@@ -46,12 +46,21 @@ class Field:
 
 FIELDS = (
     Field("peers", "HOST:PORT,…", "Every node of the cluster, this one too.", Kind.LIST, ()),
-    Field("self", "HOST:PORT", "Which of --peers this is. Default: found by matching local addresses."),
+    Field(
+        "self", "HOST:PORT",
+        "Where the others reach this node; at first one of --peers. Default: found by matching local addresses.",
+    ),
     Field("name", "NAME", "Default: the host part, or host-port where hosts repeat."),
     Field("http", "HOST:PORT", "Where HTTP listens. Default: the host of --self, its port + 1000."),
     Field("data_dir", "DIR", "Default: ./peercron-data/<name>.", Kind.PATH, None),
-    Field("join", "HOST:PORT", "Join a running cluster through any member (a later version)."),
-    Field("role", "ROLE", "What this node is in the cluster.", default="voter", choices=("voter", "witness")),
+    Field(
+        "join", "HOST:PORT,…", "Join a running cluster through any of these members, instead of --peers; needs --self.",
+        Kind.LIST, (),
+    ),
+    Field(
+        "role", "ROLE", "A voter runs jobs, a witness only votes. Default: as invited, or as before; else voter.",
+        choices=("voter", "witness"),
+    ),
     Field("dc", "NAME", "The datacentre this node stands in."),
     Field("tags", "K=V", "A tag of this node; repeatable.", Kind.TABLE, {}),
     Field("import", "MODULE", "Python module with Job classes; repeatable (a later version).", Kind.LIST, ()),
@@ -69,6 +78,10 @@ FIELDS = (
     Field("log_format", "FORMAT", "Of the log on stderr.", default="text", choices=("text", "json")),
     Field(
         "log_level", "LEVEL", "What is worth a line.", default="info", choices=("debug", "info", "warning", "error")
+    ),
+    Field(
+        "remove_dead_after", "DURATION",
+        "As the leader, remove members that were not heard of for so long. Default: never; give it to all nodes.",
     ),
     Field("cluster", "NAME", "Nodes of a cluster of another name are refused.", default="peercron"),
 )  # fmt: skip

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peercron.errors import ConfigError
-from peercron.settings import PROFILES, Settings, load
+from peercron.settings import Settings, load
 from peercron.sources import FIELDS
+from peercron.timers import PROFILES
 
 LOOPBACK = "127.0.0.1:7400,127.0.0.1:7401,127.0.0.1:7402"
 
@@ -49,7 +50,6 @@ def test_one_flag_is_enough_on_loopback() -> None:
 def test_self_is_found_among_the_local_addresses(secret_file: str) -> None:
     settings = configure(peers="a:7400,b:7400,c:7400", secret_file=secret_file, local=("b",))
     assert (settings.self_address, settings.name, settings.http) == ("b:7400", "b", "b:8400")
-    assert settings.names == {"a:7400": "a", "b:7400": "b", "c:7400": "c"}
     assert settings.secret == b"0123456789abcdef0123456789abcdef"
 
 
@@ -63,8 +63,42 @@ def test_no_local_peer_says_so(secret_file: str) -> None:
     assert "none of the peers is this host" in problems(peers="a:1,b:1", secret_file=secret_file)["--self"]
 
 
-def test_self_must_be_a_peer() -> None:
-    assert "none of the peers" in problems(peers=LOOPBACK, self="127.0.0.1:9999")["--self"]
+def test_who_has_moved_is_where_it_says() -> None:
+    settings = configure(peers=LOOPBACK, self="127.0.0.1:9999")
+    assert (settings.self_address, settings.name, settings.http) == (
+        "127.0.0.1:9999",
+        "127.0.0.1-9999",
+        "127.0.0.1:10999",
+    )
+
+
+def test_a_newcomer_says_whom_it_joins_and_where_it_is() -> None:
+    settings = configure(join="127.0.0.1:7400,127.0.0.1:7401", self="127.0.0.1:7403", role="witness")
+    assert settings.join == ("127.0.0.1:7400", "127.0.0.1:7401")
+    assert (settings.peers, settings.self_address, settings.role) == ((), "127.0.0.1:7403", "witness")
+    assert (settings.name, settings.name_given) == ("127.0.0.1-7403", False)
+    assert "required with --join" in problems(join="127.0.0.1:7400")["--self"]
+    assert "give one of them" in problems(join="127.0.0.1:7400", peers=LOOPBACK, self="127.0.0.1:7400")["--join"]
+    assert "HOST:PORT" in problems(join="nowhere", self="127.0.0.1:7400")["--join"]
+
+
+def test_a_newcomer_needs_the_secret_like_everybody(secret_file: str) -> None:
+    assert "--secret-file" in problems(join="a:7400", self="127.0.0.1:7400")
+    assert "--secret-file" in problems(join="127.0.0.1:7400", self="a:7400", http="127.0.0.1:1")
+    assert configure(join="a:7400", self="b:7400", secret_file=secret_file).name == "b"
+
+
+def test_a_role_that_is_not_said_is_not_made_up() -> None:
+    assert configure(peers="127.0.0.1:1", self="127.0.0.1:1").role == ""
+    assert configure(peers="127.0.0.1:1", self="127.0.0.1:1", role="voter").role == "voter"
+
+
+def test_the_dead_are_removed_only_on_request() -> None:
+    at = {"peers": "127.0.0.1:1", "self": "127.0.0.1:1"}
+    assert configure(**at).remove_dead_after_ms is None
+    assert configure(**at, remove_dead_after="1h").remove_dead_after_ms == 3_600_000
+    assert "shorter than a restart" in problems(**at, remove_dead_after="1s")["--remove-dead-after"]
+    assert "--remove-dead-after" in problems(**at, remove_dead_after="soon")
 
 
 def test_names_carry_the_port_where_hosts_repeat() -> None:
@@ -101,7 +135,7 @@ def test_bad_peers_are_named(peers: str, said: str) -> None:
 
 
 def test_every_problem_at_once() -> None:
-    found = problems({"PEERCRON_DURABILITY": "maybe"}, peers="a:x", profile="lam", http="nowhere", role="witness")
+    found = problems({"PEERCRON_DURABILITY": "maybe"}, peers="a:x", profile="lam", http="nowhere", role="leader")
     assert set(found) == {"--peers", "--profile", "--http", "--role", "PEERCRON_DURABILITY"}
     assert "did you mean lan?" in found["--profile"]
 
@@ -156,8 +190,6 @@ def test_weak_secrets_are_warned_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"join": "a:7400"}, "not supported by this version"),
-        ({"role": "witness"}, "not supported by this version"),
         ({"import": "acme.jobs"}, "not supported by this version"),
     ],
 )
@@ -247,4 +279,5 @@ def test_each_field_has_a_flag_and_a_variable() -> None:
 @given(st.dictionaries(st.sampled_from([spec.variable for spec in FIELDS]), st.text(min_size=1, max_size=20)))
 def test_any_environment_gives_settings_or_says_what_is_wrong(environ: dict[str, str]) -> None:
     with contextlib.suppress(ConfigError):
-        assert load({}, environ, local=lambda _: False).peers
+        settings = load({}, environ, local=lambda _: False)
+        assert settings.peers or settings.join

@@ -23,7 +23,8 @@ def node_options(command: Command) -> Command:
 
 
 def _option(spec: Field) -> Callable[[Command], Command]:
-    choices = f"  [{'|'.join(spec.choices)}; default: {spec.default}]" if spec.choices else ""
+    default = f"; default: {spec.default}" if spec.default else ""
+    choices = f"  [{'|'.join(spec.choices)}{default}]" if spec.choices else ""
     text = f"{spec.help}{choices}  [env var: {spec.variable}]"
     if spec.kind is Kind.SWITCH:
         return click.option(spec.flag, spec.key, is_flag=True, default=None, help=text)
@@ -35,6 +36,7 @@ def _option(spec: Field) -> Callable[[Command], Command]:
     epilog="""\b
 Examples:
   peercron node --peers a:7400,b:7400,c:7400 --secret-file /etc/peercron/secret
+  peercron node --join a:7400 --self d:7400 --secret-file /etc/peercron/secret
   peercron node --config /etc/peercron/node.toml
 \b
 Precedence: flag, environment, file, default; `peercron config show --origin` says what came from where.""",

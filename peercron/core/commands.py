@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from peercron.core.job import Definition
-from peercron.core.member import MemberInfo
+from peercron.core.member import MemberInfo, Role
 from peercron.core.run import AttemptState
 
 
@@ -27,6 +27,28 @@ class ExpireSession:
 
     member: str  # MemberInfo.id
     session: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """Whoever joins at this address is taken as this. Again for the same address: the last word counts."""
+
+    address: str
+    role: Role = Role.VOTER
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Uninvite:
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainMember:
+    """With `drained` it is given nothing more, and what runs there goes on; without, it is given work again."""
+
+    member: str  # Seat.id
+    drained: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +177,9 @@ class DeleteKey:
 Command = (
     OpenSession
     | ExpireSession
+    | Invite
+    | Uninvite
+    | DrainMember
     | PutJob
     | ApplyJobs
     | DeleteJob

@@ -31,6 +31,16 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Invitation:
+    """Whoever joins at `address` is taken with this role, and with this name unless it is empty."""
+
+    address: str
+    role: Role
+    name: str
+    invited_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Who belongs to the cluster: one log entry, whole, which acts when it is appended (dissertation, ch. 4)."""
 
@@ -66,6 +76,8 @@ class MemberInfo:
     version: str = ""
     #: The level of the replicated language that its build speaks; see `core.level`.
     level: int = 1
+    #: Made with the data directory. Another one under the same id is a directory that was wiped: its promises are gone.
+    incarnation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ def choose(state: ClusterState, run: Run, definition: Definition) -> Member | No
 
 
 def eligible(state: ClusterState, definition: Definition) -> list[Member]:
-    """Members that may run the job now: their session is open, they vote and are no witness, and `nodes` names them if
-    given.
+    """Members that may run the job now: their session is open, they vote and are no witness, nobody drained them, and
+    `nodes` names them if given.
     """
     return [member for member in state.members.values() if _may_run(state, member, definition)]
 
@@ -28,8 +28,8 @@ def _may_run(state: ClusterState, member: Member, definition: Definition) -> boo
     seat = state.seats.get(member.info.id)
     if not member.open or (seat.role if seat else member.info.role) is not Role.VOTER:
         return False
-    if state.seats and seat is None:
-        return False  # removed, and not gone yet
+    if member.info.id in state.drained or (state.seats and seat is None):
+        return False  # removed, and not gone yet; or about to be
     return not definition.nodes or member.info.name in definition.nodes
 
 

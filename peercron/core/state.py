@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peercron.core.job import Cursor, Job
-from peercron.core.member import Member, Seat
+from peercron.core.member import Invitation, Member, Seat
 from peercron.core.run import LedgerEntry, Run
 from peercron.core.verdict import Verdict
 
@@ -51,6 +51,10 @@ class ClusterState:
     seats: dict[str, Seat] = field(default_factory=dict)
     #: Member id -> index of its removal, of the last REMOVED_KEPT that were removed; oldest first.
     removed: dict[str, int] = field(default_factory=dict)
+    #: Address -> invitation, until somebody has a seat at that address; with the seats at most MEMBERS_MAX.
+    invitations: dict[str, Invitation] = field(default_factory=dict)
+    #: Member id -> index since when it is given nothing more, by an operator's word.
+    drained: dict[str, int] = field(default_factory=dict)
     #: Grows when the cluster is recovered by force or takes over a snapshot: `index` then leaps to
     #: `(generation - 1) << GENERATION_SHIFT`, beyond every token and revision that the cluster before it gave out.
     generation: int = 1

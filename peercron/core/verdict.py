@@ -13,6 +13,7 @@ class Refusal(StrEnum):
     CONFLICT = "conflict"  # a revision that was named is not the current one, or the name is taken
     STALE_SESSION = "stale_session"  # the sender's session is not the member's open one
     REMOVED = "removed"  # the sender has no seat in the cluster
+    WIPED = "wiped"  # the sender's data directory is not the one that the cluster knows under this id
     STALE_TOKEN = "stale_token"  # the attempt was superseded
     STALE_PLAN = "stale_plan"  # cursor or revision moved since the plan was made
     INVALID = "invalid"

@@ -118,6 +118,7 @@ def member_view(state: ClusterState, member: Member) -> dict[str, Any]:
         "since": instant(member.opened_ms),
         "expired_at": instant(member.expired_ms),
         "running": len(state.live_attempts.get(info.id, ())),
+        "drained": info.id in state.drained,
     }
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from peercron.address import split_address
 from peercron.clock import Clock, SystemClock
 from peercron.errors import ConfigError, Problem
-from peercron.http import documents, jobs, runs, state, status
+from peercron.http import documents, jobs, member, runs, state, status
 from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
 from peercron.http.guard import refuse_foreign_pages
@@ -22,7 +22,14 @@ from peercron.http.runlog import HOP_CONNECT_S, PEERS
 from peercron.settings import Settings
 from peercron.sources import nearest
 
-ROUTES: tuple[Route, ...] = (*status.ROUTES, *jobs.ROUTES, *runs.ROUTES, *documents.ROUTES, *state.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *status.ROUTES,
+    *member.ROUTES,
+    *jobs.ROUTES,
+    *runs.ROUTES,
+    *documents.ROUTES,
+    *state.ROUTES,
+)
 BODY_BYTES_MAX = 1024 * 1024
 #: How long open answers (logs that are followed, reads that wait) may go on when the node ends.
 SHUTDOWN_S = 0.5

@@ -18,6 +18,11 @@ class NodePort(Protocol):
     def settings(self) -> Settings: ...
 
     @property
+    def name(self) -> str:
+        """What this node is called in the cluster."""
+        ...
+
+    @property
     def state(self) -> ClusterState:
         """The replicated state as applied here; changes between awaits, so read it in one go."""
         ...
@@ -55,6 +60,12 @@ class NodePort(Protocol):
 
     def ready(self) -> list[tuple[str, bool, str]]:
         """Checks by name, each with whether it is well, and a word about it."""
+        ...
+
+    async def remove_member(self, member: str, timeout_s: float) -> None:
+        """Returns when the cluster has committed that the member of this id has no seat. Raises NoLeader, Refused or
+        OutcomeUnknown.
+        """
         ...
 
     async def transfer_leadership(self, to: str | None) -> None:

@@ -19,6 +19,7 @@ STATUS = {
     "not_found": HTTPStatus.NOT_FOUND,
     "conflict": HTTPStatus.CONFLICT,
     "not_ready": HTTPStatus.CONFLICT,
+    "removed": HTTPStatus.CONFLICT,
     "stale_token": HTTPStatus.CONFLICT,
     "stale_plan": HTTPStatus.CONFLICT,
     "limit": HTTPStatus.CONFLICT,

@@ -67,7 +67,7 @@ async def _attempt(request: web.Request, node: NodePort, run: Run) -> Attempt | 
 async def _from_elsewhere(request: web.Request, node: NodePort, attempt: Attempt) -> web.StreamResponse | None:
     """The answer of the member that ran it; None when that is this node, or it cannot be asked."""
     member = node.state.members.get(attempt.member)
-    if member is None or member.info.name == node.settings.name or FORWARDED in request.headers:
+    if member is None or member.info.name == node.name or FORWARDED in request.headers:
         return None
     return await _relay(request, member)
 
@@ -134,9 +134,7 @@ async def _relay(request: web.Request, member: Member) -> web.StreamResponse | N
     scheme = "https" if node.settings.tls_cert else "http"
     url = f"{scheme}://{member.info.http}/v1/runs/{quote(request.match_info['id'], safe='')}/log"
     try:
-        async with request.app[PEERS].get(
-            url, params=dict(request.query), headers={FORWARDED: node.settings.name}
-        ) as answer:
+        async with request.app[PEERS].get(url, params=dict(request.query), headers={FORWARDED: node.name}) as answer:
             if answer.status != 200:
                 return None
             return await _send(request, answer.content.iter_chunked(CHUNK_BYTES), answer.headers.get(ORIGIN, "file"))

@@ -1,43 +1,17 @@
-"""Routes about the cluster: status, members, leadership, the digest of the state, and the two health checks."""
+"""Routes about the cluster: status, the digest of the state, and the two health checks."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from aiohttp import web
 
 from peercron.core import views
-from peercron.errors import ConfigError, Problem
-from peercron.http.answers import blocking_answer, json_answer
-from peercron.http.asking import BLOCKING_PARAMETERS, READ_PARAMETERS, Route, fields_of_body, node_of, switch
-from peercron.http.port import NodePort
+from peercron.http.answers import json_answer
+from peercron.http.asking import READ_PARAMETERS, Route, node_of, switch
 
 
 async def status(request: web.Request) -> web.Response:
     """As this node sees it; needs no leader, so that it can say that there is none."""
     return json_answer(node_of(request).status())
-
-
-async def members(request: web.Request) -> web.Response:
-    node = node_of(request)
-    return await blocking_answer(request, lambda: {"members": _members(node)})
-
-
-def _members(node: NodePort) -> list[dict[str, Any]]:
-    """What the state knows of each member, and over it what only its peers can measure."""
-    known = {row.info.name: views.member_view(node.state, row) for row in node.state.members.values()}
-    seen = {row["name"]: row for row in node.status().get("members", ())}
-    return [known.get(name, {}) | seen.get(name, {}) for name in known | seen]
-
-
-async def transfer(request: web.Request) -> web.Response:
-    fields = await fields_of_body(request, "to")
-    to = fields.get("to")
-    if to is not None and not isinstance(to, str):
-        raise ConfigError([Problem("to", "must be the name of a member")])
-    node = node_of(request)
-    await node.transfer_leadership(to)
-    return json_answer({"leader": node.leader()})
 
 
 async def digest(request: web.Request) -> web.Response:
@@ -66,8 +40,6 @@ async def readyz(request: web.Request) -> web.Response:
 
 ROUTES = (
     Route("GET", "/v1/status", status, READ_PARAMETERS),
-    Route("GET", "/v1/members", members, BLOCKING_PARAMETERS),
-    Route("POST", "/v1/leader:transfer", transfer),
     Route("GET", "/v1/digest", digest, READ_PARAMETERS),
     Route("GET", "/livez", livez, frozenset({"verbose"})),
     Route("GET", "/readyz", readyz, frozenset({"verbose"})),

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from peercron import __version__
-from peercron.address import peer_names, split_address
+from peercron.address import peer_names
 from peercron.clock import Clock, SystemClock
 from peercron.consensus.disk import Disk, FolderDisk
 from peercron.consensus.driver import SNAPSHOT_JOURNAL_BYTES
+from peercron.consensus.entry import BLANK
 from peercron.consensus.journal import TAIL_ENTRIES_MAX, Journal
 from peercron.consensus.membership import founding
 from peercron.consensus.port import Carrier
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
-from peercron.consensus.transport import Listener, Transport
+from peercron.consensus.transport import Gate, Listener, Transport
 from peercron.core import level
 from peercron.core.member import Configuration, MemberInfo, Role, Seat
+from peercron.errors import DataDirError
 from peercron.execution.port import AttemptResult, Executor
 from peercron.execution.supervisor import Supervisor
-from peercron.identity import DataDir
+from peercron.identity import DataDir, Identity
 from peercron.machine import Machine
 from peercron.settings import Settings
 from peercron.wire.frames import secret_key
+
+log = logging.getLogger(__name__)
 
 OnStarted = Callable[[str, int, int], None]
 OnFinished = Callable[[AttemptResult], None]
@@ -36,6 +42,12 @@ class Network(Carrier, Protocol):
 
     async def start(self, host: str, port: int) -> None:
         """Listen and begin to dial. OSError: the address cannot be had."""
+
+    def set_peers(self, peers: Mapping[str, tuple[str, int]], hints: tuple[tuple[str, int], ...] = ()) -> None:
+        """These are the peers now, at these addresses; and somebody may be at those."""
+
+    def review(self) -> None:
+        """More is known of the members: ask the gate again about each connection."""
 
 
 class Parts:
@@ -75,16 +87,20 @@ class Parts:
         """Where log and snapshots are."""
         return FolderDisk(self.settings.data_dir / "log", durable=self.settings.durability == "fsync")
 
-    def network(self, cluster: str, listener: Listener) -> Network:
-        """The connections to the other peers; they begin when it is started."""
-        settings = self.settings
-        others = {peer: split_address(peer) for peer in settings.peers if peer != settings.self_address}
+    def fresh_id(self) -> str:
+        """A random id that nobody has."""
+        return secrets.token_hex(8)
+
+    def network(self, identity: Identity, listener: Listener, gate: Gate) -> Network:
+        """The connections to the other members; who they are is told later, and nothing begins before it is started."""
         return Transport(
-            settings.self_address,
-            others,
-            cluster,
-            secret_key(settings.secret or b""),
+            identity.member,
+            {},
+            identity.cluster,
+            secret_key(self.settings.secret or b""),
             listener,
+            incarnation=identity.incarnation,
+            gate=gate,
             server_tls=self._server_tls,
             client_tls=self._client_tls,
         )
@@ -94,23 +110,64 @@ class Parts:
         return Supervisor(self.settings.data_dir, self.settings.name, self.clock, on_started, on_finished)
 
 
-def open_replica(parts: Parts, machine: Machine) -> Replica:
+def identify(settings: Settings, parts: Parts, data_dir: DataDir) -> Identity:
+    """Who this node is.
+
+    Raises:
+        ConfigError, DataDirError: it cannot be what it was told to be.
+    """
+    identity = data_dir.identify(settings.cluster, settings.self_address, settings.peers, parts.fresh_id)
+    if settings.peers and set(settings.peers) != set(identity.founders):
+        since = f"the cluster began with {', '.join(identity.founders)}, and knows its members by itself since"
+        log.info("peers_not_needed", extra={"reason": f"{since}: --peers only says where somebody may be found"})
+    return identity
+
+
+def open_replica(parts: Parts, identity: Identity, machine: Machine) -> Replica:
     """The consensus, from what the data directory holds.
 
     Raises:
-        JournalDamaged, SnapshotDamaged: that is unreadable.
+        DataDirError: our address is that of another member.
+        JournalDamaged, SnapshotDamaged: what it holds is unreadable.
         TooOld: a newer version wrote it.
     """
-    settings, disk = parts.settings, parts.disk()
-    names = peer_names(settings.peers)  # not what we know of ourselves: the same on all founders
-    seats = tuple(Seat(address, names[address], address) for address in sorted(settings.peers))
-    journal = Journal(disk, founding(Configuration(seats)), tail_entries=parts.tail_entries)
+    disk = parts.disk()
+    birth = founding(founders(identity.founders)) if identity.founded else BLANK
+    journal = Journal(disk, birth, tail_entries=parts.tail_entries)
     store, now_s = SnapshotStore(disk), parts.clock.monotonic()
-    return Replica(settings.self_address, journal, store, machine, settings.timers, parts.rng, now_s)
+    replica = Replica(identity.member, journal, store, machine, parts.settings.timers, parts.rng, now_s)
+    _refuse_anothers_address(parts.settings, identity, replica.configuration)
+    return replica
 
 
-def describe(settings: Settings) -> MemberInfo:
+def founders(addresses: tuple[str, ...]) -> Configuration:
+    """The configuration with which a cluster of these begins: the same on all of them."""
+    names = peer_names(addresses)  # not what we know of ourselves
+    return Configuration(tuple(Seat(address, names[address], address) for address in sorted(addresses)))
+
+
+def _refuse_anothers_address(settings: Settings, identity: Identity, configuration: Configuration) -> None:
+    mine = configuration.seat(identity.member)
+    for seat in configuration.seats:
+        if seat.address == identity.address and seat.id != identity.member:
+            owner = mine.address if mine is not None else identity.member
+            raise DataDirError(
+                f"{settings.data_dir} belongs to {owner}, this node is {identity.address}, which is the address of "
+                f"member {seat.name}; see --self and --data-dir"
+            )
+
+
+def describe(settings: Settings, identity: Identity, name: str, role: Role) -> MemberInfo:
     """What this member says of itself when it opens a session."""
-    address, http = settings.self_address, settings.http_advertised
-    role = Role(settings.role)
-    return MemberInfo(address, settings.name, address, http, settings.dc, settings.tags, role, __version__, level.LEVEL)
+    return MemberInfo(
+        identity.member,
+        name,
+        identity.address,
+        settings.http_advertised,
+        settings.dc,
+        settings.tags,
+        role,
+        __version__,
+        level.LEVEL,
+        identity.incarnation,
+    )

@@ -36,13 +36,15 @@ class Dispatch:
     """The attempts of this member.
 
     Args:
-        me, name, url: our member id, name and HTTP base URL, for the runs to see.
+        me, name, url: our member id, what we are called, and our HTTP base URL, for the runs to see.
         machine: whose state decides.
         clock: monotonic time, for the lease.
         propose: takes a command and a time-out in seconds.
     """
 
-    def __init__(self, me: str, name: str, url: str, machine: Machine, clock: Clock, propose: Propose) -> None:
+    def __init__(
+        self, me: str, name: Callable[[], str], url: str, machine: Machine, clock: Clock, propose: Propose
+    ) -> None:
         self._me, self._name, self._url, self._clock = me, name, url, clock
         self._machine, self._propose = machine, propose
         self.supervisor: Executor | None = None
@@ -147,7 +149,7 @@ class Dispatch:
             "PEERCRON_RUN_ID": run.id,
             "PEERCRON_ATTEMPT": str(attempt.n),
             "PEERCRON_SLOT": slot,
-            "PEERCRON_NODE": self._name,
+            "PEERCRON_NODE": self._name(),
             "PEERCRON_FENCING_TOKEN": str(attempt.token),
             "PEERCRON_URL": self._url,
             "TRACEPARENT": f"00-{trace}-{span}-01",

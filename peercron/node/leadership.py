@@ -10,11 +10,12 @@ from typing import Final
 from peercron.clock import Clock
 from peercron.consensus.driver import Driver
 from peercron.consensus.proposer import Proposer
+from peercron.core.member import Role
 from peercron.errors import NoLeader, Refused
 from peercron.node.planning import Planning
 from peercron.node.renewal import Renewal
 from peercron.node.roster import Roster
-from peercron.settings import Timers
+from peercron.timers import Timers
 
 log = logging.getLogger(__name__)
 
@@ -121,13 +122,14 @@ class Leadership:
         if self.leader is None and not await self._until(lambda: self.leader is not None, min(timeout_s, self._wait_s)):
             raise NoLeader(f"no leader is known to this node: {self._roster.reach()}")
 
-    async def transfer(self, to: str | None) -> None:
-        """Hand leadership, from whoever has it, to member `to`, or to the one that has the most of the log.
+    async def transfer(self, name: str | None) -> None:
+        """Hand leadership, from whoever has it, to the member of this name, or to the one that has the most of the log.
 
         Raises:
             NoLeader: nobody has it.
-            Refused: the member did not take it.
+            Refused: there is no such member, or it did not take it.
         """
+        to = self._heir(name) if name is not None else None
         before = self._driver.replica.kernel.leader
         if before is None:
             raise NoLeader
@@ -139,8 +141,16 @@ class Leadership:
             self._driver.replica.mail(before, "transfer", to)
             self._driver.kick()
         if not await self._until(lambda: self.leader not in {before, None}, 2 * HANDOVER_S):
-            name = self._roster.name_of(to) or "nobody"
-            raise Refused("not_ready", f"{name} did not take over; is it reachable and caught up?")
+            raise Refused("not_ready", f"{name or 'nobody'} did not take over; is it reachable and caught up?")
+
+    def _heir(self, name: str) -> str:
+        seats = {self._roster.name_of(seat.id): seat for seat in self._roster.seats}
+        seat = seats.get(name)
+        if seat is None:
+            raise Refused("not_found", f"there is no member {name}; there are {', '.join(sorted(map(str, seats)))}")
+        if seat.role is not Role.VOTER:
+            raise Refused("not_ready", f"{name} is a {seat.role}, and only voters lead")
+        return seat.id
 
     def _change_leader(self, leader: str | None) -> None:
         self.leader = leader

@@ -16,23 +16,23 @@ from peercron.consensus.proposer import Proposer
 from peercron.consensus.raft import verify_kernel
 from peercron.core.commands import Command
 from peercron.core.state import ClusterState
-from peercron.core.verdict import Done, Refusal, Verdict
+from peercron.core.verdict import Done, Refusal
 from peercron.errors import NoLeader
 from peercron.errors import Refused as RefusedError
-from peercron.identity import cluster_id
 from peercron.machine import Machine
-from peercron.node.assembly import Parts, describe, open_replica
+from peercron.node.assembly import Parts, describe, identify, open_replica
 from peercron.node.dispatch import Dispatch
 from peercron.node.leadership import HANDOVER_S, Leadership
+from peercron.node.members import MAIL, Members
 from peercron.node.planning import Planning
+from peercron.node.proposals import Proposals
 from peercron.node.renewal import Renewal
 from peercron.node.roster import ROSTER_S, Roster
+from peercron.node.watch import Watch
 from peercron.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: How often proposals are checked for having run out of time.
-CHECK_S: Final = 0.05
 #: How long, beyond their grace, an orderly end waits for attempts to be gone.
 END_S: Final = 5.0
 #: A leader that is this far ahead of what we applied makes us not ready.
@@ -56,44 +56,55 @@ class Node:
         verify_kernel()
         parts = parts or Parts(settings)
         self.settings, self._clock = settings, parts.clock
-        self.me = settings.self_address
         self._data_dir = parts.data_dir()
-        cluster = cluster_id(settings.cluster, settings.peers)
-        identity = self._data_dir.identify(cluster, self.me, settings.peers)
+        identity = identify(settings, parts, self._data_dir)
+        self.me = identity.member
         self._machine = Machine(self.me)
-        self._check: asyncio.TimerHandle | None = None
-        self._changed: list[tuple[int, asyncio.Future[None]]] = []
+        self._watch = Watch(lambda: self.state.index)
         self._tasks: list[asyncio.Task[None]] = []
-        replica = open_replica(parts, self._machine)
+        replica = open_replica(parts, identity, self._machine)
+        identity = self._data_dir.next_session(identity)
         timers = settings.timers
         self._driver = Driver(replica, self._clock, self, timers.heartbeat_ms / 1000, parts.journal_bytes_max)
         self._proposer = Proposer(self.me, replica.propose, replica.propose_here, self._machine.objection)
         self._proposer.open(identity.session)
-        self._dispatch = Dispatch(self.me, settings.name, settings.http_url, self._machine, self._clock, self._propose)
-        self._planning = Planning(self._machine, self._propose, self._clock, self._clock_is_right)
+        self._proposals = Proposals(self._proposer, self._driver, self._clock)
+        propose = self._proposals.propose
+        self._members = Members(settings, identity, self._driver, self._clock, lambda: self.state, self._resign)
+        #: Our own place in the cluster, and whether we still have one.
+        self.membership = mine = self._members.mine
+        self._dispatch = Dispatch(self.me, lambda: mine.name, settings.http_url, self._machine, self._clock, propose)
+        self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
         self._supervisor = parts.executor(self._dispatch.started, self._dispatch.finished)
         self._dispatch.supervisor = self._supervisor
         self._renewal = Renewal(
-            describe(settings),
+            lambda: describe(settings, identity, mine.name, mine.role),
             identity,
             self._data_dir,
             self._machine,
             timers,
             self._clock,
-            self._propose,
-            partial(self._propose, here=True),
+            propose,
+            partial(propose, here=True),
             self._extend_lease,
+            mine.session_refused,
             lambda: self._supervisor.kill_all("this node's session was given up"),
             self._proposer.open,
         )
         self._renewal.driver = self._driver
         self._roster = Roster(
-            settings.cluster, settings.names, self._driver, self._renewal, lambda: self._machine.state
+            settings.cluster,
+            self._driver,
+            self._renewal,
+            self._members.attendance,
+            lambda: self.state,
+            self._clock.monotonic,
         )
         self._leadership = Leadership(
             self._driver, self._clock, timers, self._proposer, self._planning, self._renewal, self._roster
         )
-        self._transport = parts.network(identity.cluster, self._driver)
+        self._transport = parts.network(identity, self._driver, mine)
+        mine.begin(self._transport)
 
     # From birth to end.
 
@@ -102,11 +113,11 @@ class Node:
         await self._supervisor.start()
         if self._driver.replica.journal.cut_bytes:
             log.warning("journal_tail_cut", extra={"bytes": self._driver.replica.journal.cut_bytes})
-        host, port = split_address(self.me)
+        host, port = split_address(self.settings.self_address)
         await self._transport.start(host, port)
         self._driver.start(self._transport)
         loop = asyncio.get_running_loop()
-        for duty in (self._renewal.keep, self._tell_for_ever):
+        for duty in (self._renewal.keep, self.membership.keep, self._tell_for_ever):
             task = loop.create_task(duty())
             task.add_done_callback(_log_end)
             self._tasks.append(task)
@@ -114,27 +125,33 @@ class Node:
     async def stop(self) -> None:
         """Hand over what we lead, end what runs here, give the session up, and go."""
         self._dispatch.ending = True
-        await self._leadership.hand_over()
+        if not self.membership.expelled:
+            await self._leadership.hand_over()
         grace_s = self.settings.timers.kill_ms / 1000
         try:
             async with asyncio.timeout(grace_s + END_S):
                 await self._supervisor.close(grace_s)
         except TimeoutError:
             log.exception("attempts_not_ended")  # the guardian ends them when we are gone
-        await self._dispatch.settle(HANDOVER_S)
-        await self._renewal.leave()
+        if not self.membership.expelled:  # nobody hears us any more
+            await self._dispatch.settle(HANDOVER_S)
+            await self._renewal.leave()
         self._planning.stop()
-        if self._check is not None:
-            self._check.cancel()
+        self._proposals.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._dispatch.close()
+        self._members.close()
         self._renewal.close()
         await self._driver.close()
         self._data_dir.close()
 
     # What HTTP asks.
+
+    @property
+    def name(self) -> str:
+        return self.membership.name
 
     @property
     def state(self) -> ClusterState:
@@ -155,7 +172,7 @@ class Node:
                 await self._leadership.known(timeout_s)
             if not self._renewal.is_open:
                 await self._session_open(until_s)
-            verdict = await self._propose(command, max(0.0, until_s - self._clock.monotonic()))
+            verdict = await self._proposals.propose(command, max(0.0, until_s - self._clock.monotonic()))
             if isinstance(verdict, Done):
                 return verdict
             if verdict.code is not Refusal.STALE_SESSION:
@@ -173,15 +190,10 @@ class Node:
         await self._driver.read_barrier(self._clock.monotonic() + timeout_s)
 
     async def wait_changed(self, index: int, timeout_s: float) -> None:
-        if self.state.index > index:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changed.append((index, future))
-        await asyncio.wait([future], timeout=timeout_s)
-        future.cancel()
+        await self._watch.beyond(index, timeout_s)
 
     def status(self) -> dict[str, Any]:
-        return self._roster.status(self._clock.monotonic())
+        return self._roster.status()
 
     def run_log_path(self, run_id: str, token: int) -> Path | None:
         return self._supervisor.log_path(run_id, token)
@@ -203,10 +215,11 @@ class Node:
 
     async def transfer_leadership(self, to: str | None) -> None:
         """Hand leadership to the member of this name, or to the one that has the most of the log."""
-        names = {name: member for member in self.settings.peers if (name := self._roster.name_of(member))}
-        if to is not None and to not in names:
-            raise RefusedError("not_found", f"there is no member {to}; there are {', '.join(sorted(names))}")
-        await self._leadership.transfer(names[to] if to else None)
+        await self._leadership.transfer(to)
+
+    async def remove_member(self, member: str, timeout_s: float) -> None:
+        """See `http.port.NodePort`."""
+        await self.membership.remove(member, timeout_s)
 
     # What the driver tells.
 
@@ -220,10 +233,11 @@ class Node:
         for session, seq, verdict in verdicts:
             self._proposer.decided(session, seq, verdict)
         self._leadership.turn()
+        self.membership.turn(reconfigured=out.reconfigured)
         self._renewal.turn()
         self._dispatch.turn(self._renewal.identity.session)
         self._planning.turn()
-        self._wake_waiting()
+        self._watch.turn()
 
     def mail(self, peer: str, kind: str, body: Any) -> None:
         try:
@@ -231,6 +245,8 @@ class Node:
                 self._roster.on_mail(body, self._clock.monotonic())
             elif kind == "transfer":
                 self._leadership.begin_hand_over(body)
+            elif kind in MAIL:
+                self._members.on_mail(peer, kind, body)
             else:
                 self._renewal.on_mail(peer, kind, body)
         except (TypeError, ValueError) as error:
@@ -250,44 +266,23 @@ class Node:
 
     # Inside.
 
+    def _resign(self) -> None:
+        self._leadership.begin_hand_over(None)
+
     def _extend_lease(self, stop_at_s: float, kill_at_s: float) -> None:
         self._supervisor.set_lease(stop_at_s, kill_at_s)
         self._dispatch.extend(stop_at_s)
         self._driver.kick()
-
-    def _propose(self, command: Command, timeout_s: float, *, here: bool = False) -> asyncio.Future[Verdict]:
-        if self._driver.halt_reason is not None:
-            raise NoLeader(f"this node has stopped: {self._driver.halt_reason}")
-        now_s = self._clock.monotonic()
-        future = self._proposer.propose(command, now_s + timeout_s, here=here)
-        if self._check is None:
-            self._check = asyncio.get_running_loop().call_later(CHECK_S, self._check_proposals)
-        self._driver.kick()
-        return future
 
     def _clock_is_right(self) -> bool:
         clocks = self._driver.replica.clocks
         clocks.read(self._clock.wall_ms(), self._clock.monotonic())  # it may have been set since the last turn
         return not clocks.suspect
 
-    def _wake_waiting(self) -> None:
-        if self._changed:
-            index = self.state.index
-            for wanted, future in self._changed:
-                if index > wanted and not future.done():
-                    future.set_result(None)
-            self._changed = [(i, f) for i, f in self._changed if not f.done()]
-
-    def _check_proposals(self) -> None:
-        """As long as some wait: are they out of time? An idle node has none, and no timer."""
-        self._proposer.check(self._clock.monotonic())
-        self._check = None
-        if len(self._proposer):
-            self._check = asyncio.get_running_loop().call_later(CHECK_S, self._check_proposals)
-
     async def _tell_for_ever(self) -> None:
         while True:
             await asyncio.sleep(ROSTER_S)
+            self._members.look()
             self._roster.send()
             self._leadership.mind_the_clock()
             self._leadership.mind_the_void()

@@ -16,7 +16,7 @@ from peercron.core.verdict import Done, Verdict
 from peercron.errors import NoLeader, ProposalError
 from peercron.identity import DataDir, Identity
 from peercron.machine import Machine
-from peercron.settings import Timers
+from peercron.timers import Timers
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +33,19 @@ class Renewal:
     """Both ends of sessions.
 
     Args:
-        info: what this member says of itself.
+        describe: what this member says of itself.
         machine: whose state knows the sessions.
         timers: lease and renewal times.
         propose, propose_here: take a command and a time-out in seconds; the latter only while this member leads.
         extend: told (stop at, kill at), in monotonic seconds, whenever the lease has become longer.
+        refused: told (code, detail) when the cluster did not let us open a session.
         lost: awaited when our session was expired: nothing of ours runs when it returns.
         opened: told the number of a session before it is opened.
     """
 
     def __init__(
         self,
-        info: MemberInfo,
+        describe: Callable[[], MemberInfo],
         identity: Identity,
         data_dir: DataDir,
         machine: Machine,
@@ -53,13 +54,15 @@ class Renewal:
         propose: Propose,
         propose_here: Propose,
         extend: Callable[[float, float], None],
+        refused: Callable[[str, str], None],
         lost: Callable[[], Awaitable[None]],
         opened: Callable[[int], None],
     ) -> None:
-        self._info, self.identity, self._data_dir = info, identity, data_dir
+        self._describe, self.identity, self._data_dir = describe, identity, data_dir
+        self._me = identity.member
         self._machine, self._timers, self._clock = machine, timers, clock
         self._propose, self._propose_here = propose, propose_here
-        self._extend, self._lost, self._opened = extend, lost, opened
+        self._extend, self._refused, self._lost, self._opened = extend, refused, lost, opened
         self.lease = Lease(timers.lease_ms / 1000)
         self.sessions: Sessions | None = None
         self._looked_s = float("-inf")
@@ -72,7 +75,7 @@ class Renewal:
 
     @property
     def member(self) -> Member | None:
-        return self._machine.state.members.get(self._info.id)
+        return self._machine.state.members.get(self._me)
 
     @property
     def is_open(self) -> bool:
@@ -106,7 +109,7 @@ class Renewal:
         """Give our own session up, so that others need not wait for its end. Best effort."""
         if self.is_open:
             try:
-                await self._propose(ExpireSession(self._info.id, self.identity.session), EXPIRE_TIMEOUT_S)
+                await self._propose(ExpireSession(self._me, self.identity.session), EXPIRE_TIMEOUT_S)
             except ProposalError as error:
                 log.info("session_not_given_up", extra={"reason": str(error)})
 
@@ -130,7 +133,7 @@ class Renewal:
             await self._renumber()
             sent_s = self._clock.monotonic()
             try:
-                verdict = await self._propose(OpenSession(self._info, self.identity.session), OPEN_TIMEOUT_S)
+                verdict = await self._propose(OpenSession(self._describe(), self.identity.session), OPEN_TIMEOUT_S)
             except NoLeader:
                 pass
             except ProposalError as error:
@@ -142,6 +145,7 @@ class Renewal:
                     log.info("session_opened", extra={"session": self.identity.session})
                     return
                 log.error("session_refused", extra={"reason": verdict.detail})
+                self._refused(str(verdict.code), verdict.detail)
                 await asyncio.sleep(OPEN_TIMEOUT_S)
             await asyncio.sleep(OPEN_PAUSE_S)
 
@@ -196,8 +200,8 @@ class Renewal:
         if self.sessions is not sessions or sessions.is_doomed(session):
             return
         body = (number, (now_s - heard_s) * 1000, self._clock.wall_ms())
-        if session[0] == self._info.id:
-            self.on_mail(self._info.id, "renewed", body)
+        if session[0] == self._me:
+            self.on_mail(self._me, "renewed", body)
         else:
             self.driver.replica.mail(session[0], "renewed", body)
             self.driver.kick()

@@ -3,150 +3,214 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from peercron.consensus.driver import Driver
 from peercron.core.level import LEVEL, RELEASES, behind
-from peercron.core.member import Role
+from peercron.core.member import VOTING, Invitation, Role, Seat
 from peercron.core.state import ClusterState
+from peercron.node.attendance import Attendance
 from peercron.node.renewal import Renewal
+from peercron.times import format_duration
 
 ROSTER_S: Final = 2.0
 #: An older roster says nothing about now.
 FRESH_S: Final = 5.0
+#: Silence that is worth a note: nothing that a restart explains.
+SILENCE_NOTED_MS: Final = 30_000
+#: States of a member that is well.
+WELL: Final = frozenset({"leader", "follower", "learner"})
+
+
+class Fact(NamedTuple):
+    """What the leader knows of one member."""
+
+    #: The entry up to which its log is known to be the leader's; None: it is not there.
+    match: int | None
+    rtt_ms: float | None
+    clock_ms: int | None
+    #: For how long it was not heard of.
+    silent_ms: int
 
 
 class Roster:
-    """Status JSON of interfaces.md, for leader and follower alike.
-
-    Args:
-        voters: member id -> default name, for members that have not opened a session yet.
-    """
+    """Status JSON of interfaces.md, for leader and follower alike."""
 
     def __init__(
-        self, cluster: str, voters: dict[str, str], driver: Driver, renewal: Renewal, state: Callable[[], ClusterState]
+        self,
+        cluster: str,
+        driver: Driver,
+        renewal: Renewal,
+        attendance: Attendance,
+        state: Callable[[], ClusterState],
+        now_s: Callable[[], float],
     ) -> None:
-        self._cluster, self._voters = cluster, voters
-        self._driver, self._renewal, self._state = driver, renewal, state
-        #: Member id -> (matched index, rtt ms, clock ms) as the leader last told, and when.
-        self._told: dict[str, tuple[int, float | None, int | None]] = {}
+        self._cluster, self._driver, self._renewal, self._attendance = cluster, driver, renewal, attendance
+        self._state, self._now_s = state, now_s
+        #: Member id -> what the leader last told, and when.
+        self._told: dict[str, Fact] = {}
         self._told_s = float("-inf")
+
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """Everybody who belongs to the cluster, by the newest configuration that we know."""
+        return self._driver.replica.configuration.seats
 
     def send(self) -> None:
         """Where we lead: tell the others. Followers have nothing to say, but every message shows its sender's clock."""
         kernel = self._driver.replica.kernel
         kind, body = "clock", None
         if kernel.is_leader:
-            kind, body = "roster", tuple((member, *facts) for member, facts in self._facts().items())
+            kind, body = "roster", tuple((member, *fact) for member, fact in self._facts().items())
         for peer in self._driver.connected:
             self._driver.replica.mail(peer, kind, body)
         self._driver.kick()
 
     def on_mail(self, body: Any, now_s: float) -> None:
-        self._told = {member: (match, rtt, clock) for member, match, rtt, clock in body}
+        self._told = {member: Fact(*fact[:4]) for member, *fact in body}
         self._told_s = now_s
 
-    def status(self, now_s: float) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Who is there, who leads, and how many more may fail."""
-        kernel = self._driver.replica.kernel
+        replica, now_s = self._driver.replica, self._now_s()
+        kernel = replica.kernel
         facts = self._facts() if kernel.is_leader else self._told if now_s - self._told_s < FRESH_S else {}
-        members = [self._member(member, facts, kernel.leader) for member in sorted(self._voters)]
-        quorum = len(self._voters) // 2 + 1
-        well = sum(1 for m in members if m["state"] in {"leader", "follower"})
+        members = [self._member(seat, facts, kernel.leader) for seat in self.seats]
+        voting = {seat.id for seat in self.seats if seat.role in VOTING}
+        quorum = len(voting) // 2 + 1
+        well = sum(1 for m in members if m["id"] in voting and m["state"] in WELL)
         has_leader = kernel.leader is not None and self._driver.halt_reason is None
         return {
             "cluster": self._cluster,
-            "healthy": has_leader and well == len(members),
+            "healthy": has_leader and all(m["state"] in WELL for m in members),
             "leader": self.name_of(kernel.leader) if has_leader else None,
             "term": kernel.term,
             "index": self._state().index,
             "level": self._state().level,
-            "voters": len(self._voters),
+            "voters": len(voting),
             "quorum": quorum,
             "survives": max(0, well - quorum) if has_leader else 0,
             "halted": self._driver.halt_reason,
-            "notes": self._notes(),
-            "members": members,
+            "notes": self._notes(members),
+            "members": [*members, *self._leaving(), *map(invited, self._state().invitations.values())],
         }
 
     def name_of(self, member: str | None) -> str | None:
         if member is None:
             return None
         row = self._state().members.get(member)
-        return row.info.name if row else self._voters.get(member, member)
+        if row is not None:
+            return row.info.name
+        seat = self._driver.replica.configuration.seat(member)
+        return seat.name if seat is not None else member
 
     def reach(self) -> str:
         """Whom we reach, and how many are missing to a quorum, as a sentence."""
-        quorum = len(self._voters) // 2 + 1
-        there = 1 + len(self._driver.connected)
-        missing = sorted(m for m in self._voters if m != kernel_id(self._driver) and m not in self._driver.connected)
-        names = ", ".join(self.name_of(member) or member for member in missing)
+        voters = [seat.id for seat in self.seats if seat.role in VOTING]
+        here = {kernel_id(self._driver), *self._driver.connected}
+        missing = sorted(member for member in voters if member not in here)
+        quorum, there, all_ = len(voters) // 2 + 1, len(voters) - len(missing), len(voters)
+        if not voters:
+            return "this node has not been given the log of its cluster yet"
         if there >= quorum:
-            return f"{there} of {len(self._voters)} voters reach each other, an election is due"
-        all_ = len(self._voters)
+            return f"{there} of {all_} voters reach each other, an election is due"
+        names = ", ".join(self.name_of(member) or member for member in missing)
         return f"this node reaches {there} of {all_} voters, itself included; a quorum is {quorum}; missing: {names}"
 
-    def _facts(self) -> dict[str, tuple[int, float | None, int | None]]:
+    def _facts(self) -> dict[str, Fact]:
         """As the leader knows it."""
-        kernel, told = self._driver.replica.kernel, self._renewal.told
-        facts: dict[str, tuple[int, float | None, int | None]] = {kernel_id(self._driver): (kernel.commit, 0.0, 0)}
+        kernel, told, now_s = self._driver.replica.kernel, self._renewal.told, self._now_s()
+        facts = {kernel_id(self._driver): Fact(kernel.commit, 0.0, 0, 0)}
         for peer in kernel.followers:
             if peer in self._driver.connected:
-                rtt_ms, clock_ms = told.get(peer, (None, None))
-                facts[peer] = (kernel.match_index(peer), rtt_ms, clock_ms)
+                facts[peer] = Fact(kernel.match_index(peer), *told.get(peer, (None, None)), 0)
+            else:
+                facts[peer] = Fact(None, None, None, int(self._attendance.silent_s(peer, now_s) * 1000))
         return facts
 
-    def _member(self, member: str, facts: dict[str, Any], leader: str | None) -> dict[str, Any]:
-        row = self._state().members.get(member)
-        match, rtt_ms, clock_ms = facts.get(member, (None, None, None))
-        commit = max((fact[0] for fact in facts.values()), default=0)
-        running = len(self._state().live_attempts.get(member, ()))
+    def _member(self, seat: Seat, facts: dict[str, Fact], leader: str | None) -> dict[str, Any]:
+        state = self._state()
+        row = state.members.get(seat.id)
+        silent_ms = int(self._attendance.silent_s(seat.id, self._now_s()) * 1000)
+        fact = facts.get(seat.id, Fact(None, None, None, silent_ms))
+        commit = max((each.match or 0 for each in facts.values()), default=0)
+        word = self._state_of(seat, leader, known=fact.match is not None, fresh=bool(facts))
         return {
-            "name": self.name_of(member),
-            "id": member,
-            "address": row.info.address if row else member,
+            "name": self.name_of(seat.id),
+            "id": seat.id,
+            "address": seat.address,
             "http": row.info.http if row else None,
             "dc": row.info.dc if row else "",
-            "role": str(row.info.role) if row else str(Role.VOTER),
-            "state": self._state_of(member, leader, known=match is not None, fresh=bool(facts)),
+            "role": str(seat.role),
+            "state": word,
+            "drained": seat.id in state.drained,
             "session": row.session if row else None,
             "session_open": bool(row and row.open),
-            "applied": match,
-            "behind": None if match is None else max(0, commit - match),
-            "rtt_ms": None if rtt_ms is None else round(rtt_ms, 3),
-            "clock_ms": clock_ms,
-            "running": running,
+            "applied": fact.match,
+            "behind": None if fact.match is None else max(0, commit - fact.match),
+            "silent_ms": fact.silent_ms if word == "unreachable" else None,
+            "rtt_ms": None if fact.rtt_ms is None else round(fact.rtt_ms, 3),
+            "clock_ms": fact.clock_ms,
+            "running": len(state.live_attempts.get(seat.id, ())),
             "version": row.info.version if row else None,
             "level": row.info.level if row else None,
         }
 
-    def _state_of(self, member: str, leader: str | None, *, known: bool, fresh: bool) -> str:
-        if self._driver.halt_reason is not None and member == kernel_id(self._driver):
+    def _state_of(self, seat: Seat, leader: str | None, *, known: bool, fresh: bool) -> str:
+        here = seat.id == kernel_id(self._driver)
+        if self._driver.halt_reason is not None and here:
             return "halted"
-        if member == leader:
+        if seat.id == leader:
             return "leader"
         if known:
-            return "follower"
+            return "learner" if seat.role is Role.LEARNER else "follower"
         if fresh:
             return "unreachable"
         # Nobody leads, so nobody knows of all; but we know whom we reach.
-        here = member == kernel_id(self._driver)
-        return "up" if here else "connected" if member in self._driver.connected else "unreachable"
+        return "up" if here else "connected" if seat.id in self._driver.connected else "unreachable"
 
-    def _notes(self) -> list[str]:
-        notes = []
-        if self._driver.replica.kernel.leader is None:
+    def _leaving(self) -> list[dict[str, Any]]:
+        """Who was removed and may still run what it was given."""
+        state, seats = self._state(), {seat.id for seat in self.seats}
+        leaving = [row for row in state.members.values() if row.info.id not in seats and row.open]
+        return [
+            {"name": row.info.name, "id": row.info.id, "address": row.info.address, "role": str(row.info.role)}
+            | {"state": "removed", "running": len(state.live_attempts.get(row.info.id, ()))}
+            for row in leaving
+        ]
+
+    def _notes(self, members: list[dict[str, Any]]) -> list[str]:
+        notes, replica = [], self._driver.replica
+        if replica.kernel.leader is None:
             notes.append(f"no leader: {self.reach()}")
-        if len(self._voters) == 2:
-            notes.append("two voters and no witness: losing either stops everything that needs a quorum")
-        if self._driver.replica.clocks.suspect:
-            off_ms = self._driver.replica.clocks.deviation_ms()
+        if len(replica.configuration.voters) == 2:
+            witness = any(seat.role is Role.WITNESS for seat in self.seats)
+            two = "one voter and one witness" if witness else "two voters and no witness"
+            notes.append(f"{two}: losing either stops everything that needs a quorum")
+        for member in members:
+            if (member["silent_ms"] or 0) >= SILENCE_NOTED_MS:
+                silence = format_duration(member["silent_ms"] // 1000 * 1000)
+                notes.append(f"{member['name']} has not been heard of for {silence}")
+        if replica.clocks.suspect:
+            off_ms = replica.clocks.deviation_ms()
             notes.append(f"the clock of this node is {off_ms} ms off the median of all: it does not lead")
         level = self._state().level
         if level < LEVEL:
             missing = ", ".join(behind(self._state(), LEVEL))
             notes.append(f"level {level} is in force until all members run {RELEASES[LEVEL]} or newer: {missing}")
         return notes
+
+
+def invited(invitation: Invitation) -> dict[str, Any]:
+    """Somebody who is expected, as a member row."""
+    return {
+        "name": invitation.name,
+        "id": None,
+        "address": invitation.address,
+        "role": str(invitation.role),
+        "state": "invited",
+        "running": 0,
+    }
 
 
 def kernel_id(driver: Driver) -> str:

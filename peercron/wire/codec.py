@@ -32,6 +32,9 @@ FORMAT: Final = 1
 NAMES: Final[dict[type, str]] = {
     c.OpenSession: "open",
     c.ExpireSession: "expire",
+    c.Invite: "invite",
+    c.Uninvite: "uninvite",
+    c.DrainMember: "drain",
     c.PutJob: "put_job",
     c.ApplyJobs: "apply_jobs",
     c.DeleteJob: "delete_job",

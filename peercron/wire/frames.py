@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 import msgpack
@@ -38,16 +39,28 @@ def secret_key(secret: bytes) -> bytes:
     return hashlib.blake2b(secret, person=b"peercron-secret", digest_size=32).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a hello says of its sender."""
+
+    member: str
+    cluster: str
+    incarnation: str
+    recoveries: int
+
+
 class Channel:
     """One end of a connection: bytes in, payloads out, and back.
 
     Args:
         me: our member id.
-        cluster: the cluster's id; members of others are refused.
+        cluster: the cluster's id; members of others are refused. Empty: no cluster has taken us in yet.
         key: from `secret_key`.
         nonce: NONCE_BYTES of fresh randomness.
         dialer: we made the connection.
         expect: the member id that must answer; None: anyone with the secret.
+        incarnation: of our data directory.
+        recoveries: how often our cluster was recovered by force, as far as we know; -1: we do not.
 
     Example:
         >>> a = Channel("a", "c", secret_key(b"s"), bytes(32), dialer=True, expect="b")
@@ -59,11 +72,20 @@ class Channel:
     """
 
     def __init__(
-        self, me: str, cluster: str, key: bytes, nonce: bytes, *, dialer: bool, expect: str | None = None
+        self,
+        me: str,
+        cluster: str,
+        key: bytes,
+        nonce: bytes,
+        *,
+        dialer: bool,
+        expect: str | None = None,
+        incarnation: str = "",
+        recoveries: int = -1,
     ) -> None:
         self._me, self._cluster, self._key, self._dialer, self._expect = me, cluster, key, dialer, expect
         self._oldest, self._newest = OLDEST_VERSION, VERSION
-        self._hello: bytes = msgpack.packb((self._oldest, self._newest, cluster, me, nonce))
+        self._hello: bytes = msgpack.packb((self._oldest, self._newest, cluster, me, nonce, incarnation, recoveries))
         self._buffer = bytearray()
         self._outgoing = b""
         self._send_key = self._receive_key = b""
@@ -72,7 +94,8 @@ class Channel:
         self.peer: str | None = None
         #: The protocol version that both ends speak, once they have met.
         self.version = 0
-        self._claimed = ""
+        #: What it says of itself; to be believed once it has proven that it has the secret. No cluster: it is a guest.
+        self.claimed = Claim("", "", "", -1)
 
     def greeting(self) -> bytes:
         """What to send first."""
@@ -134,31 +157,33 @@ class Channel:
         return True
 
     def _meet(self, theirs: bytes) -> None:
-        oldest, newest, cluster, name = _hello(theirs)
+        oldest, newest, claim = _read_hello(theirs)
         self.version = min(newest, self._newest)
         if self.version < max(oldest, self._oldest):
             theirs_ours = f"{oldest} to {newest}, this node {self._oldest} to {self._newest}"
-            behind = "this node" if self._newest < oldest else name
-            raise PeerRejected(f"{name} speaks protocol versions {theirs_ours}: upgrade {behind}")
-        if cluster != self._cluster:
-            raise PeerRejected(f"{name} belongs to another cluster; do all hosts have the same --peers?")
-        if self._expect is not None and name != self._expect:
-            raise PeerRejected(f"{self._expect} was expected at that address, {name} answered")
+            behind = "this node" if self._newest < oldest else claim.member
+            raise PeerRejected(f"{claim.member} speaks protocol versions {theirs_ours}: upgrade {behind}")
+        # Only who is called can tell a guest what it needs to know; and a guest has yet to learn whom it called.
+        stranger = not self._cluster if self._dialer else not claim.cluster
+        if claim.cluster != self._cluster and not stranger:
+            raise PeerRejected(f"{claim.member} belongs to another cluster; do all hosts have the same --peers?")
+        if self._expect is not None and claim.member != self._expect:
+            raise PeerRejected(f"{self._expect} was expected at that address, {claim.member} answered")
         dialed, dialing = (theirs, self._hello) if self._dialer else (self._hello, theirs)
         transcript = _LENGTH.pack(len(dialing)) + dialing + dialed
         keys = [hashlib.blake2b(transcript + way, key=self._key, digest_size=32).digest() for way in (b">", b"<")]
         self._send_key, self._receive_key = keys if self._dialer else reversed(keys)
-        self._claimed = name
+        self.claimed = claim
         self._outgoing += self.seal(b"")  # the proof: a frame that only a holder of the secret can make
 
     def _open(self, mac: bytes, payload: bytes, payloads: list[bytes]) -> None:
         if not hmac.compare_digest(mac, self._mac(self._receive_key, self._received, payload)):
             if self.peer is None:
-                raise PeerRejected(f"{self._claimed} does not have this cluster's secret")
+                raise PeerRejected(f"{self.claimed.member} does not have this cluster's secret")
             raise PeerRejected(f"a frame of {self.peer} was changed on its way")
         self._received += 1
         if self.peer is None:
-            self.peer = self._claimed
+            self.peer = self.claimed.member
         elif payload:
             payloads.append(payload)
 
@@ -169,15 +194,20 @@ class Channel:
         return digest.digest()
 
 
-def _hello(data: bytes) -> tuple[int, int, str, str]:
-    """(oldest version, newest version, cluster, member); what a newer version says beyond the nonce is not for us."""
+def _read_hello(data: bytes) -> tuple[int, int, Claim]:
+    """(oldest version, newest version, what it says of its sender); what a newer version says beyond is not for us.
+
+    Raises:
+        PeerRejected: it is no hello.
+    """
     try:
-        oldest, newest, cluster, name, nonce, *_ = msgpack.unpackb(data, use_list=False)
-        numbers = isinstance(oldest, int) and isinstance(newest, int) and oldest <= newest
-        texts = isinstance(cluster, str) and isinstance(name, str)
+        oldest, newest, cluster, member, nonce, *more = msgpack.unpackb(data, use_list=False)
+        incarnation, recoveries = more[:2] or ("", -1)
+        numbers = all(isinstance(number, int) for number in (oldest, newest, recoveries)) and oldest <= newest
+        texts = all(isinstance(text, str) for text in (cluster, member, incarnation))
         sound = numbers and texts and isinstance(nonce, bytes) and len(nonce) == NONCE_BYTES
     except (ValueError, TypeError, msgpack.UnpackException):
         sound = False
     if not sound:
         raise PeerRejected("not a peercron member: the greeting is unreadable")
-    return oldest, newest, cluster, name
+    return oldest, newest, Claim(member, cluster, incarnation, recoveries)

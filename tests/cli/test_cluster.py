@@ -14,7 +14,10 @@ from tests.cli.conftest import Shell
 
 @pytest.fixture(autouse=True)
 def _status(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    member = {"name": "n1", "address": "127.0.0.1:1", "role": "voter", "state": "leader", "rtt_ms": 0.4, "clock_ms": -3}
+    member = {
+        "name": "n1", "id": "id-n1", "address": "127.0.0.1:1", "role": "voter", "state": "leader", "rtt_ms": 0.4,
+        "clock_ms": -3,
+    }  # fmt: skip
 
     def status() -> dict[str, object]:
         return {

@@ -118,9 +118,9 @@ def test_the_bare_form_is_the_node(front: tuple[str, ...]) -> None:
 
 
 def test_a_node_says_all_that_is_wrong_with_its_settings() -> None:
-    result = CliRunner().invoke(cli, ["--peers", "a", "--profile", "lam", "--role", "witness"])
+    result = CliRunner().invoke(cli, ["--peers", "a", "--profile", "lam", "--role", "boss"])
     lines = result.stderr.splitlines()
-    assert [line.split(":")[1].strip() for line in lines] == ["--profile", "--role", "--peers"]
+    assert [line.split(":")[1].strip() for line in lines] == ["--role", "--profile", "--peers"]
 
 
 def test_a_node_is_run_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:

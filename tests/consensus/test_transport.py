@@ -6,15 +6,17 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
 
+from peercron.consensus import dialler, link
 from peercron.consensus import transport as transport_module
 from peercron.consensus.messages import ProtocolError
-from peercron.consensus.transport import STRANGERS_MAX, Transport
-from peercron.wire.frames import FRAME_BYTES_MAX, NONCE_BYTES, Channel, secret_key
+from peercron.consensus.transport import GUESTS_MAX, STRANGERS_MAX, Gate, Transport
+from peercron.wire.frames import FRAME_BYTES_MAX, NONCE_BYTES, Channel, Claim, secret_key
+from peercron.wire.plain import pack, unpack
 
 KEY = secret_key(b"open sesame")
 HOST = "127.0.0.1"
@@ -60,7 +62,16 @@ class Stand:
         self.ears: dict[str, Ear] = {}
         self.transports: list[Transport] = []
 
-    def make(self, me: str, *, key: bytes = KEY, cluster: str = "c", known: str = "abc") -> Transport:
+    def make(
+        self,
+        me: str,
+        *,
+        key: bytes = KEY,
+        cluster: str = "c",
+        known: str = "abc",
+        gate: Gate | None = None,
+        born: str = "",
+    ) -> Transport:
         for name in (*known, me):
             if name not in self.ports:
                 with socket.socket() as free:
@@ -68,8 +79,17 @@ class Stand:
                     self.ports[name] = free.getsockname()[1]
         peers = {name: (HOST, self.ports[name]) for name in known if name != me}
         self.ears[me] = Ear()
-        self.transports.append(Transport(me, peers, cluster, key, self.ears[me]))
+        self.transports.append(Transport(me, peers, cluster, key, self.ears[me], incarnation=born, gate=gate))
         return self.transports[-1]
+
+    async def connected(self, *names: str) -> None:
+        """Each of these has all the others, and nobody else."""
+        for name in names:
+            others = set(names) - {name}
+            await self.ears[name].until(lambda name=name, others=others: self.ears[name].peers == others)  # type: ignore[misc]
+
+    def where(self, *names: str) -> dict[str, tuple[str, int]]:
+        return {name: (HOST, self.ports[name]) for name in names}
 
     async def start(self, *names: str, **options: Any) -> list[Transport]:
         started = [self.make(name, **options) for name in names]
@@ -187,18 +207,6 @@ async def test_strangers_are_refused(
     assert said in reason
 
 
-async def test_somebody_with_the_secret_who_is_no_member_is_refused(
-    stand: Stand, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        await stand.start("a")
-        _, reader, writer = await introduce(stand, "a", "z")
-        assert await gone(reader)
-        writer.close()
-    assert stand.ears["a"].log == []
-    assert await refusals(caplog) == ["z is not a member of this cluster"]
-
-
 async def test_an_oversized_frame_ends_the_connection(stand: Stand) -> None:
     await stand.start("a")
     _, reader, writer = await introduce(stand, "a", "b")
@@ -263,7 +271,7 @@ async def test_half_open_strangers_are_bounded_and_keep_no_member_out(stand: Sta
 
 async def test_who_does_not_introduce_itself_is_sent_away(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "PING_S", 0.01)
-    monkeypatch.setattr(transport_module, "HANDSHAKE_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(link, "HANDSHAKE_TIMEOUT_S", 0.02)
     await stand.start("a")
     reader, writer = await stand.raw("a")
     assert await gone(reader)
@@ -272,7 +280,7 @@ async def test_who_does_not_introduce_itself_is_sent_away(stand: Stand, monkeypa
 
 async def test_who_falls_silent_is_given_up(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "PING_S", 0.01)
-    monkeypatch.setattr(transport_module, "SILENCE_S", 0.05)
+    monkeypatch.setattr(link, "SILENCE_S", 0.05)
     await stand.start("a")
     _, reader, writer = await introduce(stand, "a", "b")
     assert await gone(reader)
@@ -281,11 +289,248 @@ async def test_who_falls_silent_is_given_up(stand: Stand, monkeypatch: pytest.Mo
 
 
 async def test_who_reads_nothing_is_cut_off(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "WRITE_BUFFER_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr(link, "WRITE_BUFFER_BYTES_MAX", 1 << 20)
     (a,) = await stand.start("a")
     _, _, writer = await introduce(stand, "a", "b")
     await stand.ears["a"].until(lambda: stand.ears["a"].peers == {"b"})
     for _ in range(200):
         a.send("b", {"data": bytes(1 << 17)})
     await stand.ears["a"].until(lambda: not stand.ears["a"].peers)
+    writer.close()
+
+
+class Porter:
+    """A gate that sends away who stands in its list, and answers guests when told."""
+
+    def __init__(self, **unwelcome: str) -> None:
+        self.unwelcome = unwelcome
+        self.recoveries = 0
+        self.claims: list[Claim] = []
+        self.told: list[tuple[str, str, str]] = []
+        self.asked: list[Any] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.heard = asyncio.Event()
+
+    def judge(self, claim: Claim) -> tuple[str, str] | None:
+        self.claims.append(claim)
+        code = self.unwelcome.get(claim.member)
+        return None if code is None else (code, f"{claim.member} is {code}")
+
+    def refused(self, peer: str, code: str, detail: str) -> None:
+        self.told.append((peer, code, detail))
+        self.heard.set()
+
+    async def guest(self, request: Any) -> Mapping[str, Any]:
+        self.asked.append(request)
+        await self.may_answer.wait()
+        if request == "crash":
+            raise RuntimeError
+        return {"answer": request}
+
+
+async def test_the_peers_can_change_while_it_runs(stand: Stand) -> None:
+    a, b = await stand.start("a", "b", known="ab")
+    await stand.connected("a", "b")
+    (c,) = await stand.start("c", known="c")
+    for transport in (a, b):
+        transport.set_peers(stand.where("a", "b", "c"))
+    c.set_peers(stand.where("a", "b", "c"))
+    await stand.connected("a", "b", "c")
+    for transport in (a, c):
+        transport.set_peers(stand.where("a", "c"))
+    b.set_peers({})
+    await b.close()
+    await stand.connected("a", "c")
+
+
+async def test_only_peers_are_called(stand: Stand) -> None:
+    (a,) = await stand.start("a", known="abc")
+    aims = a._dialler._tasks
+    kept = aims["c", (HOST, stand.ports["c"])]
+    a.set_peers(stand.where("c", "a") | {"d": (HOST, 1)}, [(HOST, 1), (HOST, 2)])
+    assert set(aims) == {("c", (HOST, stand.ports["c"])), ("d", (HOST, 1)), (None, (HOST, 2))}
+    assert aims["c", (HOST, stand.ports["c"])] is kept
+    a.set_peers({"c": (HOST, 3)})
+    assert set(aims) == {("c", (HOST, 3))}
+
+
+@pytest.mark.parametrize("mover", ["a", "b"])
+async def test_who_has_moved_is_found_again_whoever_of_the_two_dials(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, mover: str
+) -> None:
+    monkeypatch.setattr(dialler, "SECOND_S", 0.05)
+    transports = {t.me: t for t in await stand.start("a", "b", known="ab")}
+    await stand.connected("a", "b")
+    (other,) = {"a", "b"} - {mover}
+    await transports[mover].close()
+    del stand.ports[mover]
+    await stand.start(mover, known="ab")
+    await stand.connected("a", "b")
+    transports[other].set_peers(stand.where("a", "b"))
+    await stand.connected("a", "b")
+
+
+async def test_all_may_dial_at_once(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialler, "SECOND_S", 0.0)
+    await stand.start(*"abc")
+    await stand.connected(*"abc")
+
+
+class Wire:
+    """A link as the transport sees it."""
+
+    def __init__(self, *, dials: bool, hinted: bool = False) -> None:
+        self.dials, self.hinted, self.is_closed = dials, hinted, False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize(("me", "peer"), [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("first_dials", [True, False])
+@pytest.mark.parametrize("second_dials", [True, False])
+async def test_both_ends_agree_which_of_two_connections_stays(
+    stand: Stand, me: str, peer: str, first_dials: bool, second_dials: bool
+) -> None:
+    transport = stand.make(me, known="ab")
+    first, second = Wire(dials=first_dials), Wire(dials=second_dials)
+    transport._take(first, peer)  # type: ignore[arg-type]
+    transport._take(second, peer)  # type: ignore[arg-type]
+    of_the_larger = me > peer
+    stays = second if first_dials == second_dials or second_dials == of_the_larger else first
+    assert transport.link_to(peer) is stays
+    assert [first.is_closed, second.is_closed] == [stays is not first, stays is not second]
+    transport._links.clear()
+
+
+async def test_an_address_where_somebody_may_be_is_tried(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = asyncio.Semaphore(0)
+    monkeypatch.setattr(dialler.Dialler, "_pause", lambda *_: asyncio.sleep(0, rounds.release()))
+    (a,) = await stand.start("a", known="a")
+    await stand.start("b", known="b")
+    a.set_peers({}, [(HOST, stand.ports["b"]), (HOST, stand.ports["a"])])
+    await stand.connected("a", "b")
+    for _ in range(50):
+        await rounds.acquire()
+    before = len(stand.ears["a"].log)
+    for _ in range(50):
+        await rounds.acquire()
+    assert len(stand.ears["a"].log) == before, "who is there already is not called again, nor are we ourselves"
+    a.set_peers({})
+
+
+async def test_who_is_not_to_come_back_is_told_so(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    """From either end of the connection, whoever dials."""
+    for me, other in (("a", "b"), ("b", "a")):
+        stand.ports.clear()
+        gate, sent_away = Porter(**{other: "wiped"}), Porter()
+        (transport,) = await stand.start(me, known="ab", gate=gate)
+        with caplog.at_level(logging.WARNING):
+            (second,) = await stand.start(other, known="ab", gate=sent_away, born="cafe")
+            async with asyncio.timeout(20):
+                await sent_away.heard.wait()
+        assert sent_away.told[0] == (me, "wiped", f"{other} is wiped")
+        assert gate.claims[0] == Claim(other, "c", "cafe", 0)
+        assert not stand.ears[me].peers
+        await transport.close()
+        await second.close()
+    assert "b is wiped" in await refusals(caplog)
+
+
+async def test_what_becomes_known_later_is_told_later(stand: Stand) -> None:
+    gate, sent_away = Porter(), Porter()
+    (a,) = await stand.start("a", known="ab", gate=gate)
+    await stand.start("b", known="ab", gate=sent_away)
+    await stand.connected("a", "b")
+    gate.unwelcome["b"] = "removed"
+    a.review()
+    assert not stand.ears["a"].peers
+    async with asyncio.timeout(20):
+        await sent_away.heard.wait()
+    assert sent_away.told == [("a", "removed", "b is removed")]
+
+
+async def test_who_is_sent_away_and_does_not_go_is_cut_off(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "PING_S", 0.01)
+    monkeypatch.setattr(link, "HANDSHAKE_TIMEOUT_S", 0.05)
+    await stand.start("a", gate=Porter(b="removed"))
+    channel, reader, writer = await introduce(stand, "a", "b")
+    for _ in range(3):
+        writer.write(channel.seal(b"\x07"))
+    assert await gone(reader)
+    writer.close()
+    assert stand.ears["a"].log == []
+
+
+async def test_another_who_calls_itself_as_we_do_is_refused(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        await stand.start("a")
+        _, reader, writer = await introduce(stand, "a", "a")
+        assert await gone(reader)
+        writer.close()
+    assert "was a data directory copied?" in (await refusals(caplog))[0]
+
+
+async def guest_of(
+    stand: Stand, me: str, name: str = "new", key: bytes = KEY
+) -> tuple[Channel, asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await stand.raw(me)
+    channel = Channel(name, "", key, bytes(NONCE_BYTES), dialer=True)
+    writer.write(channel.greeting())
+    while channel.peer is None:
+        channel.receive(await reader.read(4_096))
+        writer.write(channel.take())
+    return channel, reader, writer
+
+
+async def answer(channel: Channel, reader: asyncio.StreamReader) -> Any:
+    async with asyncio.timeout(20):
+        while True:
+            for payload in channel.receive(await reader.read(4_096)):
+                return unpack(payload)
+
+
+async def test_a_guest_is_answered_and_heard_by_nobody_else(stand: Stand) -> None:
+    gate = Porter()
+    await stand.start("a", gate=gate)
+    channel, reader, writer = await guest_of(stand, "a")
+    for question in ("one", "two"):
+        writer.write(channel.seal(pack(question)))
+        assert await answer(channel, reader) == {"answer": question}
+    assert gate.asked == ["one", "two"]
+    assert stand.ears["a"].log == []
+    writer.close()
+
+
+@pytest.mark.parametrize("questions", [("crash",), ("wait", "more")])
+async def test_a_guest_that_cannot_be_answered_goes(stand: Stand, questions: tuple[str, ...]) -> None:
+    gate = Porter()
+    await stand.start("a", gate=gate)
+    if len(questions) > 1:
+        gate.may_answer.clear()
+    channel, reader, writer = await guest_of(stand, "a")
+    for question in questions:
+        writer.write(channel.seal(pack(question)))
+    assert await gone(reader)
+    writer.close()
+
+
+async def test_guests_are_bounded_and_do_not_stay(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    (a,) = await stand.start("a", gate=Porter())
+    ends = [await guest_of(stand, "a", f"g{n}") for n in range(GUESTS_MAX + 2)]
+    assert await gone(ends[0][1])
+    assert await gone(ends[1][1])
+    assert len(a._guests) <= GUESTS_MAX
+    monkeypatch.setattr(link, "GUEST_S", 0.0)
+    for end in ends[2:]:
+        assert await gone(end[1])
+    for end in ends:
+        end[2].close()
+
+
+async def test_without_a_gate_there_are_no_guests(stand: Stand) -> None:
+    await stand.start("a")
+    _, reader, writer = await guest_of(stand, "a")
+    assert await gone(reader)
     writer.close()

@@ -14,8 +14,10 @@ from peercron.core.commands import (
     Command,
     DeleteJob,
     DeleteKey,
+    DrainMember,
     ExpireSession,
     Fire,
+    Invite,
     OpenSession,
     PauseJob,
     PlaceRun,
@@ -23,6 +25,7 @@ from peercron.core.commands import (
     PutKey,
     ResumeJob,
     RunJob,
+    Uninvite,
 )
 from peercron.core.job import (
     AtTrigger,
@@ -71,8 +74,25 @@ def _open(dice: Random, state: ClusterState) -> Command:
     role = Role.WITNESS if name == "w" else Role.VOTER
     # Now and then somebody takes another's name, or says something new of itself.
     return OpenSession(
-        info(dice.choice((name,) * 9 + NODES), id=f"id-{name}", role=role, dc=dice.choice("pq")), session
+        info(
+            dice.choice((name,) * 9 + NODES),
+            id=f"id-{name}",
+            role=role,
+            dc=dice.choice("pq"),
+            incarnation=dice.choice(("", "x", "x", "x", "y")),
+        ),
+        session,
     )
+
+
+def _invite(dice: Random, state: ClusterState) -> Command:
+    address = f"{dice.choice('abcdef')}:7400"
+    role = dice.choice((Role.VOTER, Role.VOTER, Role.WITNESS, Role.LEARNER))
+    return dice.choice((Invite(address, role, dice.choice(("", "a", "e", "a b"))), Uninvite(address)))
+
+
+def _drain(dice: Random, state: ClusterState) -> Command:
+    return DrainMember(f"id-{dice.choice((*NODES, 'nobody'))}", dice.random() < 0.3)
 
 
 def _expire(dice: Random, state: ClusterState) -> Command:
@@ -173,6 +193,8 @@ def _key(dice: Random, state: ClusterState) -> Command:
 CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_open] * 8,
     *[_expire] * 3,
+    _invite,
+    *[_drain] * 2,
     *[_put] * 6,
     _apply,
     _named(DeleteJob),

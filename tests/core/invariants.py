@@ -15,6 +15,7 @@ from peercron.core.limits import (
     DELETED_JOBS_KEPT,
     LEDGER_KEPT_PER_JOB,
     LIVE_RUNS_PER_JOB_MAX,
+    MEMBERS_MAX,
     QUEUED_SLOTS_MAX,
     RESULTS_PER_SESSION_MAX,
     RUNS_KEPT_PER_JOB,
@@ -147,6 +148,16 @@ def _members(state: ClusterState) -> Iterator[str]:
         yield "two members have one name"
     if any(member.info.id != member_id for member_id, member in state.members.items()):
         yield "a member is filed under another's id"
+    addresses = {seat.address for seat in state.seats.values()}
+    if any(invited.address != key or key in addresses for key, invited in state.invitations.items()):
+        yield "somebody is invited who is a member, or under another's address"
+    invited = [invitation.name for invitation in state.invitations.values() if invitation.name]
+    if len(set(invited)) < len(invited):
+        yield "two are invited under one name"
+    if len(state.seats) + len(state.invitations) > MEMBERS_MAX:
+        yield "more are invited than there is room for"
+    if not state.drained.keys() <= (state.seats or state.members).keys():
+        yield "somebody is drained who is no member"
 
 
 def _retries(state: ClusterState) -> Iterator[str]:

@@ -59,6 +59,23 @@ def test_the_same_opening_twice_is_one() -> None:
     assert refused(state, OpenSession(info("a", dc="fra"), 1)) is Refusal.CONFLICT
 
 
+def test_a_directory_that_was_wiped_is_not_the_member_that_it_was() -> None:
+    state = ClusterState()
+    done(state, OpenSession(info("a", incarnation="first"), 1))
+    assert refused(state, OpenSession(info("a", incarnation="second"), 2)) is Refusal.WIPED
+    assert state.members["id-a"].session == 1
+    done(state, OpenSession(info("a", incarnation="first"), 2))
+
+
+def test_what_was_not_told_before_is_told_once_and_not_forgotten() -> None:
+    state = cluster("a")
+    done(state, OpenSession(info("a", incarnation="first"), 2))
+    done(state, OpenSession(info("a"), 3))
+    assert state.members["id-a"].info.incarnation == "first"
+    assert done(state, OpenSession(info("a"), 3)).value == 3
+    assert refused(state, OpenSession(info("a", incarnation="second"), 4)) is Refusal.WIPED
+
+
 def test_a_name_belongs_to_one_member() -> None:
     state = cluster("a")
     assert refused(state, OpenSession(info("a", id="other"), 1)) is Refusal.CONFLICT
@@ -71,7 +88,7 @@ def test_a_name_belongs_to_one_member() -> None:
     ("changes", "session", "named"),
     [
         ({"id": ""}, 1, "id"),
-        ({"dc": "x" * 600}, 1, "address, http, dc, version"),
+        ({"dc": "x" * 600}, 1, "address, http, dc, version, incarnation"),
         ({"tags": (("k", "v" * 200),)}, 1, "tags"),
         ({}, 0, "session"),
     ],

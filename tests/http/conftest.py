@@ -16,8 +16,9 @@ import pytest
 
 from peercron.clock import ManualClock
 from peercron.core.apply import apply
+from peercron.core.apply.configuration import configure
 from peercron.core.commands import AttemptFinished, AttemptStarted, Command, OpenSession
-from peercron.core.member import MemberInfo
+from peercron.core.member import Configuration, MemberInfo
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
@@ -47,6 +48,7 @@ class FakeNode:
         self.checks = [("leader", True, "n1"), ("applied", True, "0 behind")]
         self.lives = True
         self.transferred: list[str | None] = []
+        self.name = settings.name
         self.keys: list[str | None] = []
         self.barriers = 0
         #: Set whenever somebody begins to wait for a change.
@@ -87,7 +89,8 @@ class FakeNode:
             return
 
     def status(self) -> dict[str, Any]:
-        member = {"name": self.settings.name, "state": "leader", "applied": self.state.index, "behind": 0}
+        id_ = f"id-{self.name}"
+        member = {"name": self.name, "id": id_, "state": "leader", "applied": self.state.index, "behind": 0}
         return {"cluster": "peercron", "healthy": True, "leader": self.leader(), "members": [member]}
 
     def run_log_path(self, run_id: str, token: int) -> Path | None:
@@ -99,6 +102,12 @@ class FakeNode:
 
     def ready(self) -> list[tuple[str, bool, str]]:
         return self.checks
+
+    async def remove_member(self, member: str, timeout_s: float) -> None:
+        assert timeout_s > 0
+        if self.fails is not None:
+            raise self.fails
+        configure(self.state, Configuration(tuple(s for s in self.state.seats.values() if s.id != member)))
 
     async def transfer_leadership(self, to: str | None) -> None:
         self.transferred.append(to)

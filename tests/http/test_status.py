@@ -1,31 +1,14 @@
-"""Status, members, leadership, digest and health."""
+"""Status, digest and health."""
 
 from __future__ import annotations
 
-from tests.http.conftest import Site, StartSite
+from tests.http.conftest import Site
 
 
 async def test_status_is_the_node_s_own(site: Site) -> None:
     answer = await site.get("/v1/status?consistency=stale")
     assert answer.json["healthy"] is True
     assert site.node.barriers == 0
-
-
-async def test_members_are_what_the_state_knows_and_what_peers_measure(start_site: StartSite) -> None:
-    one, _ = await start_site("n1"), await start_site("n2")
-    members = {row["name"]: row for row in (await one.get("/v1/members")).json["members"]}
-    assert set(members) == {"n1", "n2"}
-    assert members["n1"]["behind"] == 0
-    assert (members["n2"]["dc"], members["n2"]["tags"]) == ("east", {"disk": "ssd"})
-
-
-async def test_leadership_is_handed_on(site: Site) -> None:
-    assert (await site.ask("POST", "/v1/leader:transfer", {"to": "n2"})).status == 200
-    assert (await site.ask("POST", "/v1/leader:transfer")).status == 200
-    assert site.node.transferred == ["n2", None]
-    wrong = await site.ask("POST", "/v1/leader:transfer", {"too": "n2"})
-    assert (wrong.status, "did you mean to?" in wrong.json["detail"]) == (422, True)
-    assert (await site.ask("POST", "/v1/leader:transfer", {"to": 7})).status == 422
 
 
 async def test_the_digest_moves_with_the_state(site: Site) -> None:

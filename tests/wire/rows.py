@@ -64,10 +64,15 @@ CALL = j.Definition(
     j.EveryTrigger(60_000, 7),
     j.HttpTask("POST", "http://127.0.0.1/x", (("A", "b"),), b"{}", (200, 204)),
 )
-INFO = MemberInfo("h:7400", "n1", "h:7400", "http://h:8400", "east", (("disk", "ssd"),), Role.WITNESS, "0.1.0")
+INFO = MemberInfo(
+    "h:7400", "n1", "h:7400", "http://h:8400", "east", (("disk", "ssd"),), Role.WITNESS, "0.1.0", 1, "cafe"
+)
 COMMANDS: tuple[c.Command, ...] = (
     c.OpenSession(INFO, 7),
     c.ExpireSession("h:7400", 7),
+    c.Invite("i:7400", Role.WITNESS, "n9"),
+    c.Uninvite("i:7400"),
+    c.DrainMember("h:7400", False),
     c.PutJob(DEFINITION, 3, True),
     c.PutJob(j.Definition("once", j.AtTrigger(1_700_000_000_000), j.CommandTask(shell="date"))),
     c.ApplyJobs(

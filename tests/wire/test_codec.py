@@ -16,7 +16,7 @@ from peercron.core import commands as c
 from peercron.core import views
 from peercron.core.job import Cursor, Job, Overlap
 from peercron.core.level import SINCE, late_fields
-from peercron.core.member import Member
+from peercron.core.member import Configuration, Invitation, Member
 from peercron.core.run import AttemptState, LedgerEntry, Run
 from peercron.core.state import Key
 from peercron.core.verdict import Verdict
@@ -51,7 +51,9 @@ def test_any_command_comes_back(kind: type, data: st.DataObject) -> None:
     assert type(received.command) is kind
 
 
-@pytest.mark.parametrize("annotation", [Job, Cursor, Run, LedgerEntry, Member, Key, Verdict], ids=str)
+@pytest.mark.parametrize(
+    "annotation", [Job, Cursor, Run, LedgerEntry, Member, Invitation, Configuration, Key, Verdict], ids=str
+)
 @calm
 @given(data=st.data())
 def test_any_row_comes_back(annotation: Any, data: st.DataObject) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from peercron.errors import PeerRejected
 from peercron.wire import frames
-from peercron.wire.frames import FRAME_BYTES_MAX, HELLO_BYTES_MAX, MAC_BYTES, NONCE_BYTES, Channel, secret_key
+from peercron.wire.frames import FRAME_BYTES_MAX, HELLO_BYTES_MAX, MAC_BYTES, NONCE_BYTES, Channel, Claim, secret_key
 
 KEY = secret_key(b"open sesame")
 ONE, TWO = bytes(NONCE_BYTES), b"\x01" * NONCE_BYTES
@@ -181,7 +181,7 @@ def test_a_version_that_was_changed_on_its_way_is_noticed(monkeypatch: pytest.Mo
 
 
 def test_a_longer_greeting_of_a_newer_version_is_understood() -> None:
-    greeting = msgpack.packb((1, 2, "c", "b", ONE, "and more"))
+    greeting = msgpack.packb((1, 2, "c", "b", ONE, "cafe", 0, "and more"))
     _, listener = ends()
     listener.receive(b"PCRN" + struct.pack(">I", len(greeting)) + greeting)
     assert listener.version == 1
@@ -230,3 +230,55 @@ def test_a_payload_that_the_other_would_refuse_is_not_sent() -> None:
     dialer, _ = met()
     with pytest.raises(ValueError, match="at most"):
         dialer.seal(bytes(FRAME_BYTES_MAX + 1))
+
+
+def test_each_end_learns_what_the_other_says_of_itself() -> None:
+    dialer = Channel("b", "c", KEY, ONE, dialer=True, expect="a", incarnation="cafe", recoveries=2)
+    listener = Channel("a", "c", KEY, TWO, dialer=False)
+    listener.receive(dialer.greeting())
+    dialer.receive(listener.greeting())
+    assert listener.claimed == Claim("b", "c", "cafe", 2)
+    assert dialer.claimed == Claim("a", "c", "", -1)
+
+
+def test_a_guest_belongs_to_no_cluster_yet_and_proves_the_secret_all_the_same() -> None:
+    guest, host = Channel("new", "", KEY, ONE, dialer=True), Channel("a", "c", KEY, TWO, dialer=False)
+    host.receive(guest.greeting())
+    guest.receive(host.greeting() + host.take())
+    assert host.receive(guest.take() + guest.seal(b"please")) == [b"please"]
+    assert (host.peer, host.claimed.cluster) == ("new", "")
+    assert (guest.peer, guest.claimed.cluster) == ("a", "c")
+    forger, host = Channel("new", "", secret_key(b"guess"), ONE, dialer=True), Channel("a", "c", KEY, TWO, dialer=False)
+    host.receive(forger.greeting())
+    with pytest.raises(PeerRejected, match="new does not have this cluster's secret"):
+        host.receive(forger.seal(b""))
+
+
+def test_who_calls_is_answered_by_a_member_and_not_by_a_guest() -> None:
+    member, guest = Channel("a", "c", KEY, ONE, dialer=True), Channel("new", "", KEY, TWO, dialer=False)
+    with pytest.raises(PeerRejected, match="another cluster"):
+        member.receive(guest.greeting())
+
+
+def test_a_newer_version_may_say_more_of_itself() -> None:
+    old, new = (msgpack.packb((1, 1, "c", "b", ONE, *more)) for more in ((), ("cafe", 1, "more")))
+    for hello, claim in ((old, Claim("b", "c", "", -1)), (new, Claim("b", "c", "cafe", 1))):
+        listener = Channel("a", "c", KEY, TWO, dialer=False)
+        listener.receive(b"PCRN" + struct.pack(">I", len(hello)) + hello)
+        assert listener.claimed == claim
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        (1, 1, "c", "b"),
+        (1, 1, "c", 7, ONE),
+        (1, 1, "c", "b", b"short"),
+        (1, 1, "c", "b", ONE, 1, 2),
+        (2, 1, "c", "b", ONE),
+    ],
+)
+def test_a_hello_is_checked(hello: tuple[object, ...]) -> None:
+    packed = msgpack.packb(hello)
+    with pytest.raises(PeerRejected, match="unreadable"):
+        Channel("a", "c", KEY, TWO, dialer=False).receive(b"PCRN" + struct.pack(">I", len(packed)) + packed)

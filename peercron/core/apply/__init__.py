@@ -13,6 +13,7 @@ from peercron.core.apply.attempt import attempt_finished, attempt_started
 from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
 from peercron.core.apply.key import delete_key, put_key
+from peercron.core.apply.member import drain_member, invite, uninvite
 from peercron.core.apply.run import cancel_run, place_run
 from peercron.core.apply.session import expire_session, open_session
 from peercron.core.commands import (
@@ -23,8 +24,10 @@ from peercron.core.commands import (
     Command,
     DeleteJob,
     DeleteKey,
+    DrainMember,
     ExpireSession,
     Fire,
+    Invite,
     OpenSession,
     PauseJob,
     PlaceRun,
@@ -33,6 +36,7 @@ from peercron.core.commands import (
     PutKey,
     ResumeJob,
     RunJob,
+    Uninvite,
 )
 from peercron.core.level import level_of, objection
 from peercron.core.limits import RESULTS_PER_SESSION_MAX
@@ -45,6 +49,9 @@ __all__ = ["apply", "apply_proposal"]
 APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     OpenSession: open_session,
     ExpireSession: expire_session,
+    Invite: invite,
+    Uninvite: uninvite,
+    DrainMember: drain_member,
     PutJob: put_job,
     ApplyJobs: apply_jobs,
     DeleteJob: delete_job,

@@ -22,8 +22,11 @@ def configure(state: ClusterState, configuration: Configuration) -> None:
     for member_id in before:
         if member_id not in state.seats:
             state.removed[member_id] = state.index
+            state.drained.pop(member_id, None)
     for member_id in list(state.removed)[: max(0, len(state.removed) - REMOVED_KEPT)]:
         del state.removed[member_id]
+    for seat in configuration.seats:
+        state.invitations.pop(seat.address, None)
     state.roster_revision = state.index
     for member_id in tuple(state.members):
         forget_if_removed(state, member_id)
@@ -32,7 +35,12 @@ def configure(state: ClusterState, configuration: Configuration) -> None:
 
 
 def begin_generation(state: ClusterState, generation: int) -> None:
-    """From here on every token, revision and index is larger than any that another history of this cluster gave out."""
+    """From here on every token, revision and index is larger than any that another history of this cluster gave out.
+
+    Which data directory is whose begins anew too: it is told by whoever is there when it does.
+    """
+    for member_id, member in state.members.items():
+        state.members[member_id] = replace(member, info=replace(member.info, incarnation=""))
     state.generation = min(generation, GENERATION_MAX)
     state.index = max(state.index, (state.generation - 1) << GENERATION_SHIFT)
 

@@ -16,8 +16,9 @@ from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
 
 def open_session(state: ClusterState, command: OpenSession) -> Verdict:
-    info, session = command.info, command.session
-    known = state.members.get(info.id)
+    session = command.session
+    known = state.members.get(command.info.id)
+    info = _with_incarnation(command.info, known)
     if known is not None and known.session == session and known.open and known.info == info:
         return Done(state.index, session)
     refused = _refusal(state, command, known)
@@ -54,6 +55,11 @@ def _give_up(state: ClusterState, member_id: str, reason: str) -> None:
         lose_attempt(state, state.runs[run_id], reason)
 
 
+def _with_incarnation(info: MemberInfo, known: Member | None) -> MemberInfo:
+    """A version of peercron that does not know its incarnation does not make the cluster forget it."""
+    return replace(info, incarnation=known.info.incarnation) if known and not info.incarnation else info
+
+
 def _refusal(state: ClusterState, command: OpenSession, known: Member | None) -> Refused | None:
     """Why the session cannot be opened; None: it can."""
     info, session = command.info, command.session
@@ -64,6 +70,9 @@ def _refusal(state: ClusterState, command: OpenSession, known: Member | None) ->
         return Refused(state.index, Refusal.REMOVED, f"{info.name} ({info.id}) is not a member of this cluster")
     if info.level < state.level:
         return Refused(state.index, Refusal.UNSUPPORTED, _outgrown(state, info))
+    if known is not None and known.info.incarnation and info.incarnation not in ("", known.info.incarnation):
+        detail = f"the data directory of {info.name} is not the one that the cluster knows as {info.id}"
+        return Refused(state.index, Refusal.WIPED, detail)
     if known is not None and session < known.session:
         detail = f"session {session} of {info.name} is older than its session {known.session}"
         return Refused(state.index, Refusal.STALE_SESSION, detail)
@@ -96,10 +105,10 @@ def _flaw(info: MemberInfo, session: int) -> str:
         return f"id: wants 1 to {ADDRESS_LENGTH_MAX} characters"
     if not named(info.name):
         return f"name: {info.name!r} is not a name of letters, digits, '.', '_', '-' (at most {NAME_LENGTH_MAX})"
-    if max(len(info.address), len(info.http), len(info.dc), len(info.version)) > ADDRESS_LENGTH_MAX:
-        return f"address, http, dc, version: want at most {ADDRESS_LENGTH_MAX} characters"
     if info.level < 1:
         return f"level: {info.level} is not a positive number"
+    if max(map(len, (info.address, info.http, info.dc, info.version, info.incarnation))) > ADDRESS_LENGTH_MAX:
+        return f"address, http, dc, version, incarnation: want at most {ADDRESS_LENGTH_MAX} characters"
     if len(info.tags) > TAGS_MAX or any(len(key) + len(value) > NAME_LENGTH_MAX for key, value in info.tags):
         return f"tags: want at most {TAGS_MAX}, each of at most {NAME_LENGTH_MAX} characters"
     return ""

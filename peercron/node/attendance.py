@@ -1,0 +1,34 @@
+"""Attendance: when this node last heard of each member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Attendance:
+    """Times are monotonic seconds; to be told of who is there every other second.
+
+    Whoever was never heard of counts from when it was first looked for.
+    """
+
+    def __init__(self) -> None:
+        self._heard_s: dict[str, float] = {}
+        #: Since when we lead: who was silent before may have spoken to the leader of then.
+        self._leading_s = float("inf")
+
+    def look(self, members: Iterable[str], there: Iterable[str], now_s: float) -> None:
+        """These belong to the cluster, and those of them are there now."""
+        present = set(there)
+        heard_s = self._heard_s
+        self._heard_s = {id_: now_s if id_ in present else heard_s.get(id_, now_s) for id_ in members}
+
+    def lead(self, now_s: float, *, leading: bool) -> None:
+        self._leading_s = min(self._leading_s, now_s) if leading else float("inf")
+
+    def silent_s(self, member: str, now_s: float) -> float:
+        """For how long nothing was heard of it."""
+        return max(0.0, now_s - self._heard_s.get(member, now_s))
+
+    def missed_s(self, member: str, now_s: float) -> float:
+        """For how long nothing was heard of it while we lead."""
+        return min(self.silent_s(member, now_s), max(0.0, now_s - self._leading_s))

@@ -1,0 +1,155 @@
+"""Joining: a node that is new asks a running cluster to take it in, and remembers that it was, before it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from peercron.address import split_address
+from peercron.consensus.transport import DIAL_TIMEOUT_S
+from peercron.errors import ConfigError, DataDirError, PeerRejected, Problem, Refused
+from peercron.identity import DataDir, Identity, cluster_name
+from peercron.settings import Settings
+from peercron.wire.frames import NONCE_BYTES, Channel, secret_key
+from peercron.wire.plain import pack, unpack
+
+log = logging.getLogger(__name__)
+
+#: Between two rounds of asking: at first, and at most.
+PAUSE_S: Final = (0.1, 2.0)
+#: How long one member may take to answer.
+ANSWER_S: Final = 10.0
+READ_BYTES: Final = 65_536
+
+
+async def join(
+    settings: Settings, data_dir: DataDir, fresh: Callable[[], str], client_tls: ssl.SSLContext | None
+) -> Settings:
+    """Be taken in by the cluster of `settings.join`, unless this directory belongs to one already; for ever if need be.
+
+    Returns:
+        the settings, with the addresses of more members.
+
+    Raises:
+        Refused: the cluster does not take us.
+        PeerRejected: none of the members can be spoken with.
+        ConfigError: our own address cannot be had.
+        DataDirError: the directory cannot be used, or the cluster has another name.
+    """
+    identity = data_dir.newcomer(settings.self_address, fresh)
+    if identity.cluster:
+        return settings
+    await _check_own_address(settings)
+    log.info("joining", extra={"via": ", ".join(settings.join), "id": identity.member})
+    answer = await _Applicant(settings, identity, client_tls).until_admitted()
+    cluster = str(answer["cluster"])
+    if cluster_name(cluster) != settings.cluster:
+        raise DataDirError(f"the cluster there is {cluster_name(cluster)}, and --cluster says {settings.cluster}")
+    founders = tuple(str(address) for address in answer["founders"])
+    data_dir.write(replace(identity, cluster=cluster, founders=founders))
+    log.info("joined", extra={"cluster": cluster, "node": answer["name"]})
+    return replace(settings, join=_joined(settings.join, answer["members"]))
+
+
+class _Applicant:
+    """Asks one member after the other, round by round."""
+
+    def __init__(self, settings: Settings, identity: Identity, client_tls: ssl.SSLContext | None) -> None:
+        self._settings, self._identity, self._client_tls = settings, identity, client_tls
+        self._addresses = settings.join
+        self._rng = random.Random()
+        self._said = ""
+
+    async def until_admitted(self) -> Mapping[str, Any]:
+        delay_s = PAUSE_S[0]
+        while True:
+            rejections: dict[str, PeerRejected] = {}
+            for address in self._addresses:
+                answer = await self._ask(address, rejections)
+                if answer is not None:
+                    return answer
+            if rejections.keys() >= set(self._settings.join):
+                raise next(iter(rejections.values()))
+            await asyncio.sleep(delay_s * self._rng.uniform(0.7, 1.3))
+            delay_s = min(delay_s * 1.6, PAUSE_S[1])
+
+    async def _ask(self, address: str, rejections: dict[str, PeerRejected]) -> Mapping[str, Any] | None:
+        """What a member answers that is a yes; None: nothing yet. Refused: it is a no."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                answer = await self._talk(address)
+        except PeerRejected as error:
+            rejections[address] = PeerRejected(f"{address}: {error}")
+            self._say(f"{address}: {error}")
+            return None
+        except (OSError, TimeoutError) as error:
+            self._say(f"{address}: {str(error) or 'no answer in time'}")
+            return None
+        match answer.get("type"):
+            case "admitted":
+                return answer
+            case "refused":
+                raise Refused(str(answer["code"]), f"the cluster does not take this node: {answer['detail']}")
+            case _:
+                self._addresses = _joined(self._addresses, answer.get("members", ()))
+                self._say(f"{address}: {answer.get('detail') or 'not now'}")
+                return None
+
+    async def _talk(self, address: str) -> Mapping[str, Any]:
+        settings, identity = self._settings, self._identity
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(*split_address(address), ssl=self._client_tls)
+        try:
+            key = secret_key(settings.secret or b"")
+            channel = Channel(identity.member, "", key, os.urandom(NONCE_BYTES), dialer=True)
+            writer.write(channel.greeting())
+            payloads: list[bytes] = []
+            asked = False
+            while not payloads:
+                data = await reader.read(READ_BYTES)
+                if not data:
+                    raise OSError("it hung up" if channel.peer else "it hung up before it said who it is")
+                payloads = channel.receive(data)
+                writer.write(channel.take())
+                if channel.peer is not None and not asked:
+                    asked = True
+                    writer.write(channel.seal(pack(self._request())))
+            answer = unpack(payloads[0])
+        finally:
+            writer.transport.abort()
+        if not isinstance(answer, dict):
+            raise PeerRejected("its answer is unreadable")
+        return answer
+
+    def _request(self) -> dict[str, str]:
+        settings = self._settings
+        name = settings.name if settings.name_given else ""
+        own = {"id": self._identity.member, "name": name, "address": settings.self_address, "role": settings.role}
+        return {"type": "admit", **own}
+
+    def _say(self, reason: str) -> None:
+        if reason != self._said:
+            self._said = reason
+            log.warning("not_joined_yet", extra={"reason": reason})
+
+
+async def _check_own_address(settings: Settings) -> None:
+    """A seat for a node that cannot listen would be a dead one."""
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(asyncio.Protocol, *split_address(settings.self_address))
+    except OSError as error:
+        message = f"cannot listen on {settings.self_address}: {error.strerror or error}"
+        raise ConfigError([Problem("--self", message)]) from error
+    server.close()
+    await server.wait_closed()
+
+
+def _joined(addresses: Iterable[str], more: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*addresses, *map(str, more))))
