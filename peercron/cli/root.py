@@ -24,6 +24,7 @@ COMMANDS = {
     "state": Lazy("peercron.cli.state:state", "Shared state: get, set, rm, list."),
     "apply": Lazy("peercron.cli.files:apply", "Short for job apply."),
     "plan": Lazy("peercron.cli.files:plan", "Short for job plan."),
+    "recover": Lazy("peercron.cli.recover:recover", "Make a cluster of one survivor, when a majority is gone."),
     "config": Lazy("peercron.cli.config:config", "What a node would be told, and by whom."),
     "completion": Lazy("peercron.cli.about:completion", "Completion for bash, zsh or fish."),
     "version": Lazy("peercron.cli.about:version", "The version."),
