@@ -150,15 +150,16 @@ class Membership:
         if row is not None and known and claim.incarnation not in ("", known):
             name = row.info.name
             return "wiped", (
-                f"this data directory is new, and what member {name} of the cluster had promised went with its "
-                f"old one: `peercron member remove {name}`, then start it with --join {self._identity.address}"
+                f"this data directory is new, and what member {name} had promised the cluster went with the old one: "
+                f"`peercron member remove {name}`, then {self._beginning()}"
             )
         return None
 
     def refused(self, peer: str, code: str, detail: str) -> None:
         log.error("sent_away", extra={"peer": peer, "code": code, "reason": detail})
         if code in FINAL:
-            self._expel(code, detail)
+            # Who has removed us may have forgotten what we were called.
+            self._expel(code, self._removed_words(self._identity.member) if code == "removed" else detail)
 
     async def guest(self, request: Any) -> Mapping[str, Any]:
         members = [seat.address for seat in self._driver.replica.configuration.seats]
@@ -181,7 +182,7 @@ class Membership:
         if code == "removed":
             self._expel(code, self._removed_words(self._identity.member))
         elif code == "wiped":
-            self._expel(code, f"{detail}: `peercron member remove {self.name}`, then start it with --join")
+            self._expel(code, f"{detail}: `peercron member remove {self.name}`, then {self._beginning()}")
 
     def _expel(self, code: str, words: str) -> None:
         if not self.expelled:
@@ -190,13 +191,17 @@ class Membership:
             self.ended.set()
 
     def _removed_words(self, member: str) -> str:
-        name = self.name if member == self._identity.member else member
+        row = self._state().members.get(member)
+        name = self.name if member == self._identity.member else row.info.name if row is not None else member
         return f"{name} was removed from this cluster; {self._way_back()}"
 
     def _way_back(self) -> str:
+        return f"to come back as a new member, {self._beginning()}"
+
+    def _beginning(self) -> str:
         others = [seat.address for seat in self._driver.replica.configuration.seats]
         via = next((address for address in others if address != self._identity.address), self._identity.address)
-        return f"to come back as a new member, start it with an empty --data-dir and --join {via}"
+        return f"start it with an empty --data-dir and --join {via}"
 
     def _aim(self) -> None:
         assert self.contacts is not None

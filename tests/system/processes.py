@@ -170,6 +170,26 @@ class Cluster:
         ]
         return Node(name, peer_ports[i], http_port, data_dir, self.folder / f"{name}.log", command)
 
+    def newcomer(self, *flags: str, via: Node | None = None, name: str = "", peer_port: int = 0) -> Node:
+        """One more node, which joins through `via` (default: the first that lives); to be spawned by who asks."""
+        name = name or f"n{len(self.nodes) + 1}"
+        ports = free_ports(2)
+        peer_port = peer_port or ports[0]
+        via = via or self.living[0]
+        command = [
+            *(sys.executable, "-m", "peercron", "--join", f"127.0.0.1:{via.peer_port}"),
+            *("--self", f"127.0.0.1:{peer_port}", "--name", name, "--data-dir", str(self.folder / name)),
+            *("--http", f"127.0.0.1:{ports[1]}", *self.flags, *flags),
+        ]
+        node = Node(name, peer_port, ports[1], self.folder / name, self.folder / f"{name}.log", command)
+        self.nodes.append(node)
+        return node
+
+    def forget(self, node: Node) -> None:
+        """It does not belong to the cluster any more; its process must have ended."""
+        assert not node.alive
+        self.nodes.remove(node)
+
     def __getitem__(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
 
@@ -195,7 +215,7 @@ class Cluster:
 
         def agreed() -> Node | None:
             named = [node.status().get("leader") for node in self.living]
-            winners = {name for name in named if name and named.count(name) > self.size // 2}
+            winners = {name for name in named if name and named.count(name) > len(self.nodes) // 2}
             return next((node for node in self.living if node.name in winners), None)
 
         found = wait_for(agreed, "a leader")
