@@ -28,8 +28,6 @@ class Owner(Protocol):
     key: bytes
     incarnation: str
 
-    @property
-    def recoveries(self) -> int: ...
     def meet(self, link: Link) -> bool: ...
     def proven(self, link: Link, claim: Claim) -> None: ...
     def message(self, link: Link, message: Any) -> None: ...
@@ -56,7 +54,6 @@ class Link(asyncio.Protocol):
             dialer=dials,
             expect=expect,
             incarnation=owner.incarnation,
-            recoveries=owner.recoveries,
         )
         self._loop = asyncio.get_running_loop()
         #: Ends with whether the peer ever proved itself.

@@ -44,10 +44,6 @@ class Listener(Protocol):
 class Gate(Protocol):
     """Who decides about who comes, and hears what others have decided about us."""
 
-    @property
-    def recoveries(self) -> int:
-        """How often our cluster was recovered by force, as far as we know; -1: we do not."""
-
     def judge(self, claim: Claim) -> tuple[str, str] | None:
         """Why a member of our cluster is sent away for good, as (code, detail); None: it is not."""
 
@@ -177,10 +173,6 @@ class Transport:
                 link.check(now)
 
     # What a link tells.
-
-    @property
-    def recoveries(self) -> int:
-        return self._gate.recoveries if self._gate is not None else -1
 
     def meet(self, link: Link) -> bool:
         """One more; False: we are on our way out. The oldest stranger makes room, since a member proves itself at once,

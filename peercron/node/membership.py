@@ -25,7 +25,7 @@ TELL_S: Final = 5.0
 #: After a no to what we said of ourselves.
 REFUSED_PAUSE_S: Final = 10.0
 #: Words that end a membership; others are of a version that knows more, and are only logged.
-FINAL: Final = frozenset({"removed", "wiped", "recovered"})
+FINAL: Final = frozenset({"removed", "wiped"})
 
 
 class Contacts(Protocol):
@@ -131,18 +131,8 @@ class Membership:
 
     # What the connections ask.
 
-    @property
-    def recoveries(self) -> int:
-        configuration = self._driver.replica.configuration
-        return configuration.recoveries if configuration.seats else -1
-
     def judge(self, claim: Claim) -> tuple[str, str] | None:
         state = self._state()
-        if 0 <= claim.recoveries < self.recoveries:
-            return "recovered", (
-                f"the cluster was recovered by force without {claim.member}, whose data are those of the cluster before"
-                f"; {self._way_back()}"
-            )
         if claim.member in state.removed:
             return "removed", self._removed_words(claim.member)
         row = state.members.get(claim.member)

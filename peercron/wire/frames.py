@@ -46,7 +46,6 @@ class Claim:
     member: str
     cluster: str
     incarnation: str
-    recoveries: int
 
 
 class Channel:
@@ -60,7 +59,6 @@ class Channel:
         dialer: we made the connection.
         expect: the member id that must answer; None: anyone with the secret.
         incarnation: of our data directory.
-        recoveries: how often our cluster was recovered by force, as far as we know; -1: we do not.
 
     Example:
         >>> a = Channel("a", "c", secret_key(b"s"), bytes(32), dialer=True, expect="b")
@@ -81,11 +79,10 @@ class Channel:
         dialer: bool,
         expect: str | None = None,
         incarnation: str = "",
-        recoveries: int = -1,
     ) -> None:
         self._me, self._cluster, self._key, self._dialer, self._expect = me, cluster, key, dialer, expect
         self._oldest, self._newest = OLDEST_VERSION, VERSION
-        self._hello: bytes = msgpack.packb((self._oldest, self._newest, cluster, me, nonce, incarnation, recoveries))
+        self._hello: bytes = msgpack.packb((self._oldest, self._newest, cluster, me, nonce, incarnation))
         self._buffer = bytearray()
         self._outgoing = b""
         self._send_key = self._receive_key = b""
@@ -95,7 +92,7 @@ class Channel:
         #: The protocol version that both ends speak, once they have met.
         self.version = 0
         #: What it says of itself; to be believed once it has proven that it has the secret. No cluster: it is a guest.
-        self.claimed = Claim("", "", "", -1)
+        self.claimed = Claim("", "", "")
 
     def greeting(self) -> bytes:
         """What to send first."""
@@ -166,7 +163,10 @@ class Channel:
         # Only who is called can tell a guest what it needs to know; and a guest has yet to learn whom it called.
         stranger = not self._cluster if self._dialer else not claim.cluster
         if claim.cluster != self._cluster and not stranger:
-            raise PeerRejected(f"{claim.member} belongs to another cluster; do all hosts have the same --peers?")
+            raise PeerRejected(
+                f"{claim.member} belongs to another cluster, {claim.cluster}, and this node to {self._cluster}: they began "
+                "with other --peers, or one of them was recovered or restored since"
+            )
         if self._expect is not None and claim.member != self._expect:
             raise PeerRejected(f"{self._expect} was expected at that address, {claim.member} answered")
         dialed, dialing = (theirs, self._hello) if self._dialer else (self._hello, theirs)
@@ -202,12 +202,12 @@ def _read_hello(data: bytes) -> tuple[int, int, Claim]:
     """
     try:
         oldest, newest, cluster, member, nonce, *more = msgpack.unpackb(data, use_list=False)
-        incarnation, recoveries = more[:2] or ("", -1)
-        numbers = all(isinstance(number, int) for number in (oldest, newest, recoveries)) and oldest <= newest
+        incarnation = more[0] if more else ""
+        numbers = isinstance(oldest, int) and isinstance(newest, int) and oldest <= newest
         texts = all(isinstance(text, str) for text in (cluster, member, incarnation))
         sound = numbers and texts and isinstance(nonce, bytes) and len(nonce) == NONCE_BYTES
     except (ValueError, TypeError, msgpack.UnpackException):
         sound = False
     if not sound:
         raise PeerRejected("not a peercron member: the greeting is unreadable")
-    return oldest, newest, Claim(member, cluster, incarnation, recoveries)
+    return oldest, newest, Claim(member, cluster, incarnation)

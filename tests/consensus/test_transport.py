@@ -304,7 +304,6 @@ class Porter:
 
     def __init__(self, **unwelcome: str) -> None:
         self.unwelcome = unwelcome
-        self.recoveries = 0
         self.claims: list[Claim] = []
         self.told: list[tuple[str, str, str]] = []
         self.asked: list[Any] = []
@@ -431,7 +430,7 @@ async def test_who_is_not_to_come_back_is_told_so(stand: Stand, caplog: pytest.L
             async with asyncio.timeout(20):
                 await sent_away.heard.wait()
         assert sent_away.told[0] == (me, "wiped", f"{other} is wiped")
-        assert gate.claims[0] == Claim(other, "c", "cafe", 0)
+        assert gate.claims[0] == Claim(other, "c", "cafe")
         assert not stand.ears[me].peers
         await transport.close()
         await second.close()
