@@ -107,6 +107,7 @@ def test_a_roll_and_no_way_back(tmp_path: Path) -> None:
         assert one_digest(cluster)
         assert touched(one)["touched"].keys() == {"n1", "n2", "n3"}
         assert touched(one)["priorities"] == {"default/beat": 7}
+        assert touched(one)["zones"] == {"n1": "", "n2": "", "n3": ""}
         assert touched(one) == touched(two) == touched(three)
         slots = sorted(row["slot"] for row in cluster.ledger("beat"))
         assert slots == list(range(slots[0], slots[-1] + 1, 500))
@@ -124,6 +125,7 @@ def test_a_roll_and_no_way_back(tmp_path: Path) -> None:
         run_next(one)
         one.spawn()
         one.wait_ready()
+        assert touched(one)["zones"] == {"n1": "north", "n2": "", "n3": ""}
         assert one_digest(cluster)
 
 
