@@ -32,9 +32,15 @@ STEPS_MAX = 2_000
 @contextmanager
 def unpacked() -> Iterator[list[Path]]:
     """Copies of the data directories, in order of name."""
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(DATA) as archive:
-        archive.extractall(folder, filter="data")
+    with tempfile.TemporaryDirectory() as folder:
+        unpack_into(Path(folder))
         yield sorted(Path(folder).iterdir())
+
+
+def unpack_into(folder: Path) -> None:
+    """The data directories, by name, in this folder."""
+    with tarfile.open(DATA) as archive:
+        archive.extractall(folder, filter="data")
 
 
 class Member:
@@ -100,6 +106,9 @@ def summary_of(state: ClusterState) -> dict[str, Any]:
     return {
         "members": {member.info.name: member.session for member in state.members.values()},
         "seats": [f"{seat.name} {seat.role}" for seat in state.seats.values()],
+        "removed": len(state.removed),
+        "invitations": [f"{invited.name} {invited.role}" for invited in state.invitations.values()],
+        "drained": [state.seats[member].name for member in state.drained],
         "jobs": {job.key: "paused" if job.paused else "" for job in state.jobs.values()},
         "deleted_jobs": sorted(state.deleted_jobs.values()),
         "ledger": dict(sorted(Counter(e.outcome.value for row in state.ledger.values() for e in row.values()).items())),

@@ -20,7 +20,7 @@ from typing import Any
 
 from peercron import __version__
 from peercron.core.level import LEVEL
-from tests.system.processes import Cluster, Node, entries, running, wait_for
+from tests.system.processes import Cluster, Node, entries, free_ports, running, wait_for
 from tests.upgrade.reopened import DATA, FOLDER, SUMMARY, Reopened, summary_of, unpacked
 
 #: In the end nothing may happen by itself, so that all nodes can stand at one index.
@@ -84,6 +84,7 @@ def fill(cluster: Cluster) -> None:
     cluster.request("DELETE", "/v1/jobs/gone")
     for n in range(12):
         cluster.request("PUT", f"/v1/state/config/k{n}", bytes(range(n, 200)) * 10)
+    come_and_go(cluster)
     leader = cluster.leader()
     leader.stop()
     leader.spawn()
@@ -97,6 +98,8 @@ def fill(cluster: Cluster) -> None:
     cluster.request("POST", "/v1/jobs/once:pause")
     cancelled = entries(cluster.request("GET", "/v1/jobs/lined/runs?limit=2"))[0]["id"]
     cluster.request("POST", f"/v1/runs/{cancelled}:cancel")
+    cluster.request("POST", "/v1/members/n3:drain")
+    cluster.request("POST", "/v1/members", {"address": "127.0.0.1:9", "role": "witness", "name": "expected"})
     settled(cluster)
     for n in range(12):
         cluster.request("DELETE", f"/v1/state/config/k{n}")
@@ -104,6 +107,31 @@ def fill(cluster: Cluster) -> None:
         cluster.request("PUT", f"/v1/state/config/{node.name}", node.name.encode())
         for request in REFUSED:
             assert 400 <= node.request(*request)[0] < 500, request
+
+
+def come_and_go(cluster: Cluster) -> None:
+    """A fourth member joins, and is removed again."""
+    peer_port, http_port = free_ports(2)
+    folder = cluster.folder / "n4"
+    command = [
+        *(sys.executable, "-m", "peercron", "--join", f"127.0.0.1:{cluster.nodes[0].peer_port}", "--name", "n4"),
+        *("--self", f"127.0.0.1:{peer_port}", "--data-dir", str(folder), "--http", f"127.0.0.1:{http_port}"),
+    ]
+    newcomer = Node("n4", peer_port, http_port, folder, cluster.folder / "n4.log", command)
+    cluster.request("POST", "/v1/members", {"address": f"127.0.0.1:{peer_port}", "name": "n4"})
+    newcomer.spawn()
+    try:
+        newcomer.wait_ready()
+        wait_for(lambda: role_of(cluster, "n4") == "voter", "the newcomer to have a vote")
+        cluster.request("DELETE", "/v1/members/n4")
+        wait_for(lambda: role_of(cluster, "n4") is None, "the newcomer to be no member")
+    finally:
+        newcomer.stop()
+
+
+def role_of(cluster: Cluster, name: str) -> str | None:
+    rows = cluster.request("GET", "/v1/members")["members"]
+    return next((row["role"] for row in rows if row["name"] == name), None)
 
 
 #: What each node asked last, and what it was told, is remembered: the words of a refusal are data too.
