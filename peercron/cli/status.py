@@ -44,5 +44,5 @@ def _summary(seen: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"cluster  {seen['cluster']}   {health}   {well}/{seen['voters']} voters   quorum {seen['quorum']}   "
         f"survives {failures}",
-        f"leader   {seen['leader'] or '–'}   term {seen['term']}   level {seen.get('level', 1)}",
+        f"leader   {seen['leader'] or '–'}   term {seen['term']}",
     )

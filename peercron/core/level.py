@@ -12,8 +12,9 @@ To extend the language, a release raises LEVEL by one, names itself in RELEASES,
     a table of the state, or a number in it             (ClusterState, "locks"): 2
 
 What is new and has its default is not written, so that members of the older release read what the newer one writes as
-long as nobody may use it. Where `apply` shall act otherwise than before, it asks for `state.level` and keeps the old
-way beside the new. Types and order of fields never change, and no name is used twice; `tests/wire` holds them fast.
+long as nobody may use it; a member says no more of itself than they understand (`spoken`), and so must whoever writes
+a configuration. Where `apply` shall act otherwise than before, it asks for `state.level` and keeps the old way beside
+the new. Types and order of fields never change, and no name is used twice; `tests/wire` holds them fast.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
 from peercron.core.commands import Command
+from peercron.core.member import MemberInfo
 from peercron.core.state import ClusterState
 
 #: What this build speaks.
@@ -50,6 +52,12 @@ def level_of(value: Any) -> int:
 def late_fields(row: type) -> tuple[Field[Any], ...]:
     """The fields of a row that came after level 1, which are its last ones."""
     return tuple(field for field in fields(row) if (row, field.name) in SINCE)
+
+
+def spoken(info: MemberInfo, level: int) -> MemberInfo:
+    """What a member says of itself, as far as members of this level understand it."""
+    late = [field for field in late_fields(type(info)) if SINCE[type(info), field.name] > level]
+    return replace(info, **{field.name: default_of(field) for field in late}) if late else info
 
 
 def default_of(field: Field[Any]) -> Any:

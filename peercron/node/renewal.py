@@ -11,6 +11,7 @@ from peercron.clock import Clock
 from peercron.consensus.driver import Driver
 from peercron.consensus.session import Lease, Session, Sessions
 from peercron.core.commands import Command, ExpireSession, OpenSession
+from peercron.core.level import spoken
 from peercron.core.member import Member, MemberInfo
 from peercron.core.verdict import Done, Verdict
 from peercron.errors import NoLeader, ProposalError
@@ -132,8 +133,9 @@ class Renewal:
         while not self.is_open:
             await self._renumber()
             sent_s = self._clock.monotonic()
+            info = spoken(self._describe(), self._machine.state.level)
             try:
-                verdict = await self._propose(OpenSession(self._describe(), self.identity.session), OPEN_TIMEOUT_S)
+                verdict = await self._propose(OpenSession(info, self.identity.session), OPEN_TIMEOUT_S)
             except NoLeader:
                 pass
             except ProposalError as error:

@@ -181,7 +181,9 @@ class Roster:
 
     def _notes(self, members: list[dict[str, Any]]) -> list[str]:
         notes, replica = [], self._driver.replica
-        if replica.kernel.leader is None:
+        if self._driver.halt_reason is not None:
+            notes.append(f"this node has stopped: {self._driver.halt_reason}")
+        elif replica.kernel.leader is None:
             notes.append(f"no leader: {self.reach()}")
         if len(replica.configuration.voters) == 2:
             witness = any(seat.role is Role.WITNESS for seat in self.seats)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from peercron import __version__
 from peercron.clock import SystemClock
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.driver import Driver
@@ -22,7 +23,7 @@ from peercron.consensus.outbox import Output
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.consensus.transport import Transport
-from peercron.errors import NoLeader
+from peercron.errors import NoLeader, TooOld
 from peercron.wire.frames import secret_key
 from tests.consensus.staged import Timing, Values, voters
 
@@ -206,6 +207,28 @@ async def test_a_disk_that_fails_stops_the_member_and_nothing_more_is_acknowledg
     assert other is not leader
     with pytest.raises(NoLeader):
         await leader.driver.read_barrier(soon())
+
+
+async def test_a_member_that_is_too_old_says_so_and_takes_no_snapshot_any_more(
+    three: Three, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await three.leader()
+    old = three.members[0]
+
+    def apply(index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None:
+        raise TooOld(f"entry {index} holds a riddle")
+
+    monkeypatch.setattr(old.machine, "apply", apply)
+    with caplog.at_level(logging.CRITICAL):
+        three.members[1].propose(b"x")
+        await three.until(lambda: old.above.reason is not None)
+    assert old.above.reason is not None
+    cure = f"this node runs peercron {__version__}; upgrade it, and it goes on where it stopped"
+    assert old.above.reason.endswith(f" holds a riddle; {cure}")
+    assert [record.exc_info for record in caplog.records if record.message == "consensus_halted"] == [None]
+    with pytest.raises(NoLeader, match="holds a riddle"):
+        old.driver.take_snapshot()
+    await three.until(lambda: all(m.machine.values == [b"x"] for m in three.members[1:]))
 
 
 async def test_a_defect_above_does_not_stop_the_turns(three: Three, caplog: pytest.LogCaptureFixture) -> None:

@@ -172,6 +172,18 @@ async def test_what_no_log_takes_is_refused_before_it_is_sent() -> None:
     assert desk.sent == [1]  # and no number was lost, which the others would wait for
 
 
+async def test_what_not_all_members_understand_is_refused_before_it_is_sent() -> None:
+    desk = Desk()
+    desk.proposer = Proposer("m", desk._send, desk._send, lambda command: "not yet" if command == COMMAND else "")
+    desk.proposer.open(3)
+    with pytest.raises(RefusedError, match="not yet") as caught:
+        desk.proposer.propose(COMMAND, 10.0)
+    assert caught.value.code == "unsupported"
+    desk.proposer.propose(RunJob("default/y"), 10.0)
+    desk.proposer.send(0.0)
+    assert desk.sent == [1]
+
+
 async def test_who_waits_no_longer_is_no_trouble() -> None:
     desk = Desk()
     future = desk.proposer.propose(COMMAND, 1.0)

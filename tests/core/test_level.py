@@ -11,8 +11,8 @@ from peercron.core import apply as apply_package
 from peercron.core.apply import apply, apply_proposal
 from peercron.core.apply.configuration import configure
 from peercron.core.commands import OpenSession, Proposal
-from peercron.core.level import LEVEL, RELEASES, SINCE, level_of, objection
-from peercron.core.member import Configuration, Role, Seat
+from peercron.core.level import LEVEL, RELEASES, SINCE, level_of, objection, spoken
+from peercron.core.member import Configuration, MemberInfo, Role, Seat
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 from tests.core.builders import cluster, code, done, info
@@ -141,6 +141,13 @@ class Basket:
 
 
 @dataclass(frozen=True, slots=True)
+class LaterInfo(MemberInfo):
+    """With a field of level 3."""
+
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Touch:
     """A command of level 2."""
 
@@ -149,7 +156,7 @@ class Touch:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    for new, level in {Touch: 2, (Weather, "hail"): 2, (Picnic, "cake"): 3}.items():
+    for new, level in {Touch: 2, (Weather, "hail"): 2, (Picnic, "cake"): 3, (LaterInfo, "zone"): 3}.items():
         monkeypatch.setitem(SINCE, new, level)
     monkeypatch.setitem(RELEASES, 2, "0.2.0")
     monkeypatch.setitem(apply_package.APPLY, Touch, lambda state, command: Done(state.index, command.key))
@@ -174,6 +181,13 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_command_needs_the_level_of_the_newest_that_it_uses(value: object, level: int) -> None:
     assert level_of(value) == level
+
+
+@pytest.mark.usefixtures("later")
+def test_a_row_is_said_as_the_others_understand_it() -> None:
+    said = LaterInfo("a", "a", "a:1", "a:2", level=3, zone="north")
+    assert spoken(said, 2) == LaterInfo("a", "a", "a:1", "a:2", level=3)
+    assert spoken(said, 3) is said
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)

@@ -59,9 +59,9 @@ class Writers:
         return [key for key, value in self.acknowledged.items() if value_of(reader, key) != value]
 
 
-def value_of(node: Node, key: str) -> bytes | None:
+def value_of(node: Node, key: str, namespace: str = "load") -> bytes | None:
     """The bytes under a key, read so that every acknowledged write is seen."""
-    status, body = node.request("GET", f"/v1/state/load/{key}")
+    status, body = node.request("GET", f"/v1/state/{namespace}/{key}")
     assert status in (200, 404), f"{key}: {status} {body}"
     return None if status == 404 else content_of(body)
 

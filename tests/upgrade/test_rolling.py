@@ -1,7 +1,11 @@
-"""Three nodes are replaced by the next version one by one, under load; then one goes back, which is not possible."""
+"""Three nodes with the data of the released version are replaced by the next one, one by one and under load.
+
+Then one goes back, which is not possible.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.system.load import Writers
+from tests.system.load import Writers, value_of
 from tests.system.processes import Cluster, Node, cluster_in, running, wait_for
+from tests.upgrade.reopened import SUMMARY, unpack_into
 
 pytestmark = pytest.mark.xdist_group("nodes")
 
@@ -73,9 +78,13 @@ def write_many(node: Node) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_roll_and_no_way_back(tmp_path: Path) -> None:
+    unpack_into(tmp_path)
     with cluster_in(tmp_path) as cluster:
         one, two, three = cluster.nodes
-        cluster.add_job({"name": "beat", "every": "500ms", "command": ["true"]})
+        told = json.loads(SUMMARY.read_text())
+        assert {job["key"] for job in one.get("/v1/jobs")["jobs"]} >= told["jobs"].keys() - {"ops/yearly"}
+        assert [value_of(one, f"n{n}", "config") for n in (1, 2, 3)] == [b"n1", b"n2", b"n3"]
+        cluster.add_job({"name": "pulse", "every": "500ms", "command": ["true"]})
 
         # One by one. What is new is refused, and who is behind is named.
         for node in (one, two):
@@ -84,7 +93,7 @@ def test_a_roll_and_no_way_back(tmp_path: Path) -> None:
             detail = refused(node, "/v1/touched/early")
             assert detail.startswith("Touch needs all members to run peercron 9.9.9 or newer; ")
             assert "n3 runs 0." in detail
-            assert "n3 runs 0." in refused(node, "/v1/preferred/beat")
+            assert "n3 runs 0." in refused(node, "/v1/preferred/pulse")
             assert [level_at(n) for n in cluster.nodes] == [THIS_LEVEL] * 3
             assert one_digest(cluster)
 
@@ -103,12 +112,13 @@ def test_a_roll_and_no_way_back(tmp_path: Path) -> None:
         wait_for(lambda: [level_at(n) for n in cluster.nodes] == [NEXT_LEVEL] * 3, "the next level")
         for node in cluster.nodes:
             assert node.request("POST", f"/v1/touched/{node.name}")[0] == 200
-        assert two.request("POST", "/v1/preferred/beat")[0] == 200
+        assert two.request("POST", "/v1/preferred/pulse")[0] == 200
         assert one_digest(cluster)
         assert touched(one)["touched"].keys() == {"n1", "n2", "n3"}
-        assert touched(one)["priorities"] == {"default/beat": 7}
+        assert touched(one)["priorities"] == dict.fromkeys(told["jobs"], 0) | {"default/pulse": 7}
+        assert touched(one)["zones"] == {"n1": "", "n2": "", "n3": ""}
         assert touched(one) == touched(two) == touched(three)
-        slots = sorted(row["slot"] for row in cluster.ledger("beat"))
+        slots = sorted(row["slot"] for row in cluster.ledger("pulse"))
         assert slots == list(range(slots[0], slots[-1] + 1, 500))
 
         # There is no way back: the snapshot of the next version says so before anything else happens.
@@ -124,6 +134,7 @@ def test_a_roll_and_no_way_back(tmp_path: Path) -> None:
         run_next(one)
         one.spawn()
         one.wait_ready()
+        assert touched(one)["zones"] == {"n1": "north", "n2": "", "n3": ""}
         assert one_digest(cluster)
 
 
