@@ -20,7 +20,7 @@ from peercron.core.member import MemberInfo
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 from peercron.core.views import digest
-from peercron.errors import SnapshotTooNew
+from peercron.errors import TooOld
 from peercron.machine import Machine
 from peercron.wire.codec import pack_proposal
 from tests.wire.test_snapshot import some_state
@@ -128,7 +128,7 @@ def test_a_member_that_cannot_read_what_others_adopt_stops() -> None:
     *staging_commands, adopt = commands(newer())
     for command in staging_commands:
         members.done(command)
-    with pytest.raises(SnapshotTooNew, match="moods"):
+    with pytest.raises(TooOld, match="moods"):
         members.say(adopt)
 
 

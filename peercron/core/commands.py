@@ -186,6 +186,8 @@ class BeginRestore:
     parts: int
     size: int
     force: bool = False
+    #: Of the language that it is written in (`core.level`).
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True)

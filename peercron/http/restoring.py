@@ -45,6 +45,8 @@ class Upload:
     parts: tuple[bytes, ...]
     #: Of all parts in their order.
     digest: bytes
+    #: Of the language in which it is written.
+    level: int
 
     @property
     def restore_id(self) -> str:
@@ -79,8 +81,7 @@ async def receive(request: web.Request) -> Upload:
     if flaw is not None:
         raise flaw
     header = reader.finish()  # the checksum first: what damage did to the content is not worth telling
-    content.finish()
-    return Upload(header, tuple(parts), digest.digest())
+    return Upload(header, tuple(parts), digest.digest(), content.finish().level)
 
 
 async def _next_piece(request: web.Request) -> bytes:
@@ -102,7 +103,7 @@ async def put_in_place(node: NodePort, upload: Upload, *, force: bool) -> Done:
     """
     restore_id, parts = upload.restore_id, upload.parts
     size = sum(map(len, parts))
-    await _patiently(node, BeginRestore(restore_id, len(parts), size, force))
+    await _patiently(node, BeginRestore(restore_id, len(parts), size, force, upload.level))
     log.info("restore_begun", extra={"restore": restore_id[:12], "parts": len(parts), "bytes": size})
     try:
         await _stage(node, restore_id, parts)

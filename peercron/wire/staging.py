@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from peercron.core.level import LEVEL
 from peercron.core.state import ClusterState
-from peercron.errors import SnapshotDamaged, SnapshotTooNew
+from peercron.errors import SnapshotDamaged, SnapshotTooNew, TooOld
 from peercron.wire.archive import inflate
-from peercron.wire.codec import UnknownRow
 from peercron.wire.snapshot import Proof, SnapshotUnreadable, Thawing
 
 #: Parts read at each one that comes: two, so that a member that had to begin late catches up.
 PARTS_PER_LOOK: Final = 2
 #: What reading bytes that nobody wrote can end in.
-_UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
+_UNREADABLE: Final = (
+    *(SnapshotUnreadable, ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError),
+)
 
 
 class Reading:
@@ -40,24 +42,27 @@ class Reading:
         if self._flaw is not None:
             raise self._flaw
         try:
-            return self._thawing.finish()
+            state = self._thawing.finish()
         except SnapshotUnreadable as error:
             raise SnapshotDamaged(str(error)) from None
+        if state.level > LEVEL:
+            raise SnapshotTooNew(f"it is in level {state.level} of the language, this version speaks {LEVEL}")
+        return state
 
     def _flaw_of(self, part: bytes) -> SnapshotDamaged | SnapshotTooNew | None:
         try:
             self._thawing.feed(inflate(part))
         except SnapshotDamaged as error:
             return error
-        except (SnapshotUnreadable, UnknownRow) as error:
-            return SnapshotTooNew(str(error))
+        except TooOld as error:
+            return SnapshotTooNew(error.what)
         except _UNREADABLE as error:
-            return SnapshotDamaged(f"{type(error).__name__} in its content")
+            return SnapshotDamaged(f"{type(error).__name__} in its content: {error}")
         return None
 
 
 def trial() -> Reading:
-    """Reads all and keeps nothing: only whether it can be read."""
+    """Reads all and keeps nothing: only whether it can be read, and of which level it is."""
     return Reading(Proof())
 
 

@@ -17,6 +17,7 @@ from peercron.core.apply.attempt import lose_attempt
 from peercron.core.apply.configuration import begin_generation
 from peercron.core.apply.run import cancel, live_runs
 from peercron.core.commands import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
+from peercron.core.level import behind
 from peercron.core.limits import (
     NAME_LENGTH_MAX,
     RESTORE_BYTES_MAX,
@@ -31,7 +32,8 @@ from peercron.core.verdict import Done, Refusal, Refused, Verdict
 GROWING: Final = frozenset({"index", "now_ms", "last_token", "generation"})
 #: What belongs to the cluster that runs, not to what it knows: a snapshot's is not taken over.
 KEPT: Final = GROWING | frozenset({
-    "members", "seats", "removed", "recoveries", "roster_revision",  # who is here
+    "members", "seats", "removed", "invitations", "drained", "recoveries", "roster_revision",  # who is here
+    "level",  # what they all speak
     "results", "floors",  # what its members are being answered
     "stage", "staged", "adopted",  # the restore itself
 })  # fmt: skip
@@ -107,6 +109,9 @@ def adopt_snapshot(state: ClusterState, command: AdoptSnapshot) -> Verdict:
         return Refused(state.index, Refusal.NOT_READY, detail)
     if state.staged_state is None:
         return Refused(state.index, Refusal.INVALID, "the parts are all there and hold no snapshot")
+    refused = _not_spoken(state, state.staged_state.level)
+    if refused is not None:
+        return refused
     adopt(state, state.staged_state)
     state.adopted = command.restore_id
     return Done(state.index, state.generation)
@@ -167,12 +172,15 @@ def _flaw(state: ClusterState, command: BeginRestore) -> Refused | None:
             f"at most {RESTORE_BYTES_MAX} in {RESTORE_PARTS_MAX} are taken"
         )
         return Refused(state.index, Refusal.LIMIT, detail)
-    versions = sorted({member.info.version for member in state.members.values() if member.open})
-    if len(versions) > 1:
-        # What one of them can read another may not, and would have to stop at.
-        detail = f"the members run versions {', '.join(versions)}; a snapshot is restored when all run the same"
-        return Refused(state.index, Refusal.NOT_READY, detail)
-    return None
+    return _not_spoken(state, command.level)
+
+
+def _not_spoken(state: ClusterState, needed: int) -> Refused | None:
+    """A snapshot may hold what some members here do not know yet, and would have to stop at."""
+    if needed <= state.level:
+        return None
+    detail = f"the snapshot is in level {needed} of the language, and {', '.join(behind(state, needed))}"
+    return Refused(state.index, Refusal.UNSUPPORTED, detail)
 
 
 def _occupied(state: ClusterState, restore_id: str, *, force: bool) -> Refused | None:
