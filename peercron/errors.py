@@ -4,6 +4,8 @@ PeercronError
 ├─ ConfigError            all problems at once, each with the key and the accepted form
 ├─ ScheduleError          names the field and column of the expression
 ├─ DataDirError           the data directory cannot be used
+├─ SnapshotDamaged        a snapshot is cut short or changed
+├─ SnapshotTooNew         a snapshot is sound and of a newer version
 ├─ TooOld                 what the log, the journal or a snapshot holds was written by a newer version
 ├─ JobNotFound, RunNotFound
 ├─ ProposalError
@@ -74,6 +76,24 @@ class DataDirError(PeercronError):
     """The data directory cannot be used."""
 
     code = "data_dir"
+
+
+class SnapshotDamaged(PeercronError):
+    """The snapshot is damaged."""
+
+    code = "snapshot_damaged"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(f"the snapshot is damaged: {detail}" if detail else "")
+
+
+class SnapshotTooNew(PeercronError):
+    """The snapshot was written by a newer version of peercron."""
+
+    code = "snapshot_too_new"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(f"the snapshot was written by a newer version of peercron: {detail}" if detail else "")
 
 
 class TooOld(PeercronError):

@@ -8,15 +8,19 @@ from collections.abc import Iterable, Iterator
 from peercron.core import level
 from peercron.core.apply import apply_proposal
 from peercron.core.apply.configuration import configure
-from peercron.core.commands import Command, Proposal
+from peercron.core.commands import AbandonRestore, AdoptSnapshot, BeginRestore, Command, Proposal, StageSnapshot
 from peercron.core.member import Configuration
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Verdict
-from peercron.errors import TooOld
+from peercron.errors import SnapshotTooNew, TooOld
 from peercron.wire import snapshot
 from peercron.wire.codec import UnknownRow, unpack_proposal
+from peercron.wire.staging import Staging
 
 log = logging.getLogger(__name__)
+
+#: After these the staged parts are others than before.
+_STAGING = frozenset({BeginRestore, StageSnapshot, AbandonRestore})
 
 
 class Machine:
@@ -29,7 +33,8 @@ class Machine:
     def __init__(self, me: str) -> None:
         self._me = me
         self.state = ClusterState()
-        #: Grows when `state` is another object (a snapshot was put in its place).
+        self._staging = Staging()
+        #: Grows when `state` is another object or has other tables (a snapshot was put in its place).
         self.generation = 0
         #: (session, seq, verdict) of our own proposals, applied and not yet told.
         self.verdicts: list[tuple[int, int, Verdict]] = []
@@ -44,7 +49,7 @@ class Machine:
         before = self.state.level
         for proposal in self._read(index, payloads):
             self._understand(f"entry {index} of the log", self.state)
-            verdict = apply_proposal(self.state, proposal, now_ms)
+            verdict = self._apply(index, proposal, now_ms)
             if proposal.member == self._me:
                 self.verdicts.append((proposal.session, proposal.seq, verdict))
         if self.state.level != before:
@@ -74,6 +79,7 @@ class Machine:
             raise self._too_old(error.what, self.state) from None
         self._understand("the snapshot", state)
         self.state = state
+        self._staging = Staging()
         self.generation += 1
         member = self.state.members.get(self._me)
         if member is not None:
@@ -83,6 +89,26 @@ class Machine:
     def frozen(self) -> Iterator[bytes]:
         """The state as it is now, as blocks of a snapshot."""
         return snapshot.blocks(snapshot.freeze(self.state))
+
+    def _apply(self, index: int, proposal: Proposal, now_ms: int) -> Verdict:
+        """Apply one proposal. The core reads no bytes: those of a restore are read here."""
+        state, kind = self.state, type(proposal.command)
+        if kind is not AdoptSnapshot:
+            verdict = apply_proposal(state, proposal, now_ms)
+            if kind in _STAGING:
+                self._staging.read_on(state)
+            return verdict
+        generation = state.generation
+        try:
+            state.staged_state = self._staging.take(state)
+        except SnapshotTooNew as error:
+            # Others may be able to read it, and go on where we could not follow.
+            raise self._too_old(f"entry {index} of the log restores a snapshot: {error}", state) from None
+        verdict = apply_proposal(state, proposal, now_ms)
+        state.staged_state = None
+        if state.generation != generation:
+            self.generation += 1
+        return verdict
 
     def _read(self, index: int, payloads: tuple[bytes, ...]) -> list[Proposal]:
         """All proposals of an entry, before the first is applied."""

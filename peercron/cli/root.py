@@ -22,6 +22,7 @@ COMMANDS = {
     "run": Lazy("peercron.cli.run:run", "Runs: list, show, logs, cancel."),
     "member": Lazy("peercron.cli.member:member", "The members of the cluster."),
     "state": Lazy("peercron.cli.state:state", "Shared state: get, set, rm, list."),
+    "snapshot": Lazy("peercron.cli.snapshot:snapshot", "The whole cluster as a file: save, inspect, restore."),
     "apply": Lazy("peercron.cli.files:apply", "Short for job apply."),
     "plan": Lazy("peercron.cli.files:plan", "Short for job plan."),
     "recover": Lazy("peercron.cli.recover:recover", "Make a cluster of one survivor, when a majority is gone."),

@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -43,6 +44,14 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is too large to hold: its bytes in pieces, anew at each call, and how many they are."""
+
+    pieces: Callable[[], Iterator[bytes]]
+    size: int
 
 
 @dataclass(slots=True)
@@ -111,10 +120,39 @@ class Connection:
             return _pieces(link, answer)
         raise last
 
-    def _ask(
-        self, address: str, method: str, target: str, body: object, headers: Mapping[str, str], timeout_s: float
+    def upload(
+        self, path: str, body: Upload, *, params: Mapping[str, object] | None, answer_s: float, again: bool
     ) -> Answer:
-        link, answer = self._send(address, method, target, body, headers, timeout_s, body_s=timeout_s)
+        """PUT what is large; the answer may take `answer_s`. Each node is asked once.
+
+        `again`: also when a node that has got it did not answer, as it does no harm twice. Raises as `request` does.
+        """
+        target = f"{path}?{urlencode(params)}" if params else path
+        last: PeercronError = Unreachable()
+        for address in self.addresses:
+            try:
+                return self._ask(address, "PUT", target, body, {}, self.timeout_s, answer_s)
+            except (Unreachable, NoLeader, Busy) as error:
+                last = last if isinstance(last, OutcomeUnknown) else error
+            except OutcomeUnknown as error:
+                if not again:
+                    raise
+                last = error
+        raise last
+
+    def _ask(
+        self,
+        address: str,
+        method: str,
+        target: str,
+        body: object,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        answer_s: float | None = None,
+    ) -> Answer:
+        link, answer = self._send(
+            address, method, target, body, headers, timeout_s, body_s=timeout_s, answer_s=answer_s or timeout_s
+        )
         try:
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -134,8 +172,11 @@ class Connection:
         timeout_s: float,
         *,
         body_s: float | None,
+        answer_s: float | None = None,
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Send the request to one node; an answer that is no raises what it says. `body_s`: time-out of each read."""
+        """Send the request to one node; an answer that is no raises what it says. `body_s`: time-out of each read;
+        `answer_s`: of the wait for the answer.
+        """
         url = urlsplit(address)
         link = self._dial(url, timeout_s)
         try:
@@ -145,9 +186,14 @@ class Connection:
             raise Unreachable(f"cannot reach {url.netloc}: {_reason(error)}") from None
         content, kind = _encoded(body)
         sent = {**kind, **({"Authorization": f"Bearer {self.token}"} if self.token else {}), **headers}
+        whole = not isinstance(body, Upload)
         try:
             sock = link.sock
-            link.request(method, url.path.rstrip("/") + target, content, sent)
+            # A node that has heard enough of an upload says so, and does not listen to the rest.
+            with suppress(*(() if whole else (BrokenPipeError, ConnectionResetError))):
+                link.request(method, url.path.rstrip("/") + target, content, sent)
+                whole = True
+            sock.settimeout(answer_s or timeout_s)
             answer = link.getresponse()
             sock.settimeout(body_s)
             if answer.status < http.client.BAD_REQUEST:
@@ -155,7 +201,8 @@ class Connection:
             said = answer.read()
         except (OSError, http.client.HTTPException) as error:
             link.close()
-            raise _unanswered(url.netloc, method, error) from None
+            # What did not arrive whole was not done.
+            raise _unanswered(url.netloc, method if whole else "GET", error) from None
         link.close()
         raise error_of(answer.status, said, url.netloc)
 
@@ -196,7 +243,9 @@ def error_of(status: int, body: bytes, where: str) -> PeercronError:
             return Refused(code, detail)
 
 
-def _encoded(body: object) -> tuple[bytes | None, dict[str, str]]:
+def _encoded(body: object) -> tuple[bytes | Iterator[bytes] | None, dict[str, str]]:
+    if isinstance(body, Upload):
+        return body.pieces(), {"Content-Type": "application/octet-stream", "Content-Length": str(body.size)}
     if body is None or isinstance(body, bytes):
         return body, {} if body is None else {"Content-Type": "application/octet-stream"}
     return json.dumps(body).encode(), {"Content-Type": "application/json"}

@@ -51,6 +51,13 @@ GENERATION_SHIFT = 40
 GENERATION_MAX = (1 << 53 >> GENERATION_SHIFT) - 1
 #: Results remembered per client session for retries.
 RESULTS_PER_SESSION_MAX = 8_192
+#: A snapshot on its way into a cluster: one part of it, all of them, and how many they may be. The whole stage is held
+#: in memory by every member, beside what it is read into.
+RESTORE_PART_BYTES_MAX = 128 * 1024
+RESTORE_BYTES_MAX = 1 << 30
+RESTORE_PARTS_MAX = 65_536
+#: A restore that nobody has added to for this long is given up.
+RESTORE_IDLE_MS_MAX = 600_000
 KEY_BYTES_MAX = 512
 VALUE_BYTES_MAX = 256 * 1024
 KEYS_MAX = 1_000_000
@@ -63,3 +70,4 @@ assert QUEUED_SLOTS_MAX <= LIVE_RUNS_PER_JOB_MAX <= LEDGER_KEPT_PER_JOB
 assert SLOTS_PER_FIRE_MAX <= GAP_SLOTS_MAX < LEDGER_KEPT_PER_JOB
 assert GAP_SLOTS_MAX <= SLOTS_LISTED_PER_PLAN_MAX
 assert FIRES_PER_PLAN_MAX + PLACEMENTS_PER_PLAN_MAX + CURSORS_READ_PER_PLAN_MAX < PLANS_IN_FLIGHT_MAX
+assert RESTORE_PART_BYTES_MAX <= RESTORE_BYTES_MAX <= RESTORE_PART_BYTES_MAX * RESTORE_PARTS_MAX

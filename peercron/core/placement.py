@@ -19,8 +19,10 @@ def choose(state: ClusterState, run: Run, definition: Definition) -> Member | No
 
 def eligible(state: ClusterState, definition: Definition) -> list[Member]:
     """Members that may run the job now: their session is open, they vote and are no witness, nobody drained them, and
-    `nodes` names them if given.
+    `nodes` names them if given. Nobody, while all that runs is being ended for a restore.
     """
+    if state.stage is not None and state.stage.ending:
+        return []
     return [member for member in state.members.values() if _may_run(state, member, definition)]
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from peercron.core import placement
 from peercron.core.agenda import Agenda
-from peercron.core.commands import Command, Fire, PlaceRun
+from peercron.core.commands import AbandonRestore, Command, Fire, PlaceRun
 from peercron.core.job import Cursor, Job
 from peercron.core.limits import (
     CURSORS_READ_PER_PLAN_MAX,
@@ -24,6 +24,7 @@ from peercron.core.limits import (
     GAP_SLOTS_MAX,
     PLACEMENTS_PER_PLAN_MAX,
     PLANS_IN_FLIGHT_MAX,
+    RESTORE_IDLE_MS_MAX,
     SLOTS_LISTED_PER_PLAN_MAX,
     SLOTS_PER_FIRE_MAX,
 )
@@ -62,6 +63,8 @@ class Planner:
         #: Plans without an answer yet: job uid -> its Fire, run id -> its PlaceRun.
         self._firing: dict[str, Fire] = {}
         self._placing: dict[str, PlaceRun] = {}
+        #: The last plan to give a restore up; it names what it was made from, so none is made twice.
+        self._abandoning: AbandonRestore | None = None
         #: Job uid -> why its plan was refused or could not be made, for people.
         self.problems: dict[str, str] = {}
 
@@ -76,7 +79,7 @@ class Planner:
         """
         self.observe()
         self._now_ms = max(now_ms, self._state.now_ms)
-        return [*self._placements(), *self._steps()]
+        return [*self._placements(), *self._steps(), *self._abandonments()]
 
     def observe(self) -> None:
         """Take in what commands have changed since the last look. `plan` does it by itself."""
@@ -97,6 +100,8 @@ class Planner:
             self._settle_fire(command, rest_ms, verdict)
         elif isinstance(command, PlaceRun):
             self._settle_placement(command, rest_ms, verdict)
+        elif command == self._abandoning and verdict is None:
+            self._abandoning = None
 
     def next_due_ms(self) -> int | None:
         """When `plan` will have something to say, as UTC; at or before now: already. None: when the state changes."""
@@ -105,7 +110,7 @@ class Planner:
             return state.now_ms
         if not self._room():
             return None
-        dues = (self._due.next_ms(), self._unread.next_ms(), self._waiting.next_ms())
+        dues = (self._due.next_ms(), self._unread.next_ms(), self._waiting.next_ms(), self._restore_ends_ms())
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     def _room(self) -> bool:
@@ -175,6 +180,20 @@ class Planner:
                 self._placing[run_id] = PlaceRun(run_id)
                 places.append(self._placing[run_id])
         return places
+
+    def _restore_ends_ms(self) -> int | None:
+        """When the restore under way is given up if nobody adds to it."""
+        stage = self._state.stage
+        if stage is None or self._abandoning == AbandonRestore(stage.restore_id, stage.touched_ms):
+            return None
+        return stage.touched_ms + RESTORE_IDLE_MS_MAX
+
+    def _abandonments(self) -> list[AbandonRestore]:
+        due_ms, stage = self._restore_ends_ms(), self._state.stage
+        if stage is None or due_ms is None or due_ms > self._now_ms:
+            return []
+        self._abandoning = AbandonRestore(stage.restore_id, stage.touched_ms)
+        return [self._abandoning]
 
     def _has_node(self, run_id: str) -> bool:
         job = self._state.jobs[self._state.runs[run_id].job_uid]

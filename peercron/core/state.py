@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from peercron.core.job import Cursor, Job
 from peercron.core.member import Invitation, Member, Seat
+from peercron.core.restore import Stage
 from peercron.core.run import LedgerEntry, Run
 from peercron.core.verdict import Verdict
 
@@ -81,6 +82,16 @@ class ClusterState:
     #: Entries of `keys` over all namespaces.
     key_count: int = 0
 
+    #: The restore under way; None: there is none.
+    stage: Stage | None = None
+    #: Number -> part of its snapshot, as far as they have come.
+    staged: dict[int, bytes] = field(default_factory=dict)
+    #: Restore id of the snapshot that was adopted last, so that who asks again is told that it is done; empty: none.
+    adopted: str = ""
+
+    #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
+    #: takes it away again; None: they hold no state.
+    staged_state: ClusterState | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: uids of jobs that changed since the planner here last looked, in order; None: there is none.
     changed_jobs: dict[str, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from aiohttp import web
 from peercron.address import split_address
 from peercron.clock import Clock, SystemClock
 from peercron.errors import ConfigError, Problem
-from peercron.http import documents, jobs, member, runs, state, status
+from peercron.http import documents, jobs, member, runs, snapshot, state, status
 from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
 from peercron.http.guard import refuse_foreign_pages
 from peercron.http.port import NodePort
 from peercron.http.problems import BadRequest, answer_errors
 from peercron.http.runlog import HOP_CONNECT_S, PEERS
+from peercron.http.snapshot import UNDER_WAY
 from peercron.settings import Settings
 from peercron.sources import nearest
 
@@ -29,6 +31,7 @@ ROUTES: tuple[Route, ...] = (
     *runs.ROUTES,
     *documents.ROUTES,
     *state.ROUTES,
+    *snapshot.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
 #: How long open answers (logs that are followed, reads that wait) may go on when the node ends.
@@ -41,6 +44,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     app[NODE] = node
     app[CLOCK] = clock or SystemClock()
     app[CHANGES] = LastChanges()
+    app[UNDER_WAY] = Counter()
     for route in ROUTES:
         if route.method == "GET":
             app.router.add_get(route.path, _checked(route))  # HEAD too

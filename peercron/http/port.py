@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +49,10 @@ class NodePort(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Status JSON; needs no leader."""
+        ...
+
+    def frozen(self) -> Iterator[bytes]:
+        """The state as it is now, as blocks of a snapshot; it may go on meanwhile."""
         ...
 
     def run_log_path(self, run_id: str, token: int) -> Path | None:

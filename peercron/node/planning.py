@@ -47,7 +47,8 @@ class Planning:
         """We lead, and our state is the cluster's. Does nothing when we did already."""
         if self._planner is not None and self._generation == self._machine.generation:
             return
-        if self._leading_since_ms is None:
+        if self._leading_since_ms is None or self._planner is not None:
+            # Another state while we lead is a snapshot that was restored: nobody led it until now.
             self._leading_since_ms = self._clock.wall_ms()
         self._put_away()
         self._planner = Planner(self._machine.state, leading_since_ms=self._leading_since_ms)

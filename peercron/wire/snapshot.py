@@ -66,19 +66,59 @@ def thaw(chunks: Iterable[bytes]) -> ClusterState:
         TooOld: a newer version wrote them: another format, or a table, row or choice that is not known here.
         SnapshotUnreadable: they are no snapshot, or cut short.
     """
-    state = ClusterState()
-    annotations = dict(_fields())
-    unpacked = _unpack(chunks)
-    _check_format(next(unpacked, None))
-    for name, *rest in unpacked:
-        if name not in annotations:
+    thawing = Thawing()
+    for chunk in chunks:
+        thawing.feed(chunk)
+    return thawing.finish()
+
+
+class Thawing:
+    """A state on its way out of bytes, a piece at a time, so that the loop has its turns in between.
+
+    `feed` and `finish` raise as `thaw` does; `feed` also ValueError, TypeError and their like, for bytes that nobody
+    wrote.
+    """
+
+    def __init__(self) -> None:
+        self._state = ClusterState()
+        self._annotations = dict(_fields())
+        self._buffer = bytearray()
+        self._begun = False
+
+    def feed(self, chunk: bytes) -> None:
+        self._buffer += chunk
+        for block in _unpack(self._buffer):
+            if self._begun:
+                self._take(*block)
+            else:
+                _check_format(block)
+            self._begun = True
+
+    def finish(self) -> ClusterState:
+        """Nothing more comes: the state."""
+        if not self._begun:
+            _check_format(None)
+        if self._buffer:
+            left = len(self._buffer)
+            raise SnapshotUnreadable(f"it ends in the middle of a block, {left} bytes after the last whole one")
+        return self._state
+
+    def _take(self, name: str, *rest: Any) -> None:
+        if name not in self._annotations:
             raise TooOld(f"the snapshot holds a table {name!r}, which this version does not know")
         try:
-            _fill(state, name, annotations[name], rest)
+            _fill(self._state, name, self._annotations[name], rest)
         except UnknownRow as unknown:
             what = f"the snapshot holds {unknown} in its table {name!r}"
             raise TooOld(f"{what}, which this version does not know") from None
-    return state
+
+
+class Proof(Thawing):
+    """Reads all that `Thawing` reads and keeps nothing but the level: whether it could be read."""
+
+    def _take(self, name: str, *rest: Any) -> None:
+        super()._take(name, *rest)
+        self._state = ClusterState(level=self._state.level)
 
 
 def _check_format(first: tuple[Any, ...] | None) -> None:
@@ -108,7 +148,7 @@ def _parts(table: dict[Any, Any], row: Any) -> Iterator[tuple[tuple[Any, Any], .
         yield part
 
 
-def _fill(state: ClusterState, name: str, annotation: Any, rest: list[Any]) -> None:
+def _fill(state: ClusterState, name: str, annotation: Any, rest: tuple[Any, ...]) -> None:
     if typing.get_origin(annotation) is not dict:
         setattr(state, name, from_plain(annotation, rest[0]))
         return
@@ -126,18 +166,14 @@ def _pack(block: tuple[Any, ...]) -> bytes:
     return _LENGTH.pack(len(payload)) + bytes(payload)
 
 
-def _unpack(chunks: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
-    buffer = bytearray()
-    for chunk in chunks:
-        buffer += chunk
-        start = 0
-        while len(buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer, start)
-            if len(buffer) - start - _LENGTH.size < length:
-                break
-            start += _LENGTH.size
-            yield msgpack.unpackb(bytes(buffer[start : start + length]), use_list=False, strict_map_key=False)
-            start += length
-        del buffer[:start]
-    if buffer:
-        raise SnapshotUnreadable(f"it ends in the middle of a block, {len(buffer)} bytes after the last whole one")
+def _unpack(buffer: bytearray) -> Iterator[tuple[Any, ...]]:
+    """The whole blocks at the beginning of the buffer, which is left with what follows them."""
+    start = 0
+    while len(buffer) - start >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(buffer, start)
+        if len(buffer) - start - _LENGTH.size < length:
+            break
+        start += _LENGTH.size
+        yield msgpack.unpackb(bytes(buffer[start : start + length]), use_list=False, strict_map_key=False)
+        start += length
+    del buffer[:start]

@@ -44,6 +44,8 @@ def loaded(*args: str) -> set[str]:
         ("job", "list", "--addr", "127.0.0.1:1"),
         ("apply", "-f", "/dev/null", "--addr", "127.0.0.1:1"),
         ("run", "logs", "x", "--addr", "127.0.0.1:1"),
+        ("snapshot", "inspect", "/dev/null"),
+        ("snapshot", "save", "/dev/null/x", "--addr", "127.0.0.1:1"),
         ("completion", "bash"),
     ],
     ids=" ".join,

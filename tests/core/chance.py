@@ -7,14 +7,18 @@ from dataclasses import replace
 from random import Random
 
 from peercron.core.commands import (
+    AbandonRestore,
+    AdoptSnapshot,
     ApplyJobs,
     AttemptFinished,
     AttemptStarted,
+    BeginRestore,
     CancelRun,
     Command,
     DeleteJob,
     DeleteKey,
     DrainMember,
+    EndRuns,
     ExpireSession,
     Fire,
     Invite,
@@ -25,6 +29,7 @@ from peercron.core.commands import (
     PutKey,
     ResumeJob,
     RunJob,
+    StageSnapshot,
     Uninvite,
 )
 from peercron.core.job import (
@@ -189,6 +194,20 @@ def _key(dice: Random, state: ClusterState) -> Command:
     return PutKey(namespace, key, dice.randbytes(3), if_revision)
 
 
+def _restore(dice: Random, state: ClusterState) -> Command:
+    """Nothing is ever adopted: nobody here reads what is staged."""
+    restore_id = dice.choice("rs") if state.stage is None or dice.random() < 0.1 else state.stage.restore_id
+    stops = (EndRuns(restore_id), *[AbandonRestore(restore_id)] * 3)
+    return dice.choice(
+        (
+            BeginRestore(restore_id, 3, 9, force=dice.random() < 0.9),
+            StageSnapshot(restore_id, dice.choice((0, 1, 2, 2, 3)), dice.choice((b"abc", b"abc", b"abc", b""))),
+            AdoptSnapshot(restore_id, 3, bytes(32), force=dice.random() < 0.9),
+            dice.choice(stops),
+        )
+    )
+
+
 #: Each as often as it stands here.
 CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_open] * 8,
@@ -206,4 +225,5 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_started] * 8,
     *[_finished] * 12,
     *[_key] * 3,
+    _restore,
 )

@@ -182,6 +182,11 @@ def _bounds(state: ClusterState) -> Iterator[str]:
     ):
         if any(len(inner) > most for inner in table.values()):
             yield f"{name} holds more than {most} for one"
+    stage = state.stage
+    if (sum(map(len, state.staged.values())), stage is None) != ((stage.arrived, False) if stage else (0, True)):
+        yield "parts are staged for no restore, or others than those that were counted"
+    if stage is not None and (stage.arrived > stage.size or len(state.staged) > stage.parts):
+        yield "a restore holds more than was announced"
     queued = Counter(run.job_uid for run in state.runs.values() if run.state is RunState.QUEUED)
     for uid, job in state.jobs.items():
         # A running one may fall back into the line when its node is lost.

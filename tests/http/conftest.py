@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from peercron.clock import ManualClock
 from peercron.core.apply import apply
 from peercron.core.apply.configuration import configure
-from peercron.core.commands import AttemptFinished, AttemptStarted, Command, OpenSession
+from peercron.core.commands import AdoptSnapshot, AttemptFinished, AttemptStarted, Command, OpenSession
 from peercron.core.member import Configuration, MemberInfo
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
@@ -25,6 +25,8 @@ from peercron.core.verdict import Done
 from peercron.errors import NoLeader, PeercronError, Refused
 from peercron.http.app import serve
 from peercron.settings import Settings, load
+from peercron.wire import snapshot
+from peercron.wire.staging import Staging
 
 NOW_MS = 1_800_000_000_000
 
@@ -69,7 +71,10 @@ class FakeNode:
         raise Refused(verdict.code.value, verdict.detail, verdict.index)
 
     async def do(self, command: Command) -> Any:
+        if isinstance(command, AdoptSnapshot):
+            self.state.staged_state = Staging().take(self.state)
         verdict = apply(self.state, command, NOW_MS)
+        self.state.staged_state = None
         async with self._changed:
             self._changed.notify_all()
         return verdict
@@ -92,6 +97,9 @@ class FakeNode:
         id_ = f"id-{self.name}"
         member = {"name": self.name, "id": id_, "state": "leader", "applied": self.state.index, "behind": 0}
         return {"cluster": "peercron", "healthy": True, "leader": self.leader(), "members": [member]}
+
+    def frozen(self) -> Iterator[bytes]:
+        return snapshot.blocks(snapshot.freeze(self.state))
 
     def run_log_path(self, run_id: str, token: int) -> Path | None:
         path = self.folder / f"{token}.log"

@@ -89,4 +89,9 @@ COMMANDS: tuple[c.Command, ...] = (
     c.AttemptFinished("12/2000", 77, AttemptState.TIMED_OUT, 2_500, -9, "killed", "tail"),
     c.PutKey("default", "k", b"\x00v", 0),
     c.DeleteKey("default", "k", 8),
+    c.BeginRestore("ab12", 2, 9, True, 1),
+    c.StageSnapshot("ab12", 1, b"\x78\x01"),
+    c.EndRuns("ab12"),
+    c.AdoptSnapshot("ab12", 2, bytes(range(32)), True),
+    c.AbandonRestore("other", 1_700_000_000_000),
 )

@@ -17,6 +17,7 @@ from peercron.core import views
 from peercron.core.job import Cursor, Job, Overlap
 from peercron.core.level import SINCE, late_fields
 from peercron.core.member import Configuration, Invitation, Member
+from peercron.core.restore import Stage
 from peercron.core.run import AttemptState, LedgerEntry, Run
 from peercron.core.state import Key
 from peercron.core.verdict import Verdict
@@ -52,7 +53,7 @@ def test_any_command_comes_back(kind: type, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "annotation", [Job, Cursor, Run, LedgerEntry, Member, Invitation, Configuration, Key, Verdict], ids=str
+    "annotation", [Job, Cursor, Run, LedgerEntry, Member, Invitation, Configuration, Key, Stage, Verdict], ids=str
 )
 @calm
 @given(data=st.data())

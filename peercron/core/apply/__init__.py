@@ -14,17 +14,22 @@ from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
 from peercron.core.apply.key import delete_key, put_key
 from peercron.core.apply.member import drain_member, invite, uninvite
+from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_restore, end_runs, stage_snapshot
 from peercron.core.apply.run import cancel_run, place_run
 from peercron.core.apply.session import expire_session, open_session
 from peercron.core.commands import (
+    AbandonRestore,
+    AdoptSnapshot,
     ApplyJobs,
     AttemptFinished,
     AttemptStarted,
+    BeginRestore,
     CancelRun,
     Command,
     DeleteJob,
     DeleteKey,
     DrainMember,
+    EndRuns,
     ExpireSession,
     Fire,
     Invite,
@@ -36,6 +41,7 @@ from peercron.core.commands import (
     PutKey,
     ResumeJob,
     RunJob,
+    StageSnapshot,
     Uninvite,
 )
 from peercron.core.level import level_of, objection
@@ -65,6 +71,11 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     AttemptFinished: attempt_finished,
     PutKey: put_key,
     DeleteKey: delete_key,
+    BeginRestore: begin_restore,
+    StageSnapshot: stage_snapshot,
+    EndRuns: end_runs,
+    AdoptSnapshot: adopt_snapshot,
+    AbandonRestore: abandon_restore,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peercron.wire import codec
 from peercron.wire.snapshot import blocks, freeze
-from tests.wire import test_codec, test_snapshot
+from tests.wire import test_archive, test_codec, test_snapshot
 from tests.wire.rows import COMMANDS
 
 
@@ -13,6 +13,7 @@ def main() -> None:
     test_codec.GOLDEN.write_text("".join(lines))
     state = test_snapshot.golden_state()
     test_snapshot.GOLDEN.write_text(b"".join(blocks(freeze(state))).hex() + "\n")
+    test_archive.GOLDEN.write_text(test_archive.file_of(state).hex() + "\n")
 
 
 main()
