@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from enum import Enum
+from math import inf
 from typing import NamedTuple
 
 from tests.linearizable.history import Operation
@@ -81,6 +82,13 @@ def refuse(cell: Cell, expected: int) -> Cell | None:
     return cell._replace(excluded=cell.excluded | {expected}) if may_be_at(cell, expected) else cell
 
 
+def range_of(cell: Cell) -> tuple[float, float]:
+    """The least and the greatest revision that the cell may be at."""
+    if cell.revision is not None:
+        return cell.revision, cell.revision
+    return (0 if cell.content is Content.ANYTHING else cell.floor + 1), inf
+
+
 class Register:
     """Operations on one key, with argument -> result:
 
@@ -116,6 +124,18 @@ class Register:
         if operation.kind == "get":
             return result[1] if result is not None else None
         return result if operation.kind in ("put", "cas") and result is not False else None
+
+    def needs(self, operation: Operation) -> int | None:
+        """The revision that it is meant for."""
+        expected: int | None = None
+        if operation.kind == "cas":
+            expected, _ = operation.argument
+        elif operation.kind == "delete":
+            expected = operation.argument
+        return expected
+
+    def at(self, cell: Cell) -> tuple[float, float]:
+        return range_of(cell)
 
     def sharpen(self, history: Sequence[Operation]) -> list[Operation]:
         """Say of lost answers what other answers tell about them. Reads without an answer go."""
@@ -190,6 +210,13 @@ class Mutex:
         elif operation.kind == "show" and operation.result is not None:
             token = operation.result[1]
         return token
+
+    def needs(self, operation: Operation) -> int | None:
+        """The token that it is meant for; 0: none must be out."""
+        return 0 if operation.kind == "acquire" else operation.argument
+
+    def at(self, cell: Cell) -> tuple[float, float]:
+        return range_of(cell)
 
     def sharpen(self, history: Sequence[Operation]) -> list[Operation]:
         return [o for o in history if o.ret is not None or o.kind not in ("show", "renew")]

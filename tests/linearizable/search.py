@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from math import inf
 from typing import Any, Protocol
 
@@ -31,6 +33,14 @@ class Model(Protocol):
 
     def rank(self, operation: Operation, /) -> int | None:
         """A number that `step` never lets go down from one operation to a later one; None: it has none."""
+        ...
+
+    def needs(self, operation: Operation, /) -> int | None:
+        """The only `at` of a state in which the operation can do something; None: any may do."""
+        ...
+
+    def at(self, state: Any, /) -> tuple[float, float]:
+        """The least and the greatest number that this state may stand at."""
         ...
 
     def sharpen(self, history: Sequence[Operation], /) -> list[Operation]:
@@ -72,6 +82,33 @@ def first_true(numbers: range, condition: Callable[[int], bool]) -> int:
     return numbers[bisect_left(numbers, True, key=condition)]
 
 
+#: What it leaves behind, whether it was answered, and its number among the answered or the lost ones.
+Choice = tuple[Any, bool, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far an order has come."""
+
+    state: Any
+    #: The first answered operation that is not in it, and a bit for each from there on that is.
+    first: int = 0
+    done: int = 0
+    #: A bit for each lost operation that is in it.
+    used: int = 0
+    #: Which of the ranks in their order is the lowest that is left.
+    lowest: int = 0
+
+    def moved(self, state: Any, answered: bool, i: int) -> Place:
+        """One operation further; `lowest` stays."""
+        if not answered:
+            return Place(state, self.first, self.done, self.used | 1 << i, self.lowest)
+        first, done = self.first, self.done | 1 << (i - self.first)
+        while done & 1:
+            first, done = first + 1, done >> 1
+        return Place(state, first, done, self.used, self.lowest)
+
+
 class Search:
     """One key's history, in order of calls."""
 
@@ -80,61 +117,97 @@ class Search:
         self._answered = [o for o in history if o.ret is not None]
         self._lost = [o for o in history if o.ret is None]
         self._ends = [o.ret if o.ret is not None else inf for o in self._answered]
-        self._ranks = [[model.rank(o) for o in part] for part in (self._answered, self._lost)]
-        self._left = Counter(rank for rank in self._ranks[0] if rank is not None)
+        self._ranks = [model.rank(o) for o in self._answered]
+        self._left = Counter(rank for rank in self._ranks if rank is not None)
         self._order = sorted(self._left)
-        #: Lost ones that are equal are tried in order of their calls: whichever is taken, the rest can do the same.
-        self._equal_before = [
-            next((j for j in range(i - 1, -1, -1) if same(o, self._lost[j])), None) for i, o in enumerate(self._lost)
-        ]
+        self._sort_lost()
         self.steps = 0
+
+    def _sort_lost(self) -> None:
+        """Group the lost ones, so that of hundreds only those are tried that may do something.
+
+        Equal ones make a group and are used in order of their calls: whichever is taken, the rest can do the same.
+        """
+        groups: dict[Hashable, list[int]] = defaultdict(list)
+        for i, o in enumerate(self._lost):
+            groups[o.kind, o.argument, o.result].append(i)
+        self._at_any_time: list[list[int]] = []
+        self._at_rank: dict[float | None, list[list[int]]] = defaultdict(list)
+        at_need: list[tuple[int, list[int]]] = []
+        for group in groups.values():
+            first = self._lost[group[0]]
+            if (need := self._model.needs(first)) is not None:
+                at_need.append((need, group))
+            elif (rank := self._model.rank(first)) in self._left:
+                self._at_rank[rank].append(group)
+            else:
+                self._at_any_time.append(group)
+        at_need.sort()
+        self._needs = [need for need, _ in at_need]
+        self._at_need = [group for _, group in at_need]
 
     def succeeds(self) -> bool:
         """Whether some order explains all answers; lost operations may stay out of it."""
-        state, first, done, used, lowest = self._state, 0, 0, 0, 0
-        tried: set[Hashable] = set()
-        # One frame for each operation in the order so far: what to go back to, and what else there is to try there.
-        stack: list[tuple[Any, ...]] = []
-        choices = self._choices(first, done, used, lowest)
-        while first < len(self._answered):
-            for answered, i in choices:
-                after = self._step(state, (self._answered if answered else self._lost)[i])
-                if after is None:
+        place = Place(self._state)
+        # Where the order stood before -> with which lost ones in use. To have used more for the same is no better.
+        tried: dict[Hashable, list[int]] = {(place.state, place.first, place.done): [0]}
+        # For each operation in the order so far: the place before it, what else there is to try there, its rank.
+        stack: list[tuple[Place, Iterator[Choice], int | None]] = []
+        choices = self._choices(place)
+        while place.first < len(self._answered):
+            for after, answered, i in choices:
+                then = place.moved(after, answered, i)
+                before = tried.setdefault((then.state, then.first, then.done), [])
+                if any(mask & ~then.used == 0 for mask in before):
                     continue
-                now = self._moved(first, done, used, answered, i)
-                if (*now, after) in tried:
-                    continue
-                tried.add((*now, after))
-                stack.append((state, first, done, used, lowest, choices, i if answered else None))
-                state, (first, done, used) = after, now
-                lowest = self._take(i, lowest) if answered else lowest
-                choices = self._choices(first, done, used, lowest)
+                before.append(then.used)
+                rank = self._ranks[i] if answered else None
+                stack.append((place, choices, rank))
+                place = then if rank is None else replace(then, lowest=self._taken(rank, place.lowest))
+                choices = self._choices(place)
                 break
             else:
                 if not stack:
                     return False
-                state, first, done, used, lowest, choices, given_back = stack.pop()
-                if given_back is not None and (rank := self._ranks[0][given_back]) is not None:
+                place, choices, rank = stack.pop()
+                if rank is not None:
                     self._left[rank] += 1
         return True
 
-    def _choices(self, first: int, done: int, used: int, lowest: int) -> Iterator[tuple[bool, int]]:
-        """What may come next: whatever was asked before the earliest end of what is left; lost ones last."""
+    def _choices(self, place: Place) -> Iterator[Choice]:
+        """What may come next and what it leaves behind."""
+        found, end = self._next_answered(place)
+        lowest_rank = self._order[place.lowest] if place.lowest < len(self._order) else inf
+        changing = []
+        for i in found:
+            rank = self._ranks[i]
+            if rank is None or rank <= lowest_rank:
+                after = self._step(place.state, self._answered[i])
+                if after == place.state:  # it can be here, and disturbs nobody: no other choice is better
+                    yield after, True, i
+                    return
+                if after is not None:
+                    changing.append((after, True, i))
+        yield from changing
+        low, high = self._model.at(place.state)
+        needed = self._at_need[bisect_left(self._needs, low) : bisect_right(self._needs, high)]
+        for group in chain(self._at_rank.get(lowest_rank, ()), needed, self._at_any_time):
+            unused = next((i for i in group if not place.used >> i & 1), None)
+            if unused is not None and self._lost[unused].call <= end:
+                after = self._step(place.state, self._lost[unused])
+                if after is not None:
+                    yield after, False, unused
+
+    def _next_answered(self, place: Place) -> tuple[list[int], float]:
+        """Those left that were asked before the earliest end of what is left; and that end."""
         found, end = [], inf
-        for i in range(first, len(self._answered)):
+        for i in range(place.first, len(self._answered)):
             if self._answered[i].call > end:
                 break
-            if not done >> (i - first) & 1:
+            if not place.done >> (i - place.first) & 1:
                 found.append(i)
                 end = min(end, self._ends[i])
-        rank_max = self._order[lowest] if lowest < len(self._order) else inf
-        yield from ((True, i) for i in found if self._answered[i].call <= end and fits(self._ranks[0][i], rank_max))
-        for i, operation in enumerate(self._lost):
-            if operation.call > end:
-                return
-            twin = self._equal_before[i]
-            if not used >> i & 1 and (twin is None or used >> twin & 1) and fits(self._ranks[1][i], rank_max):
-                yield False, i
+        return [i for i in found if self._answered[i].call <= end], end
 
     def _step(self, state: Any, operation: Operation) -> Any | None:
         self.steps += 1
@@ -145,29 +218,9 @@ class Search:
             )
         return self._model.step(state, operation)
 
-    def _moved(self, first: int, done: int, used: int, answered: bool, i: int) -> tuple[int, int, int]:
-        """Where the order stands with one more: the first that is left, a bit for each done one from there on, and a
-        bit for each lost one in use."""
-        if not answered:
-            return first, done, used | 1 << i
-        done |= 1 << (i - first)
-        while done & 1:
-            first, done = first + 1, done >> 1
-        return first, done, used
-
-    def _take(self, i: int, lowest: int) -> int:
+    def _taken(self, rank: int, lowest: int) -> int:
         """Count a rank as used; answers the place of the lowest one that is left."""
-        if (rank := self._ranks[0][i]) is not None:
-            self._left[rank] -= 1
+        self._left[rank] -= 1
         while lowest < len(self._order) and not self._left[self._order[lowest]]:
             lowest += 1
         return lowest
-
-
-def fits(rank: int | None, rank_max: float) -> bool:
-    return rank is None or rank <= rank_max
-
-
-def same(one: Operation, other: Operation) -> bool:
-    """Whether two lost operations differ by nothing but who asked and when."""
-    return (one.kind, one.argument, one.result) == (other.kind, other.argument, other.result)
