@@ -7,7 +7,7 @@ import pytest
 from tests.style.trees import ROOT, TREES, run
 
 #: pyproject.toml says which files are typed; the rest of the tests are not held to it.
-CHECKED = ("peercron", "benchmarks", "tests/deploy", "tests/style", "tests/system")
+CHECKED = ("peercron", "benchmarks", "tests/deploy", "tests/linearizable", "tests/style", "tests/system")
 
 
 @pytest.fixture(scope="module")

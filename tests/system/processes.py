@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,13 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.system.caller import Caller, Json
+from tests.system.netns import Host, Network, command_inside
+
 START_S = 30.0
 STOP_S = 20.0
 #: One request; a node that is cut off may hold it as long as this.
 REQUEST_S = 8.0
 POLL_S = 0.05
 
-Json = Any
+LOOPBACK = "127.0.0.1"
+#: On a host of a Network, where nobody else is.
+PEER_PORT, HTTP_PORT = 7400, 8400
 
 
 class TookTooLong(AssertionError):
@@ -47,6 +51,24 @@ def free_ports(count: int) -> list[int]:
         return [s.getsockname()[1] for s in sockets]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node listens."""
+
+    host: str
+    peer_port: int
+    http_port: int
+    namespace: str = ""
+
+    @property
+    def peer(self) -> str:
+        return f"{self.host}:{self.peer_port}"
+
+
+def on_host(host: Host) -> Place:
+    return Place(host.address, PEER_PORT, HTTP_PORT, host.namespace)
+
+
 @dataclass(slots=True)
 class Node:
     """One node: its process, its folder, its addresses."""
@@ -57,6 +79,9 @@ class Node:
     data_dir: Path
     log: Path
     command: list[str]
+    host: str = LOOPBACK
+    #: Where it runs and is spoken to, if that is a host of a Network.
+    namespace: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,7 +96,8 @@ class Node:
     def spawn(self) -> None:
         assert not self.alive, f"{self.name} runs already"
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            command = [*command_inside(self.namespace), *self.command] if self.namespace else self.command
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
@@ -107,21 +133,14 @@ class Node:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Json]:
         """(status, decoded body); bytes go as they are. (0, None): no answer."""
-        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=timeout)
-        try:
-            connection.request(method, path, raw or None, {"Content-Type": kind, **(headers or {})})
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException):
-            return 0, None
-        finally:
-            connection.close()
-        try:
-            return answer.status, json.loads(content)
-        except ValueError:
-            return answer.status, content
+        caller = self.caller(timeout)
+        answer = caller.request(method, path, body, headers)
+        caller.close()
+        return answer.status, answer.body
+
+    def caller(self, timeout: float = REQUEST_S) -> Caller:
+        """A connection of its own, from the node's host."""
+        return Caller(self.host, self.http_port, timeout, self.namespace)
 
     def get(self, path: str, **more: Any) -> Json:
         """The body of a GET that must succeed."""
@@ -152,23 +171,47 @@ class Cluster:
     size: int = 3
     flags: Sequence[str] = ()
     own_flags: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    #: Where the nodes stand, each on a host of its own; None: all on loopback.
+    network: Network | None = None
     nodes: list[Node] = field(init=False)
 
     def __post_init__(self) -> None:
-        ports = free_ports(2 * self.size)
-        self.nodes = [self._node(i, ports[: self.size], ports[self.size + i]) for i in range(self.size)]
+        if self.network is not None:
+            (self.folder / "secret").write_text(secrets.token_hex(32), encoding="ascii")
+            self.flags = (*self.flags, "--secret-file", str(self.folder / "secret"))
+        places = self._places()
+        founders = ",".join(place.peer for place in places)
+        self.nodes = [self._node(i, place, "--peers", founders) for i, place in enumerate(places)]
 
-    def _node(self, i: int, peer_ports: list[int], http_port: int) -> Node:
+    def _places(self) -> list[Place]:
+        if self.network is not None:
+            return [
+                Place(host.address, PEER_PORT, HTTP_PORT, host.namespace) for host in self.network.hosts[: self.size]
+            ]
+        ports = free_ports(2 * self.size)
+        return [Place(LOOPBACK, ports[i], ports[self.size + i]) for i in range(self.size)]
+
+    def _node(self, i: int, place: Place, *how: str) -> Node:
         name = f"n{i + 1}"
         data_dir = self.folder / name
         command = [
-            *(sys.executable, "-m", "peercron"),
-            *("--peers", ",".join(f"127.0.0.1:{port}" for port in peer_ports), "--self", f"127.0.0.1:{peer_ports[i]}"),
-            *("--name", name, "--data-dir", str(data_dir), "--http", f"127.0.0.1:{http_port}"),
+            *(sys.executable, "-m", "peercron", *how, "--self", place.peer),
+            *("--name", name, "--data-dir", str(data_dir), "--http", f"{place.host}:{place.http_port}"),
             *self.flags,
             *self.own_flags.get(i, ()),
         ]
-        return Node(name, peer_ports[i], http_port, data_dir, self.folder / f"{name}.log", command)
+        log = self.folder / f"{name}.log"
+        return Node(name, place.peer_port, place.http_port, data_dir, log, command, place.host, place.namespace)
+
+    def join(self, *flags: str) -> Node:
+        """A newcomer, not started yet, that will join through those who live now."""
+        i = len(self.nodes)
+        peer_port, http_port = free_ports(2)
+        place = on_host(self.network.hosts[i]) if self.network else Place(LOOPBACK, peer_port, http_port)
+        members = ",".join(f"{node.host}:{node.peer_port}" for node in self.living)
+        node = self._node(i, place, "--join", members, *flags)
+        self.nodes.append(node)
+        return node
 
     def newcomer(self, *flags: str, via: Node | None = None, name: str = "", peer_port: int = 0) -> Node:
         """One more node, which joins through `via` (default: the first that lives); to be spawned by who asks."""
