@@ -164,8 +164,8 @@ class Channel:
         stranger = not self._cluster if self._dialer else not claim.cluster
         if claim.cluster != self._cluster and not stranger:
             raise PeerRejected(
-                f"{claim.member} belongs to another cluster, {claim.cluster}, and this node to {self._cluster}: they began "
-                "with other --peers, or one of them was recovered or restored since"
+                f"{claim.member} belongs to another cluster, {claim.cluster}, and this node to {self._cluster}: "
+                "they began with other --peers, or one of them was recovered since"
             )
         if self._expect is not None and claim.member != self._expect:
             raise PeerRejected(f"{self._expect} was expected at that address, {claim.member} answered")
