@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Between two rounds of asking: at first, and at most.
 PAUSE_S: Final = (0.1, 2.0)
+#: After so many rounds in which all said that they cannot speak with us, we believe it; one might be a death.
+ROUNDS_REJECTED_MAX: Final = 3
 #: How long one member may take to answer.
 ANSWER_S: Final = 10.0
 READ_BYTES: Final = 65_536
@@ -67,14 +69,15 @@ class _Applicant:
         self._said = ""
 
     async def until_admitted(self) -> Mapping[str, Any]:
-        delay_s = PAUSE_S[0]
+        delay_s, rejected = PAUSE_S[0], 0
         while True:
             rejections: dict[str, PeerRejected] = {}
             for address in self._addresses:
                 answer = await self._ask(address, rejections)
                 if answer is not None:
                     return answer
-            if rejections.keys() >= set(self._settings.join):
+            rejected = rejected + 1 if rejections.keys() >= set(self._settings.join) else 0
+            if rejected >= ROUNDS_REJECTED_MAX:
                 raise next(iter(rejections.values()))
             await asyncio.sleep(delay_s * self._rng.uniform(0.7, 1.3))
             delay_s = min(delay_s * 1.6, PAUSE_S[1])
@@ -108,24 +111,30 @@ class _Applicant:
         try:
             key = secret_key(settings.secret or b"")
             channel = Channel(identity.member, "", key, os.urandom(NONCE_BYTES), dialer=True)
-            writer.write(channel.greeting())
-            payloads: list[bytes] = []
-            asked = False
-            while not payloads:
-                data = await reader.read(READ_BYTES)
-                if not data:
-                    raise OSError("it hung up" if channel.peer else "it hung up before it said who it is")
-                payloads = channel.receive(data)
-                writer.write(channel.take())
-                if channel.peer is not None and not asked:
-                    asked = True
-                    writer.write(channel.seal(pack(self._request())))
-            answer = unpack(payloads[0])
+            answer = await self._converse(channel, reader, writer)
         finally:
             writer.transport.abort()
         if not isinstance(answer, dict):
             raise PeerRejected("its answer is unreadable")
         return answer
+
+    async def _converse(self, channel: Channel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
+        writer.write(channel.greeting())
+        payloads: list[bytes] = []
+        asked = False
+        while not payloads:
+            data = await _read(reader)
+            if not data and channel.claimed.member and channel.peer is None:
+                # It hung up on our proof, which may overtake its own.
+                raise PeerRejected(f"{channel.claimed.member} has another secret than this node")
+            if not data:
+                raise OSError("it hung up")
+            payloads = channel.receive(data)
+            writer.write(channel.take())
+            if channel.peer is not None and not asked:
+                asked = True
+                writer.write(channel.seal(pack(self._request())))
+        return unpack(payloads[0])
 
     def _request(self) -> dict[str, str]:
         settings = self._settings
@@ -137,6 +146,14 @@ class _Applicant:
         if reason != self._said:
             self._said = reason
             log.warning("not_joined_yet", extra={"reason": reason})
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """What comes; nothing: the other end is gone, in whatever way."""
+    try:
+        return await reader.read(READ_BYTES)
+    except ConnectionError:
+        return b""
 
 
 async def _check_own_address(settings: Settings) -> None:
