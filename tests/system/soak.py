@@ -70,9 +70,8 @@ class Soak:
             name = f"job-{i + 1}"
             trigger = {"schedule": "* * * * * *"} if i % 2 else {"every": "1s"}
             made_ms = now_ms()
-            self.cluster.add_job(
-                {"name": name, **trigger, "command": witness(self.folder, kind.seconds), **kind.definition}
-            )
+            command = witness(self.folder, kind.seconds, *(["--alone"] if kind.serial else []))
+            self.cluster.add_job({"name": name, **trigger, "command": command, **kind.definition})
             far_ms = sys.maxsize
             self.asked.append(
                 Asked(name, EVERY_MS, made_ms, now_ms() + 1, far_ms, far_ms, kind.outcomes, serial=kind.serial)
