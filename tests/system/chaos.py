@@ -33,7 +33,7 @@ from tests.system.checker import Verdict
 from tests.system.faults import Misfortune
 from tests.system.netns import Network, unavailable
 from tests.system.processes import Cluster, Node, TookTooLong, running, wait_for
-from tests.system.soak import Soak
+from tests.system.soak import KINDS, LONG, Soak
 from tests.system.traffic import Came, History, Traffic
 
 #: How long one fault lasts and how long all is well after it, at least and at most.
@@ -87,7 +87,7 @@ class Chaos:
     seed: int
     kills: bool = False
     stops: bool = False
-    jobs: int = 6
+    jobs: int = 8
     #: Told what goes on, and how much of the time is over (0 to 1).
     tell: Callable[[str, float], None] = lambda what, part: None
 
@@ -101,7 +101,7 @@ class Chaos:
     def _under_work(self, cluster: Cluster, network: Network, seconds: float) -> Report:
         rng = random.Random(self.seed)
         soak = Soak(cluster, self.folder, rng)
-        soak.add_jobs(self.jobs)
+        soak.add_jobs(self.jobs, (*KINDS, LONG))
         misfortune = Misfortune(cluster, network, rng, self.kills, self.stops)
         with Traffic(cluster.nodes) as traffic:
             report = Report(self.seed, seconds, traffic.history, Verdict())
@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5, help=f"at most {MINUTES_MAX:g}; default 5")
     parser.add_argument("--nodes", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--kills", action="store_true", help="kill and restart nodes, too")
     parser.add_argument("--stops", action="store_true", help="stop and continue nodes, too")
