@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ KINDS = (
     Kind(0.3, {"overlap": "forbid"}, frozenset({"succeeded", "skipped", "missed"}), serial=True),
     Kind(1.4, {"overlap": "forbid"}, frozenset({"succeeded", "skipped", "missed"}), serial=True),
 )
+#: Longer than a lease: when a node is given up, such a run of it still lives, if nobody ends it.
+LONG = Kind(5.0, {"overlap": "forbid"}, frozenset({"succeeded", "skipped", "missed"}), serial=True)
 
 
 def now_ms() -> int:
@@ -64,15 +67,14 @@ class Soak:
     asked: list[Asked] = field(default_factory=list)
     kills: int = 0
 
-    def add_jobs(self, count: int) -> None:
+    def add_jobs(self, count: int, kinds: Sequence[Kind] = KINDS) -> None:
         for i in range(count):
-            kind = KINDS[i % len(KINDS)]
+            kind = kinds[i % len(kinds)]
             name = f"job-{i + 1}"
             trigger = {"schedule": "* * * * * *"} if i % 2 else {"every": "1s"}
             made_ms = now_ms()
-            self.cluster.add_job(
-                {"name": name, **trigger, "command": witness(self.folder, kind.seconds), **kind.definition}
-            )
+            command = witness(self.folder, kind.seconds, *(["--alone"] if kind.serial else []))
+            self.cluster.add_job({"name": name, **trigger, "command": command, **kind.definition})
             far_ms = sys.maxsize
             self.asked.append(
                 Asked(name, EVERY_MS, made_ms, now_ms() + 1, far_ms, far_ms, kind.outcomes, serial=kind.serial)

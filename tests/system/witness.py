@@ -1,6 +1,6 @@
 """What the jobs of the system tests run: it writes down when it lived, and swears that no other attempt lived then.
 
-    python -I -S witness.py FOLDER SECONDS [--stubborn]
+    python -I -S witness.py FOLDER SECONDS [--stubborn] [--alone] [--beat]
 
 Each attempt appends lines to FOLDER/witness.log, each by one write to a file opened for appending:
 
@@ -37,11 +37,18 @@ def be_stubborn() -> None:
             say("beat")
 
 
-lock = os.open(f"{FOLDER}/{RUN.replace('/', '~')}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except BlockingIOError:
-    say("overlap")
+def hold(name: str) -> None:
+    """Have the lock of this name until the end."""
+    lock = os.open(f"{FOLDER}/{name.replace('/', '~')}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("overlap")
+
+
+hold(RUN)
+if "--alone" in sys.argv:
+    hold(f"job {os.environ['PEERCRON_JOB']}")
 say("start")
 if "--stubborn" in sys.argv:
     be_stubborn()
