@@ -180,51 +180,38 @@ class Cluster:
             (self.folder / "secret").write_text(secrets.token_hex(32), encoding="ascii")
             self.flags = (*self.flags, "--secret-file", str(self.folder / "secret"))
         places = self._places()
-        founders = ",".join(place.peer for place in places)
-        self.nodes = [self._node(i, place, "--peers", founders) for i, place in enumerate(places)]
+        founders = "--peers", ",".join(place.peer for place in places)
+        own = [self.own_flags.get(i, ()) for i in range(self.size)]
+        self.nodes = [self._node(f"n{i + 1}", place, *founders, *own[i]) for i, place in enumerate(places)]
 
     def _places(self) -> list[Place]:
         if self.network is not None:
-            return [
-                Place(host.address, PEER_PORT, HTTP_PORT, host.namespace) for host in self.network.hosts[: self.size]
-            ]
+            return [on_host(host) for host in self.network.hosts[: self.size]]
         ports = free_ports(2 * self.size)
         return [Place(LOOPBACK, ports[i], ports[self.size + i]) for i in range(self.size)]
 
-    def _node(self, i: int, place: Place, *how: str) -> Node:
-        name = f"n{i + 1}"
+    def _node(self, name: str, place: Place, *flags: str) -> Node:
         data_dir = self.folder / name
         command = [
-            *(sys.executable, "-m", "peercron", *how, "--self", place.peer),
-            *("--name", name, "--data-dir", str(data_dir), "--http", f"{place.host}:{place.http_port}"),
-            *self.flags,
-            *self.own_flags.get(i, ()),
+            *(sys.executable, "-m", "peercron", "--self", place.peer, "--http", f"{place.host}:{place.http_port}"),
+            *("--name", name, "--data-dir", str(data_dir), *self.flags, *flags),
         ]
         log = self.folder / f"{name}.log"
         return Node(name, place.peer_port, place.http_port, data_dir, log, command, place.host, place.namespace)
 
-    def join(self, *flags: str) -> Node:
-        """A newcomer, not started yet, that will join through those who live now."""
-        i = len(self.nodes)
-        peer_port, http_port = free_ports(2)
-        place = on_host(self.network.hosts[i]) if self.network else Place(LOOPBACK, peer_port, http_port)
-        members = ",".join(f"{node.host}:{node.peer_port}" for node in self.living)
-        node = self._node(i, place, "--join", members, *flags)
-        self.nodes.append(node)
-        return node
-
     def newcomer(self, *flags: str, via: Node | None = None, name: str = "", peer_port: int = 0) -> Node:
-        """One more node, which joins through `via` (default: the first that lives); to be spawned by who asks."""
-        name = name or f"n{len(self.nodes) + 1}"
-        ports = free_ports(2)
-        peer_port = peer_port or ports[0]
+        """One more node, which joins through `via` (default: the first that lives); to be spawned by who asks.
+
+        In a network it stands on the first host that is free.
+        """
         via = via or self.living[0]
-        command = [
-            *(sys.executable, "-m", "peercron", "--join", f"127.0.0.1:{via.peer_port}"),
-            *("--self", f"127.0.0.1:{peer_port}", "--name", name, "--data-dir", str(self.folder / name)),
-            *("--http", f"127.0.0.1:{ports[1]}", *self.flags, *flags),
-        ]
-        node = Node(name, peer_port, ports[1], self.folder / name, self.folder / f"{name}.log", command)
+        ports = free_ports(2)
+        place = Place(LOOPBACK, peer_port or ports[0], ports[1])
+        if self.network is not None:
+            taken = {node.namespace for node in self.nodes}
+            place = on_host(next(host for host in self.network.hosts if host.namespace not in taken))
+        joining = "--join", f"{via.host}:{via.peer_port}"
+        node = self._node(name or f"n{len(self.nodes) + 1}", place, *joining, *flags)
         self.nodes.append(node)
         return node
 
