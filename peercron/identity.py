@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from peercron.errors import ConfigError, DataDirError, Problem
+from peercron.errors import ConfigError, DataDirError, Problem, TooOld
 
 FORMAT: Final = 2
 
@@ -125,13 +125,15 @@ class DataDir:
         self._store(json.dumps({"format": FORMAT, **asdict(identity)}, indent=1) + "\n")
 
     def read(self) -> Identity | None:
-        """What is remembered; None: nothing yet. DataDirError: it is unreadable, or of another version."""
+        """What is remembered; None: nothing yet. DataDirError: it is unreadable. TooOld: a newer version wrote it."""
         path = self.path / "identity.json"
         try:
             text = self._load()
             if text is None:
                 return None
             data = json.loads(text)
+            if data["format"] > FORMAT:
+                raise TooOld(f"{path} is of format {data['format']}, this version reads {FORMAT}")
             if data["format"] != FORMAT:
                 raise DataDirError(f"{path} has format {data['format']}, and this version reads {FORMAT}")
             cluster, member, incarnation, address = (data[k] for k in ("cluster", "member", "incarnation", "address"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from peercron.errors import ConfigError, DataDirError
+from peercron.errors import ConfigError, DataDirError, TooOld
 from peercron.identity import DataDir, cluster_id, cluster_name
 
 PEERS = ("a:1", "b:1", "c:1")
@@ -112,9 +112,16 @@ def test_an_unreadable_identity_is_never_made_anew(data: DataDir, tmp_path: Path
     assert (tmp_path / "identity.json").read_text() == text
 
 
-def test_another_format_is_named(data: DataDir, tmp_path: Path) -> None:
-    (tmp_path / "identity.json").write_text('{"format": 3, "cluster": "x"}')
-    with pytest.raises(DataDirError, match="has format 3, and this version reads 2"):
+@pytest.mark.parametrize(
+    ("found", "error", "said"),
+    [
+        (1, DataDirError, "has format 1, and this version reads 2"),
+        (3, TooOld, "is of format 3, this version reads 2; .* upgrade it"),
+    ],
+)
+def test_another_format_is_named(data: DataDir, tmp_path: Path, found: int, error: type[Exception], said: str) -> None:
+    (tmp_path / "identity.json").write_text(f'{{"format": {found}, "cluster": "x"}}')
+    with pytest.raises(error, match=said):
         data.read()
 
 

@@ -61,6 +61,8 @@ def test_the_last_one_who_was_behind_is_removed() -> None:
     assert state.level == 1
     configure(state, Configuration(tuple(state.seats.values())[:2]))
     assert state.level == 2  # though the row of c, whose session is open, is still there
+    configure(state, Configuration((*state.seats.values(), Seat("id-c", "c", "c:7400"))))
+    assert state.level == 2  # and c, which is behind, belongs to it again
 
 
 def test_a_level_never_falls() -> None:
