@@ -112,7 +112,9 @@ class Wires:
         """The end at a loses it without a word; b goes on believing in it until it is dialled anew, or finds out."""
         end = self.listening.get(a)
         if end is not None and b in end.links:
-            end.lose(b, end.links[b], 0.0)
+            connection = end.links[b]
+            end.lose(b, connection, 0.0)
+            connection.other(end).lose(a, connection, self.rng.uniform(0.05, SILENCE_S))
 
     # Travelling.
 
