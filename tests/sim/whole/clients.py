@@ -58,7 +58,7 @@ class Clients:
         """
         future: asyncio.Future[Any] = self.loop.create_future()
         process = host.process
-        if host.address in self.cluster.wires.silent and process is None:
+        if host.name in self.cluster.wires.dark:
             await asyncio.sleep(1.0)
             raise Unreachable
         self.time.after(self._way_s(), lambda: self._arrive(process, request, future))
@@ -94,7 +94,7 @@ class Clients:
         said_s = process.loop.now_s
 
         def arrive() -> None:
-            if process.died_s >= said_s:
+            if process.loop.died_s >= said_s:
                 self._end(future, result)
 
         self.time.at(said_s + self._way_s(), arrive)

@@ -19,7 +19,7 @@ from tests.sim.whole.loop import Time
 from tests.sim.whole.network import Wires
 
 #: Whole states are compared at every so many entries of the log, and at each snapshot that is taken over.
-DIGEST_EVERY = 200
+DIGEST_EVERY = 500
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class Cluster:
         self.plan, self._tell = plan, tell
         self.rng = random.Random(plan.seed)
         self.time = Time()
-        self.wires = Wires(self.time, self.rng, self._sent)
+        self.wires = Wires(self.time, self.rng)
+        #: Called after a node has sent a message of this type; may raise Crash.
+        self.after_send: Callable[[str, str], None] | None = None
         self.wires.latency_s = plan.latency_s
         self.findings: list[Finding] = []
         self.graveyard: list[Process] = []
@@ -96,7 +98,8 @@ class Cluster:
         if self._tell is not None:
             self._tell(self.time.now_s, what, details)
 
-    def _sent(self, a: str, b: str, raw: bytes) -> None:
+    def said(self, a: str, b: str, raw: bytes) -> None:
+        """A node has sent a message."""
         self._sum.update(struct.pack("<d", self.time.now_s))
         self._sum.update(raw)
         if self._tell is not None:

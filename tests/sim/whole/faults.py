@@ -91,7 +91,7 @@ class Faults:
         """No more faults: whoever is down comes back, all ways are open."""
         self.cluster.note("calm")
         self.cluster.wires.heal()
-        self.cluster.wires.after_send = None
+        self.cluster.after_send = None
         for host in self.cluster.hosts.values():
             host.disk.before = lambda _: None
             host.disk.full = False
@@ -135,13 +135,13 @@ class Faults:
         self.cluster.note("isolate", alone.name)
         for other in self.cluster.hosts.values():
             if other is not alone:
-                self.cluster.wires.block(alone.address, other.address)
-                self.cluster.wires.block(other.address, alone.address)
+                self.cluster.wires.block(alone.name, other.name)
+                self.cluster.wires.block(other.name, alone.name)
 
     def cut_one_way(self) -> None:
         a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
         self.cluster.note("cut one way", a.name, b.name)
-        self.cluster.wires.block(a.address, b.address)
+        self.cluster.wires.block(a.name, b.name)
 
     def cut_partly(self) -> None:
         if self.cluster.wires.cut and self.rng.random() < 0.5:
@@ -150,24 +150,24 @@ class Faults:
             return
         a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
         self.cluster.note("cut", a.name, b.name)
-        self.cluster.wires.block(a.address, b.address)
-        self.cluster.wires.block(b.address, a.address)
+        self.cluster.wires.block(a.name, b.name)
+        self.cluster.wires.block(b.name, a.name)
 
     def delay_packets(self) -> None:
         a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
         late = (self.rng.choice((0.05, 0.5)), self.rng.choice((0.2, 1.5)))
         self.cluster.note("late packets", a.name, b.name, late)
-        self.cluster.wires.lossy[a.address, b.address] = late
+        self.cluster.wires.late[a.name, b.name] = late
 
     def break_connection(self) -> None:
         a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
         self.cluster.note("break", a.name, b.name)
-        self.cluster.wires.reset(a.address, b.address)
+        self.cluster.wires.reset(a.name, b.name)
 
     def forget_connection(self) -> None:
         a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
         self.cluster.note("forget", a.name, b.name)
-        self.cluster.wires.forget(a.address, b.address)
+        self.cluster.wires.forget(a.name, b.name)
 
     # Processes.
 
@@ -190,27 +190,27 @@ class Faults:
 
     def die_after_message(self) -> None:
         """The next who sends a message of this kind dies behind it, perhaps in the middle of what it is doing."""
-        kind, power, wires = self.rng.choice(TELLING), self._power(), self.cluster.wires
+        kind, power, cluster = self.rng.choice(TELLING), self._power(), self.cluster
         at_once = self.rng.random() < 0.5
-        victims = {host.address: host for host in self._up()}
+        victims = {host.name: host for host in self._up()}
         left = self.rng.randint(1, 3)
 
-        def after_send(address: str, sent: str) -> None:
+        def after_send(name: str, sent: str) -> None:
             nonlocal left
-            host = victims.get(address)
+            host = victims.get(name)
             if sent != kind or host is None or host.process is None:
                 return
             left -= 1
             if left > 0:
                 return
-            wires.after_send = None
+            cluster.after_send = None
             host.power_loss = power
             self._back_later(host)
             if at_once:
                 host.process.crash_here()
             host.process.loop.dies_in = 1
 
-        wires.after_send = after_send
+        cluster.after_send = after_send
 
     def die_in_disk(self) -> None:
         host = self._one()

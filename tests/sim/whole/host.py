@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from peercron.consensus.disk import Disk
 from peercron.consensus.journal import JournalDamaged
+from peercron.consensus.link import Link
+from peercron.consensus.messages import ProtocolError
 from peercron.consensus.snapshots import SnapshotDamaged
+from peercron.consensus.transport import Gate, Listener, Transport
 from peercron.errors import DataDirError
-from peercron.identity import DataDir
+from peercron.identity import DataDir, Identity
 from peercron.node import Node
 from peercron.node.assembly import OnFinished, OnStarted, Parts
 from peercron.settings import PROFILES, Settings, Timers
+from peercron.wire.frames import secret_key
+from peercron.wire.plain import pack
 from tests.sim.disk import Crash, SimDisk
 from tests.sim.whole.guardian import LINE_S, Guardian, SimSupervisor
 from tests.sim.whole.loop import ProcessLoop
-from tests.sim.whole.network import Endpoint
 
 if TYPE_CHECKING:
     from tests.sim.whole.cluster import Cluster
@@ -136,12 +140,49 @@ class SimParts(Parts):
     def disk(self) -> Disk:
         return BootDisk(self._process)
 
-    def network(self, cluster: str, listener: Any) -> Endpoint:
-        return self._process.connect(listener)
+    def fresh_id(self) -> str:
+        return f"{self.rng.getrandbits(64):016x}"
+
+    def network(self, identity: Identity, listener: Listener, gate: Gate) -> Transport:
+        network = SimTransport(
+            identity.member,
+            {},
+            identity.cluster,
+            secret_key(b""),
+            listener,
+            incarnation=identity.incarnation,
+            gate=gate,
+            rng=self.rng,
+        )
+        network.process = self._process
+        return network
 
     def executor(self, on_started: OnStarted, on_finished: OnFinished) -> SimSupervisor:
         self._process.supervisor = SimSupervisor(self._process, on_started, on_finished)
         return self._process.supervisor
+
+
+class SimTransport(Transport):
+    """The real one over the simulated network; what goes out is seen."""
+
+    process: Process
+
+    def send(self, peer: str, message: Mapping[str, Any]) -> None:
+        link = self._links.get(peer)
+        if link is None:
+            return
+        raw, cluster, host = pack(message), self.process.host.cluster, self.process.host
+        cluster.said(host.name, peer, raw)
+        link.send(raw)
+        if cluster.after_send is not None:
+            cluster.after_send(host.name, message["type"])
+
+    def message(self, link: Link, message: Any) -> None:
+        try:
+            super().message(link, message)
+        except ProtocolError as error:
+            self.process.host.cluster.violation("protocol", f"{self.process.host.name} of {link.peer}: {error}")
+            raise
 
 
 class Process:
@@ -153,9 +194,11 @@ class Process:
         self.loop = ProcessLoop(
             host.name, cluster.time, host.local_s, host.world_s, self._defect, self.crash, lambda: cluster.rng.uniform(0.000_5, 0.01)
         )
+        self.loop.wires = cluster.wires
         self.clock = HostClock(host, self.loop)
         self.settings = SimSettings(
             peers=cluster.addresses,
+            name_given=True,
             self_address=host.address,
             name=host.name,
             http=f"{host.name}:8400",
@@ -164,7 +207,6 @@ class Process:
             durations=cluster.plan.timers,
         )
         self.node: Node | None = None
-        self.endpoint: Endpoint | None = None
         self.supervisor: SimSupervisor | None = None
         self.started = False
         self.halted: str | None = None
@@ -182,18 +224,11 @@ class Process:
         await node.start()
         self.started = True
 
-    def connect(self, listener: Any) -> Endpoint:
-        cluster = self.host.cluster
-        peers = [address for address in cluster.addresses if address != self.host.address]
-        broken = partial(cluster.violation, "protocol")
-        self.endpoint = Endpoint(cluster.wires, self.host.address, peers, self.loop, listener, broken)
-        return self.endpoint
-
     # Between node and guardian: what a dead node would have said is not said, what it is told is not heard.
 
     def tell_guardian(self, guardian: Guardian, order: dict[str, Any]) -> None:
         said_s = self.loop.now_s
-        self._after(said_s, lambda: guardian.hear(order) if self.died_s >= said_s else None)
+        self._after(said_s, lambda: guardian.hear(order) if self.loop.died_s >= said_s else None)
 
     def hear_guardian(self, guardian: Guardian, line: dict[str, Any]) -> None:
         def hear() -> None:
@@ -204,8 +239,6 @@ class Process:
 
     def _after(self, from_s: float, act: Any) -> None:
         self.host.cluster.time.at(from_s + LINE_S, act)
-
-    died_s = float("inf")
 
     # Disk and death.
 
@@ -273,7 +306,7 @@ class Host:
         if self.process is None:
             self.boots += 1
             self.cluster.note("start", self.name)
-            self.cluster.wires.speak_again(self.address)
+            self.cluster.wires.dark.pop(self.name, None)
             self.disk.before = lambda _: None
             self.disk.full = False
             self.process = Process(self)
@@ -284,21 +317,17 @@ class Host:
         if process is None:
             return
         self.cluster.note("power" if power else "kill", self.name)
-        process.died_s = process.loop.now_s
         process.loop.die()
         self.cluster.graveyard.append(process)
         self.cluster.on_death(process, power)
         self.disk.before = lambda _: None
-        if process.endpoint is not None:
-            self.cluster.wires.died(process.endpoint, power=power)
+        self.cluster.wires.died(process.loop, power=power)
         if power:
             self.disk.lose_power()
-            self.cluster.wires.fall_silent(self.address)
             for guardian in self.guardians:
                 guardian.die()
             self.guardians.clear()
         else:
-            self.cluster.wires.speak_again(self.address)
             for guardian in self.guardians:
                 self.cluster.time.after(LINE_S, guardian.lose_node)
 
@@ -315,16 +344,8 @@ class Host:
         process = self.process
         if process is None:
             return
-        until_s = self.cluster.time.now_s + seconds
-        process.loop.stop_until(until_s)
+        process.loop.stop_until(self.cluster.time.now_s + seconds)
         self.cluster.note("pause", self.name, seconds)
-        self.cluster.wires.fall_silent(self.address)
-
-        def resume() -> None:
-            if self.process is process and process.loop.stopped_until_s <= until_s:
-                self.cluster.wires.speak_again(self.address)
-
-        self.cluster.time.at(until_s, resume)
 
     def halted(self, process: Process, reason: str) -> None:
         self.cluster.note("halted", self.name, reason)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.sim.disk import Crash
+from tests.sim.whole.network import Wires
 
 #: What one turn of a process's loop costs it, so that what comes in meanwhile is taken together.
 TURN_COST_S = 0.000_1
@@ -66,7 +67,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     """The loop of one process. It runs when something is due and the process is neither busy, stopped nor dead.
 
     Args:
-        name: of the process, for people.
+        host: name of its host, as the network knows it.
         time: everybody's.
         local: monotonic seconds of this process's host from everybody's, and back.
         defect: told of an exception that nobody caught.
@@ -76,7 +77,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
 
     def __init__(
         self,
-        name: str,
+        host: str,
         time: Time,
         local: Callable[[float], float],
         world: Callable[[float], float],
@@ -84,7 +85,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         died: Callable[[], None],
         thread_s: Callable[[], float],
     ) -> None:
-        self.name = name
+        self.host = host
         self._time, self._local, self._world = time, local, world
         self._defect, self._died, self._thread_s = defect, died, thread_s
         self._ready: deque[Handle] = deque()
@@ -93,6 +94,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._wake_s = float("inf")
         self._running = False
         self.alive = True
+        self.died_s = float("inf")
+        self.wires: Wires | None = None
         #: Within a callback: how much time it has taken by now, for a disk that was slow.
         self.ahead_s = 0.0
         #: Until when the process has no time, or is stopped, in everybody's seconds.
@@ -113,6 +116,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def die(self) -> None:
         """Nothing of this process runs any more."""
         self.alive = False
+        self.died_s = self.now_s
         self._ready.clear()
         self._timers.clear()
 
@@ -176,6 +180,14 @@ class ProcessLoop(asyncio.AbstractEventLoop):
 
         self._time.at(self.now_s + self._thread_s(), work)
         return future
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
+        assert self.wires is not None
+        return await self.wires.connect(self, protocol_factory, (host, port))
+
+    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
+        assert self.wires is not None
+        return self.wires.listen(self, protocol_factory, (host, port))
 
     def get_debug(self) -> bool:
         return False

@@ -35,7 +35,7 @@ TIMERS = (
 )
 
 #: (bytes of a journal at which a snapshot is taken, entries that stay behind it)
-JOURNALS = ((12_000, 0), (25_000, 10), (60_000, 50), (16 << 20, 200))
+JOURNALS = ((12_000, 0), (20_000, 10), (40_000, 50))
 
 Tell = Callable[[float, str, tuple[object, ...]], None]
 
@@ -124,9 +124,7 @@ class Course:
     def _all_well(self) -> bool:
         hosts = self.cluster.hosts.values()
         return all(host.process is not None and host.process.started for host in hosts) and all(
-            len(host.process.endpoint.links) == len(hosts) - 1
-            for host in hosts
-            if host.process is not None and host.process.endpoint is not None
+            len(host.node._driver.connected) == len(hosts) - 1 for host in hosts if host.node is not None
         )
 
     # The end.

@@ -63,7 +63,7 @@ class Trace:
         loop = events._get_running_loop()
         name = "?"
         if isinstance(loop, ProcessLoop):
-            name, self._now_s = loop.name, max(self._now_s, loop.now_s)
+            name, self._now_s = loop.host, max(self._now_s, loop.now_s)
         fields = {key: value for key, value in record.__dict__.items() if key not in _OF_EVERY_RECORD}
         self._line(f"{name} {record.levelname.lower()} {record.getMessage()} {_fields(fields)}")
         if record.exc_info and record.exc_info[1] is not None:
