@@ -65,6 +65,7 @@ class Transport:
         listener: who is told.
         incarnation: of our data directory.
         gate: who decides whom we talk to; None: whoever has the secret, and no guests.
+        rng: chance, for the pauses between two calls.
         server_tls, client_tls: contexts for TLS between peers, or None.
     """
 
@@ -78,6 +79,7 @@ class Transport:
         *,
         incarnation: str = "",
         gate: Gate | None = None,
+        rng: random.Random | None = None,
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -89,7 +91,7 @@ class Transport:
         self._strangers: dict[Link, None] = {}  # oldest first; the dismissed too
         self._guests: dict[Link, asyncio.Task[None] | None] = {}  # oldest first, each with its question
         self._refusals: dict[str, None] = {}
-        self._dialler = Dialler(self, random.Random())
+        self._dialler = Dialler(self, rng or random.Random())
         self._ping: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self.closing = False

@@ -101,6 +101,7 @@ class Parts:
             listener,
             incarnation=identity.incarnation,
             gate=gate,
+            rng=self.rng,
             server_tls=self._server_tls,
             client_tls=self._client_tls,
         )

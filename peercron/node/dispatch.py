@@ -52,7 +52,7 @@ class Dispatch:
         self._taken: dict[tuple[str, int], None] = {}
         #: Instructions being carried out, so that none is carried out twice.
         self._under_way: set[Instruction] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._seen_index = -1
         #: The node is on its way out: nothing is started any more.
         self.ending = False
@@ -191,10 +191,10 @@ class Dispatch:
 
     def _background(self, work: object, instruction: Instruction | None = None) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
-        self._tasks.add(task)
+        self._tasks[task] = None
 
         def over(done: asyncio.Task[None]) -> None:
-            self._tasks.discard(done)
+            self._tasks.pop(done, None)
             if instruction is not None:
                 self._under_way.discard(instruction)
                 self._seen_index = -1  # level, not edge: look again whether it took effect

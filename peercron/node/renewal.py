@@ -70,7 +70,7 @@ class Renewal:
         self.driver: Driver | None = None
         self._expiring: set[Session] = set()
         #: Confirmations that the leader owes: they go out when a majority has told that we lead.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         #: Member -> what it told of itself with its last renewal.
         self.told: dict[str, tuple[float | None, int | None]] = {}
 
@@ -228,5 +228,5 @@ class Renewal:
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))

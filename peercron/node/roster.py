@@ -62,7 +62,7 @@ class Roster:
         kind, body = "clock", None
         if kernel.is_leader:
             kind, body = "roster", tuple((member, *fact) for member, fact in self._facts().items())
-        for peer in self._driver.connected:
+        for peer in sorted(self._driver.connected):
             self._driver.replica.mail(peer, kind, body)
         self._driver.kick()
 
