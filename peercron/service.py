@@ -83,9 +83,12 @@ async def run_node(settings: Settings) -> int:
     log.info("node_ending", extra={"node": node.name})
     for task in tasks:
         task.cancel()
-    await node.stop()
-    await server.close()
     expelled = node.membership.expelled
+    if expelled:  # nothing that is asked here can be done any more, and who waits could ask elsewhere
+        await asyncio.gather(node.stop(), server.close())
+    else:
+        await node.stop()
+        await server.close()
     return _say(Expelled(expelled), USAGE) if expelled else 0
 
 

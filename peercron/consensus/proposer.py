@@ -63,6 +63,10 @@ class Proposer:
     def open(self, session: int) -> None:
         """Another session begins: what the old one asked for and was not told stays unknown."""
         self.session = session
+        self.give_up()
+
+    def give_up(self) -> None:
+        """No verdict will come any more: what was sent stays unknown, what was not has not happened."""
         for pending in self._pending.values():
             _fail(pending, OutcomeUnknown() if pending.sent else NoLeader())
         self._pending.clear()

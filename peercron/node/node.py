@@ -125,7 +125,9 @@ class Node:
     async def stop(self) -> None:
         """Hand over what we lead, end what runs here, give the session up, and go."""
         self._dispatch.ending = True
-        if not self.membership.expelled:
+        if self.membership.expelled:
+            self._proposer.give_up()
+        else:
             await self._leadership.hand_over()
         grace_s = self.settings.timers.kill_ms / 1000
         try:
@@ -168,6 +170,8 @@ class Node:
         """See `http.port.NodePort`. A node whose session is not open (it has just come, or come back) waits for it."""
         until_s = self._clock.monotonic() + timeout_s
         while True:
+            if self.membership.expelled:
+                raise NoLeader(self.membership.expelled)
             if self._leadership.leader is None:
                 await self._leadership.known(timeout_s)
             if not self._renewal.is_open:
@@ -186,6 +190,8 @@ class Node:
             await self.wait_changed(self.state.index, left_s)
 
     async def read_barrier(self, timeout_s: float) -> None:
+        if self.membership.expelled:
+            raise NoLeader(self.membership.expelled)
         await self._leadership.known(timeout_s)
         await self._driver.read_barrier(self._clock.monotonic() + timeout_s)
 
