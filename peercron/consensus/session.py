@@ -69,11 +69,17 @@ class Sessions:
 
     lease_s: float
     _heard_s: dict[Session, float] = field(default_factory=dict)
+    #: Those that spoke to us at all; until then their counts began when ours did.
+    _renewed: set[Session] = field(default_factory=set)
     _doomed: set[Session] = field(default_factory=set)
     _looked_s: float | None = None
 
-    def heard(self, session: Session, now_s: float) -> None:
+    def heard(self, session: Session, now_s: float) -> bool:
+        """Whether it is the first time."""
+        first = session not in self._renewed
+        self._renewed.add(session)
         self._heard_s[session] = now_s
+        return first
 
     def is_doomed(self, session: Session) -> bool:
         return session in self._doomed
@@ -90,5 +96,6 @@ class Sessions:
         self._heard_s = {session: self._heard_s.get(session, now_s) for session in open_sessions}
         limit_s = self.lease_s * (1 + CLOCK_RATE_SHARE)
         self._doomed &= set(open_sessions)
+        self._renewed &= set(open_sessions)
         self._doomed |= {session for session, at in self._heard_s.items() if now_s - at > limit_s}
         return [session for session in open_sessions if session in self._doomed]

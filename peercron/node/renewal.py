@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -67,6 +68,10 @@ class Renewal:
         self.lease = Lease(timers.lease_ms / 1000)
         self.sessions: Sessions | None = None
         self._looked_s = float("-inf")
+        #: The leader that we know, whether it is a new one, and whether it has confirmed a renewal.
+        self._leader: str | None = None
+        self._new_leader = asyncio.Event()
+        self._confirmed = False
         self.driver: Driver | None = None
         self._expiring: set[Session] = set()
         #: Confirmations that the leader owes: they go out when a majority has told that we lead.
@@ -89,11 +94,25 @@ class Renewal:
         while True:
             if not self.is_open:
                 await self._open()
+            self._new_leader.clear()
             self._renew()
-            await asyncio.sleep(self._timers.renew_ms / 1000)
+            # A new leader is deaf until it has committed something.
+            pause_ms = self._timers.renew_ms if self._confirmed else self._timers.heartbeat_ms
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_ms / 1000):
+                    await self._new_leader.wait()
 
     def turn(self) -> None:
-        """Where we lead: give up the sessions that were not heard for a lease. Heartbeats make turns enough."""
+        """Tell a new leader at once; where we lead: give up the sessions that were not heard for a lease.
+
+        While there was no leader our lease may have run out, and until it is renewed nothing starts here. Heartbeats
+        make turns enough.
+        """
+        assert self.driver is not None
+        leader = self.driver.replica.kernel.leader
+        if leader != self._leader:
+            self._leader, self._confirmed = leader, leader is None
+            self._new_leader.set()
         now_s, every_s = self._clock.monotonic(), self._timers.renew_ms / LOOKS_PER_RENEWAL / 1000
         if self.sessions is not None and now_s - self._looked_s >= every_s:
             self._looked_s = now_s
@@ -121,6 +140,7 @@ class Renewal:
         elif kind == "renewed":
             number, held_ms, wall_ms = body
             if self.lease.confirmed(number, now_s, held_ms, wall_ms):
+                self._confirmed = True
                 self._extended()
 
     def close(self) -> None:
@@ -187,15 +207,17 @@ class Renewal:
         member = self._machine.state.members.get(peer)
         if self.sessions is None or member is None or not member.open or member.session != session:
             return
-        self.sessions.heard((peer, session), now_s)
+        first = self.sessions.heard((peer, session), now_s)
         self.told[peer] = (rtt_ms, clock_ms)
-        self._background(self._confirm(self.sessions, (peer, session), number, now_s))
+        self._background(self._confirm(self.sessions, (peer, session), number, now_s, urgent=first))
 
-    async def _confirm(self, sessions: Sessions, session: Session, number: int, heard_s: float) -> None:
+    async def _confirm(
+        self, sessions: Sessions, session: Session, number: int, heard_s: float, *, urgent: bool
+    ) -> None:
         """Say yes only when a majority has told, after the renewal came, that we lead, and we lead still."""
         assert self.driver is not None
         try:
-            await self.driver.read_barrier(heard_s + self._timers.lease_ms / 1000, urgent=False)
+            await self.driver.read_barrier(heard_s + self._timers.lease_ms / 1000, urgent=urgent)
         except NoLeader:
             return
         now_s = self._clock.monotonic()
