@@ -63,11 +63,15 @@ class Place:
     workers: list[Node] = field(init=False)
 
     def __post_init__(self) -> None:
-        roles = {row["name"]: row["role"] for row in self.cluster.leader().status()["members"]}
+        wait_for(lambda: list(self._roles().values()).count("witness") == 1, "the witness to be one")
+        roles = self._roles()
         self.workers = [node for node in self.cluster.nodes if roles[node.name] == "voter"]
         command = witness(self.cluster.folder, RUN_S)
         self.cluster.add_job({"name": "tick", "every": f"{EVERY_MS}ms", "command": command, "overlap": "allow"})
         wait_for(lambda: len(self._starts()) > 5, "jobs")
+
+    def _roles(self) -> dict[str, str]:
+        return {row["name"]: row["role"] for row in self.cluster.leader().status().get("members", ())}
 
     def whom(self, role: str) -> Node:
         """The `leader`, the `other` node that works, or the `witness`."""
