@@ -21,6 +21,7 @@ class Fault:
     name: str
     cut: frozenset[Way] = frozenset()
     pulled: frozenset[Host] = frozenset()
+    narrow: frozenset[Host] = frozenset()
     killed: Node | None = None
     stopped: Node | None = None
 
@@ -90,7 +91,13 @@ def shattered(_: Random, hosts: list[Host], __: Host) -> Fault:
     return Fault("shattered", "nobody hears anybody", cut=frozenset(between(hosts, hosts)))
 
 
-PARTITIONS: tuple[Kind, ...] = (alone, leader_alone, halves, mute, deaf, bridge, ring, some_pairs, shattered)
+def narrow(rng: Random, hosts: list[Host], leader: Host) -> Fault:
+    """Not a cut at all: what is sent comes late, or not."""
+    slow = frozenset([leader, *hosts[:2]] if rng.random() < 0.5 else hosts[:1])
+    return Fault("narrow", f"the cables of {numbers(list(slow))} are narrow", narrow=slow)
+
+
+PARTITIONS: tuple[Kind, ...] = (alone, leader_alone, halves, mute, deaf, bridge, ring, some_pairs, shattered, narrow)
 
 
 @dataclass(slots=True)
@@ -114,6 +121,7 @@ class Misfortune:
     def begin(self, fault: Fault) -> None:
         self.network.cut(fault.cut)
         self.network.pull(fault.pulled)
+        self.network.narrow(fault.narrow)
         if fault.killed:
             fault.killed.kill()
         if fault.stopped:

@@ -27,6 +27,8 @@ _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _NAMED = Path("/run/netns")
 _PREFIX = "pctest"
 _CLONE_NEWNET = 0x40000000
+#: What a narrow cable lets through in either direction; what has to wait longer than that is lost.
+_NARROW = "tbf rate 256kbit burst 4kb latency 300ms"
 #: A port of the switch that is never up: what is sent there is gone.
 _NOWHERE = "nowhere"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -140,9 +142,21 @@ class Network:
         _ip(lines, within=self._switch)
         self._pulled = wanted
 
+    def narrow(self, hosts: Iterable[Host]) -> None:
+        """The cables of these hosts take little from now on (late, then lost), and those of all others take all."""
+        wanted = frozenset(hosts)
+        for host, add in [
+            *((host, False) for host in self._narrow - wanted),
+            *((h, True) for h in wanted - self._narrow),
+        ]:
+            for within, device in ((self._switch, host.port), (host.namespace, "eth0")):
+                _tc([f"qdisc {'add' if add else 'del'} dev {device} root {_NARROW if add else ''}"], within)
+        self._narrow = wanted
+
     def heal(self) -> None:
         self.cut(())
         self.pull(())
+        self.narrow(())
 
     def close(self) -> None:
         """End what still runs on the hosts, and take everything away."""
@@ -196,6 +210,7 @@ def unavailable() -> str:
         _ip(trial, within=namespace)
         action = "action mirred egress redirect dev b"
         _tc(["qdisc add dev a clsact", f"filter add dev a ingress protocol ip u32 match u32 0 0 {action}"], namespace)
+        _tc([f"qdisc add dev a root {_NARROW}"], namespace)
     except NoNetwork as error:
         return f"this machine lets nobody make network namespaces with a bridge and filters: {error}"
     finally:

@@ -50,7 +50,15 @@ class Ears:
 
     def hears(self, a: Host, b: Host) -> bool:
         """Whether something sent by a arrives at b."""
-        self._sockets[a].sendto(b"x", (b.address, PORT))
+        return self.count(a, b, 1, 1) == 1
+
+    def count(self, a: Host, b: Host, number: int, size: int) -> int:
+        """Of so many packets of `size` bytes sent at once by a, how many arrive at b."""
+        for _ in range(number):
+            self._sockets[a].sendto(bytes(size), (b.address, PORT))
+        return sum(self._arrived(b) for _ in range(number))
+
+    def _arrived(self, b: Host) -> bool:
         try:
             self._sockets[b].recv(10)
         except TimeoutError:
@@ -97,6 +105,18 @@ def test_a_host_whose_cable_is_pulled_hears_silence_and_no_refusal(network: Netw
     assert accepted.recv(10) == b"hello"
     for one_socket in (server, client, accepted):
         one_socket.close()
+
+
+def test_what_a_narrow_cable_does_not_take_is_lost(network: Network) -> None:
+    """30 kB at once is more than it takes and keeps, in either direction."""
+    one, two, _ = network.hosts
+    with Ears(network) as ears:
+        assert ears.count(one, two, 30, 1_000) == 30
+        for host in (one, two):
+            network.narrow([host])
+            assert 3 < ears.count(one, two, 30, 1_000) < 30
+        network.heal()
+        assert ears.count(one, two, 30, 1_000) == 30
 
 
 def test_two_networks_do_not_meet(network: Network) -> None:
