@@ -51,7 +51,7 @@ class Leadership:
         #: Since when nobody leads, in monotonic seconds, and when that was last logged.
         self._leaderless_s = clock.monotonic()
         self._complained_s = float("-inf")
-        self._clock_suspect = False
+        self._clock_suspect = self._over = False
         self._moved = asyncio.Event()
         self.leader: str | None = None
 
@@ -80,6 +80,11 @@ class Leadership:
         self._term = None
         self._planning.stop()
         self._renewal.follow()
+
+    def stop(self) -> None:
+        """This node does not belong to the cluster any more: nobody need wait here for a leader."""
+        self._over = True
+        self._moved.set()
 
     def mind_the_clock(self) -> None:
         """Once in a while: a member with a wrong clock does not lead where another can."""
@@ -119,7 +124,9 @@ class Leadership:
         Raises:
             NoLeader: nobody leads, as far as this node knows.
         """
-        if self.leader is None and not await self._until(lambda: self.leader is not None, min(timeout_s, self._wait_s)):
+        if self.leader is None:
+            await self._until(lambda: self.leader is not None or self._over, min(timeout_s, self._wait_s))
+        if self.leader is None:
             raise NoLeader(f"no leader is known to this node: {self._roster.reach()}")
 
     async def transfer(self, name: str | None) -> None:

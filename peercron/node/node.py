@@ -127,6 +127,7 @@ class Node:
         self._dispatch.ending = True
         if self.membership.expelled:
             self._proposer.give_up()
+            self._leadership.stop()
         else:
             await self._leadership.hand_over()
         grace_s = self.settings.timers.kill_ms / 1000
