@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peercron.core.apply import apply
-from peercron.core.apply.configuration import begin_generation, configure
+from peercron.core.apply.configuration import configure
 from peercron.core.commands import ExpireSession, OpenSession, PutKey
 from peercron.core.limits import GENERATION_SHIFT, REMOVED_KEPT
 from peercron.core.member import Configuration, MemberInfo, Role, Seat
@@ -85,11 +85,11 @@ def test_the_address_of_a_seat_shows_in_the_members_row() -> None:
     assert state.members["a"].info.address == "a:9"
 
 
-def test_a_new_generation_learns_anew_which_directory_is_whose() -> None:
+def test_a_recovered_cluster_learns_anew_which_directory_is_whose() -> None:
     state = ClusterState()
     configure(state, seats("a", "b"))
     known = MemberInfo("a", "a", "a:1", "a:2", incarnation="before")
     apply(state, OpenSession(known, 1), 1_000)
-    begin_generation(state, 2)
+    configure(state, replace(seats("a"), recoveries=1))
     assert isinstance(apply(state, OpenSession(replace(known, incarnation="after"), 2), 1_000), Done)
     assert state.members["a"].info.incarnation == "after"

@@ -20,6 +20,7 @@ from peercron.core.commands import (
     BeginRestore,
     Command,
     EndRuns,
+    OpenSession,
     PlaceRun,
     PutKey,
     StageSnapshot,
@@ -33,6 +34,7 @@ from peercron.core.limits import (
     RESTORE_PART_BYTES_MAX,
     RESTORE_PARTS_MAX,
 )
+from peercron.core.member import MemberInfo
 from peercron.core.planner import Planner
 from peercron.core.run import LIVE_RUN_STATES, AttemptState, RunState
 from peercron.core.state import ClusterState
@@ -212,6 +214,14 @@ def test_a_cluster_on_a_later_clock_or_generation_does_not_go_back() -> None:
     again = cluster("q")
     again.generation = 9
     assert restored(old, again).generation == 10
+
+
+def test_a_directory_that_is_wiped_after_a_restore_is_known_for_what_it_is() -> None:
+    state = ClusterState()
+    born = MemberInfo("id-a", "a", "a:1", "a:2", incarnation="first")
+    done(state, OpenSession(born, 1))
+    adopt(state, cluster("old"))
+    assert refused(state, OpenSession(replace(born, incarnation="second"), 2)) is Refusal.WIPED
 
 
 def test_at_the_last_generation_tokens_still_grow() -> None:

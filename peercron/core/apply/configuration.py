@@ -17,6 +17,7 @@ def configure(state: ClusterState, configuration: Configuration) -> None:
     state.index += 1
     if configuration.recoveries != state.recoveries:
         state.recoveries = configuration.recoveries
+        _forget_directories(state)
         begin_generation(state, state.generation + 1)
     before, state.seats = state.seats, {seat.id: seat for seat in configuration.seats}
     for member_id in before:
@@ -35,12 +36,7 @@ def configure(state: ClusterState, configuration: Configuration) -> None:
 
 
 def begin_generation(state: ClusterState, generation: int) -> None:
-    """From here on every token, revision and index is larger than any that another history of this cluster gave out.
-
-    Which data directory is whose begins anew too: it is told by whoever is there when it does.
-    """
-    for member_id, member in state.members.items():
-        state.members[member_id] = replace(member, info=replace(member.info, incarnation=""))
+    """From here on every token, revision and index is larger than any that another history of this cluster gave out."""
     state.generation = min(generation, GENERATION_MAX)
     state.index = max(state.index, (state.generation - 1) << GENERATION_SHIFT)
 
@@ -51,6 +47,12 @@ def forget_if_removed(state: ClusterState, member_id: str) -> None:
         del state.members[member_id]
         state.results.pop(member_id, None)
         state.floors.pop(member_id, None)
+
+
+def _forget_directories(state: ClusterState) -> None:
+    """Which data directory is whose begins anew with a recovery: it is told by whoever is there when it does."""
+    for member_id, member in state.members.items():
+        state.members[member_id] = replace(member, info=replace(member.info, incarnation=""))
 
 
 def _rename(state: ClusterState) -> None:
