@@ -68,7 +68,7 @@ class Survivor:
             raise DataDirError(f"{path} is not the data directory of a member: it has no identity.json")
         self._data_dir = DataDir(path)
         self._identity = self._member()
-        disk = FolderDisk(path / "log")
+        disk = self._disk()
         try:
             self._journal = Journal(disk)
             self._replica = self._open(SnapshotStore(disk))
@@ -114,6 +114,14 @@ class Survivor:
             self.close()
             raise DataDirError(f"{self._data_dir.path} belongs to a node that no cluster has taken in yet")
         return identity
+
+    def _disk(self) -> FolderDisk:
+        """Where the log is. To open one that is not there would be to begin it, and without the members."""
+        folder = self._data_dir.path / "log"
+        if not any(folder.glob("wal-*.log")):
+            self.close()
+            raise DataDirError(f"{folder} holds no log: this member has nothing that a cluster could be made of")
+        return FolderDisk(folder)
 
     def _open(self, store: SnapshotStore) -> Replica:
         machine = Machine(self._identity.member)

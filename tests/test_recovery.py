@@ -130,6 +130,15 @@ def content(path: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
 
+def test_where_there_is_no_log_none_is_begun(survivor: Path) -> None:
+    for segment in (survivor / "log").iterdir():
+        segment.unlink()
+    before = content(survivor)
+    result = recover(survivor)
+    assert result.exit_code != 0
+    assert content(survivor) == before, "a founder's log would begin without its members, and never elect anybody"
+
+
 def test_without_the_flag_it_only_looks(survivor: Path) -> None:
     before = content(survivor)
     answer = recover(survivor)
