@@ -19,6 +19,8 @@ def attended(at: Driver, *, silent_s: float) -> Attendance:
     members = [seat.id for seat in at.replica.configuration.seats]
     attendance.look(members, members, 0.0)
     attendance.lead(0.0, leading=True)
+    for now_s in range(2, int(silent_s), 2):
+        attendance.look(members, at.connected, now_s)
     attendance.look(members, at.connected, silent_s)
     return attendance
 
@@ -99,6 +101,18 @@ def test_silence_counts_from_the_last_word() -> None:
     attendance.look("ab", "", 40.0)
     assert attendance.silent_s("a", 41.0) == 1.0, "who was no member in between is new"
     assert attendance.silent_s("z", 41.0) == 0.0
+
+
+def test_who_stood_still_itself_counts_anew() -> None:
+    """All machines of a cluster may have been stopped together: who is not back at once is not dead for a day."""
+    attendance = Attendance()
+    attendance.look("ab", "ab", 0.0)
+    attendance.lead(0.0, leading=True)
+    attendance.look("ab", "a", 86_400.0)
+    attendance.lead(86_400.0, leading=True)
+    assert attendance.missed_s("b", 86_400.0) == 0.0
+    attendance.look("ab", "a", 86_402.0)
+    assert attendance.missed_s("b", 86_402.0) == 2.0
 
 
 def test_a_new_leader_counts_anew() -> None:
