@@ -15,7 +15,7 @@ from peercron.core.commands import Command, ExpireSession, OpenSession
 from peercron.core.level import spoken
 from peercron.core.member import Member, MemberInfo
 from peercron.core.verdict import Done, Verdict
-from peercron.errors import NoLeader, ProposalError
+from peercron.errors import DataDirError, NoLeader, ProposalError
 from peercron.identity import DataDir, Identity
 from peercron.machine import Machine
 from peercron.timers import Timers
@@ -74,6 +74,8 @@ class Renewal:
         self._confirmed = False
         self.driver: Driver | None = None
         self._expiring: set[Session] = set()
+        #: The last session that was opened for us.
+        self._held = 0
         #: Confirmations that the leader owes: they go out when a majority has told that we lead.
         self._tasks: dict[asyncio.Task[None], None] = {}
         #: Member -> what it told of itself with its last renewal.
@@ -151,7 +153,9 @@ class Renewal:
 
     async def _open(self) -> None:
         while not self.is_open:
-            await self._renumber()
+            if not await self._renumbered():
+                await asyncio.sleep(OPEN_TIMEOUT_S)
+                continue
             sent_s = self._clock.monotonic()
             info = spoken(self._describe(), self._machine.state.level)
             try:
@@ -162,6 +166,7 @@ class Renewal:
                 log.info("session_not_open_yet", extra={"reason": str(error)})
             else:
                 if isinstance(verdict, Done):
+                    self._held = self.identity.session
                     self.lease.begin(sent_s)
                     self._extended()
                     log.info("session_opened", extra={"session": self.identity.session})
@@ -171,16 +176,28 @@ class Renewal:
                 await asyncio.sleep(OPEN_TIMEOUT_S)
             await asyncio.sleep(OPEN_PAUSE_S)
 
-    async def _renumber(self) -> None:
-        """A number that was given up, or that somebody used, is never used again; and what ran under it is dead."""
+    async def _renumbered(self) -> bool:
+        """A number that was given up, or that somebody used, is never used again; and what ran under it is dead.
+
+        False: there is no other number, for now or for ever.
+        """
         member = self.member
         if member is None or member.session < self.identity.session:
-            return
+            return True
         log.warning("session_lost", extra={"session": self.identity.session})
         await self._lost()
-        while self.identity.session <= member.session:
-            self.identity = self._data_dir.next_session(self.identity)
+        if member.session > self._held == self.identity.session:
+            # Only we make numbers greater than the one that we hold, unless somebody is us too.
+            self._refused("copied", f"another node is {self._me} too, and opened session {member.session} after ours")
+            return False
+        try:
+            while self.identity.session <= member.session:
+                self.identity = self._data_dir.next_session(self.identity)
+        except DataDirError as error:
+            log.warning("session_not_numbered", extra={"reason": str(error)})
+            return False
         self._opened(self.identity.session)
+        return True
 
     def _renew(self) -> None:
         assert self.driver is not None
