@@ -12,6 +12,7 @@ from peercron.identity import Identity
 from peercron.node.attendance import Attendance
 from peercron.node.errands import Errands
 from peercron.node.membership import Membership
+from peercron.node.remembered import incarnations
 from peercron.node.steward import Steward
 from peercron.node.undertaker import Undertaker
 from peercron.settings import Settings
@@ -44,7 +45,10 @@ class Members:
         self._driver, self._clock = driver, clock
         self._steward = Steward(driver, state, resign)
         self._errands = Errands(driver, clock, self._steward.serve)
-        self.mine = Membership(settings, identity, driver, self._errands, state, self._steward.moved)
+        replica = driver.replica
+        unapplied = replica.journal[replica.kernel.applied + 1 - replica.journal.base[0] :]
+        known = incarnations(unapplied, state().recoveries)
+        self.mine = Membership(settings, identity, driver, self._errands, state, self._steward.moved, known)
         self.attendance = Attendance()
         after_ms = settings.remove_dead_after_ms
         self._undertaker = Undertaker(

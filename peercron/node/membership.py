@@ -45,6 +45,7 @@ class Membership:
         errands: its way to the leader.
         state: what was applied here.
         changed: told that another configuration acts or is committed.
+        remembered: member id -> incarnation, for members that the state does not know yet; see `remembered`.
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class Membership:
         errands: Errands,
         state: Callable[[], ClusterState],
         changed: Callable[[], None],
+        remembered: Mapping[str, str],
     ) -> None:
         self._settings, self._identity, self._driver, self._errands = settings, identity, driver, errands
-        self._state, self._changed = state, changed
+        self._state, self._changed, self._remembered = state, changed, remembered
         self.contacts: Contacts | None = None
         #: Why we do not belong to the cluster any more; empty: we do, or we shall.
         self.expelled = ""
@@ -136,9 +138,10 @@ class Membership:
         if claim.member in state.removed:
             return "removed", self._removed_words(claim.member)
         row = state.members.get(claim.member)
-        known = row.info.incarnation if row is not None else ""
-        if row is not None and known and claim.incarnation not in ("", known):
-            name = row.info.name
+        known = row.info.incarnation if row is not None else self._remembered.get(claim.member, "")
+        if known and claim.incarnation not in ("", known):
+            seat = self._driver.replica.configuration.seat(claim.member)
+            name = row.info.name if row is not None else seat.name if seat is not None else claim.member
             return "wiped", (
                 f"this data directory is new, and what member {name} had promised the cluster went with the old one: "
                 f"`peercron member remove {name}`, then {self._beginning()}"
@@ -171,6 +174,8 @@ class Membership:
         """The cluster did not let us open a session."""
         if code == "removed":
             self._expel(code, self._removed_words(self._identity.member))
+        elif code == "copied":
+            self._expel(code, f"{detail}: a data directory was copied; each node needs its own, and this one ends")
         elif code == "wiped":
             self._expel(code, f"{detail}: `peercron member remove {self.name}`, then {self._beginning()}")
 

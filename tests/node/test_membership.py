@@ -8,17 +8,22 @@ from typing import Any
 
 import pytest
 
+from peercron.consensus.entry import BATCH, NO_OP, Entry
+from peercron.consensus.membership import encode
 from peercron.core.apply import apply
 from peercron.core.apply.configuration import configure
-from peercron.core.commands import OpenSession
+from peercron.core.commands import OpenSession, Proposal, PutKey
 from peercron.core.member import Configuration, MemberInfo, Role, Seat
 from peercron.core.state import ClusterState
 from peercron.errors import NoLeader, Refused
 from peercron.identity import Identity
 from peercron.node import membership as membership_module
 from peercron.node.membership import Membership
+from peercron.node.remembered import incarnations
 from peercron.settings import load
+from peercron.wire.codec import pack_proposal
 from peercron.wire.frames import Claim
+from peercron.wire.plain import pack
 from tests.node.staged import driver, until
 
 A, B, NEW = "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:9"
@@ -66,7 +71,10 @@ class Place:
         settings = load({"peers": f"{A},{B}", "self": address} | flags, {})
         identity = Identity("peercron-x", "a", "born", address, ("a", "b"), 1)
         self.changes = 0
-        self.mine = Membership(settings, identity, self.driver, self.desk, lambda: self.state, self.changed)  # type: ignore[arg-type]
+        driven: Any = self.driver
+        desk: Any = self.desk
+        known = {"b": "kept"}
+        self.mine = Membership(settings, identity, driven, desk, lambda: self.state, self.changed, known)
         self.mine.begin(self.contacts)
 
     def changed(self) -> None:
@@ -171,6 +179,29 @@ def test_who_was_removed_or_wiped_is_sent_away() -> None:
     assert (code, "two was removed from this cluster" in detail) == ("removed", True)
 
 
+def test_who_was_wiped_is_sent_away_before_it_is_known_how_much_of_the_log_is_committed() -> None:
+    at = Place()
+    assert at.mine.judge(Claim("b", "peercron-x", "kept")) is None
+    assert (at.mine.judge(Claim("b", "peercron-x", "new")) or ("",))[0] == "wiped"
+    at.joined("b", "two", "new")
+    assert at.mine.judge(Claim("b", "peercron-x", "new")) is None, "what is committed is surer"
+
+
+def logged(*incarnations_of_b: str) -> list[Entry]:
+    opened = [OpenSession(MemberInfo("b", "two", "b:1", "", incarnation=i), 1) for i in incarnations_of_b]
+    said = (Proposal("b", 1, seq, 1, command) for seq, command in enumerate(opened))
+    other = Proposal("b", 1, 9, 1, PutKey("x", "open", b""))
+    payloads = tuple(map(pack_proposal, (*said, other)))
+    return [(BATCH + pack((1, 0, payloads)), 7, 1), (BATCH + b"open", 8, 1), (NO_OP, 9, 1)]
+
+
+def test_the_log_says_whose_directory_is_whose() -> None:
+    assert incarnations(logged("", "first", "second"), 0) == {"b": "first"}
+    recovered = encode(Configuration((Seat("b", "two", B),), recoveries=1)), 10, 2
+    assert incarnations([*logged("first"), recovered], 0) == {}
+    assert incarnations([*logged("first"), recovered], 1) == {"b": "first"}
+
+
 @pytest.mark.parametrize(
     ("code", "detail", "ends"),
     [("wiped", "your data are gone", "your data are gone"), ("removed", "x", "one was removed"), ("new", "what?", "")],
@@ -191,7 +222,7 @@ async def test_who_sees_its_own_removal_goes() -> None:
     assert "was removed from this cluster" in at.mine.expelled
 
 
-@pytest.mark.parametrize(("code", "goes"), [("removed", True), ("wiped", True), ("conflict", False)])
+@pytest.mark.parametrize(("code", "goes"), [("removed", True), ("wiped", True), ("copied", True), ("conflict", False)])
 async def test_who_may_not_open_a_session_goes(code: str, goes: bool) -> None:
     at = Place()
     at.mine.session_refused(code, "the directory is another one")
