@@ -120,7 +120,8 @@ def _row(node: NodePort, member: str) -> dict[str, Any]:
 
 def _invitation(fields: dict[str, Any]) -> Invite:
     problems: list[Problem] = []
-    address, role, name = fields.get("address"), fields.get("role") or Role.VOTER, fields.get("name") or ""
+    given = {key: value for key, value in fields.items() if value is not None}
+    address, role, name = given.get("address"), given.get("role", Role.VOTER), given.get("name", "")
     try:
         host, port = split_address(address if isinstance(address, str) else "")
         address = join_address(host, port)
@@ -130,7 +131,7 @@ def _invitation(fields: dict[str, Any]) -> Invite:
         problems.append(Problem("address", str(error) if isinstance(address, str) else "must be HOST:PORT"))
     if role not in ROLES:
         problems.append(Problem("role", f"must be one of {', '.join(ROLES)}"))
-    if name and not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
+    if name != "" and not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
         problems.append(Problem("name", "letters, digits, dots, dashes and underscores, at most 128, no dash first"))
     if problems:
         raise ConfigError(problems)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from peercron.address import NAME_PATTERN, split_address
+from peercron.address import NAME_PATTERN, is_unspecified, join_address, split_address
 from peercron.consensus.driver import Driver
 from peercron.consensus.membership import objection
+from peercron.core.limits import ADDRESS_LENGTH_MAX
 from peercron.core.member import VOTING, Configuration, Role, Seat
 from peercron.core.state import ClusterState
 from peercron.errors import NoLeader, Refused
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: How often a change is looked at that nothing tells of (leadership being handed over).
 LOOK_S: Final = 0.1
+#: What a newcomer may become.
+ROLES: Final = (Role.VOTER, Role.WITNESS)
 
 Seats = tuple[Seat, ...]
 
@@ -66,7 +69,11 @@ class Steward:
         member, name, address, role = body
         if member in self._state().removed:
             raise Refused("removed", f"{member} was removed from this cluster; start it anew with an empty --data-dir")
-        _check_address(address)
+        address = _dialled(address)
+        if not 0 < len(member) <= ADDRESS_LENGTH_MAX:
+            raise Refused("invalid", f"id: wants 1 to {ADDRESS_LENGTH_MAX} characters")
+        if role and role not in ROLES:
+            raise Refused("invalid", f"role: must be one of {', '.join(ROLES)}")
         await self._change(lambda now: self._with_newcomer(now, member, name, address, role))
         configuration = self._driver.replica.committed_configuration
         seat = configuration.seat(member)
@@ -77,7 +84,9 @@ class Steward:
     async def _reseat(self, peer: str, body: Any) -> None:
         """A member says its name, address and role; empty: as it is."""
         name, address, role = body
-        _check_address(address)
+        address = _dialled(address)
+        if role and role not in ROLES:
+            raise Refused("invalid", f"role: must be one of {', '.join(ROLES)}")
         if name and not NAME_PATTERN.fullmatch(name):
             raise Refused("invalid", f"{name!r} is no name")
         await self._change(lambda now: _with_changed(now, peer, name, address, role))
@@ -193,8 +202,12 @@ def _with_changed(now: Configuration, member: str, name: str, address: str, role
     return None if wanted == seat else tuple(wanted if each is seat else each for each in now.seats)
 
 
-def _check_address(address: object) -> None:
+def _dialled(address: object) -> str:
+    """The one way to write an address, so that the same is not there twice."""
     try:
-        split_address(str(address))
+        host, port = split_address(str(address))
     except ValueError as error:
         raise Refused("invalid", str(error)) from None
+    if is_unspecified(host):
+        raise Refused("invalid", f"{address} cannot be dialled; give the one that the others reach")
+    return join_address(host, port)

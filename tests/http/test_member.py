@@ -70,7 +70,9 @@ async def test_an_invitation_can_be_taken_back(cluster: Site) -> None:
         ({"address": "10.0.0.4"}, "address"),
         ({"address": "0.0.0.0:1"}, "address"),
         ({"address": "a:1", "role": "learner"}, "role"),
+        ({"address": "a:1", "role": 0}, "role"),
         ({"address": "a:1", "name": "a b"}, "name"),
+        ({"address": "a:1", "name": []}, "name"),
         ({"address": "a:1", "names": "n"}, "names"),
     ],
 )

@@ -114,7 +114,13 @@ async def test_an_invitation_says_what_was_not_said(asked: tuple[str, ...], name
         (newcomer("other", "invited:1"), "was invited under the name wanted, not other"),
         (newcomer(address="invited:1", role="voter"), "was invited as witness, not as voter"),
         (newcomer(address="nowhere"), "is not HOST:PORT"),
+        (newcomer(address="0.0.0.0:7400"), "cannot be dialled"),
+        (newcomer(address=" B:07400"), "is the address of member b"),
+        (newcomer(role="boss"), "must be one of voter, witness"),
+        (newcomer(role="learner"), "must be one of voter, witness"),
         (newcomer("a b"), "is no name"),
+        (("", "", "n:7400", ""), "wants 1 to"),
+        (("x" * 1_000, "", "n:7400", ""), "wants 1 to"),
         (("gone", "", "n:7400", ""), "was removed from this cluster"),
     ],
 )
@@ -148,6 +154,7 @@ async def test_a_member_says_what_it_is_now() -> None:
     assert "not a member" in await refusal(one.serve("z", "reseat", ("", "z:1", "")))
     assert "the name a would be there twice" in await refusal(one.serve("b", "reseat", ("a", "b:1", "")))
     assert "is no name" in await refusal(one.serve("b", "reseat", ("-", "b:1", "")))
+    assert "must be one of" in await refusal(one.serve("b", "reseat", ("", "b:1", "learner")))
 
 
 async def test_a_member_is_removed_once() -> None:
