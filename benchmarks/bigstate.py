@@ -10,14 +10,16 @@ from pathlib import Path
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.journal import Journal
 from peercron.consensus.snapshots import SnapshotStore
+from peercron.core.apply.ledger import record_run
 from peercron.core.job import CommandTask, CronTrigger, Cursor, Definition, EveryTrigger, Job
-from peercron.core.limits import RUNS_KEPT_PER_JOB
-from peercron.core.run import Attempt, AttemptState, LedgerEntry, Run, RunState
+from peercron.core.limits import RECENT_RUNS_KEPT
+from peercron.core.run import Attempt, AttemptState, Run, RunState
 from peercron.core.schedule import next_slot
 from peercron.core.state import ClusterState
 from peercron.machine import Machine
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 #: The log's position that the state stands for.
 INDEX, TERM = 1_000, 1
 OUTPUT = "copied 1312 files, 48.1 MB, 0 errors\n"
@@ -29,7 +31,8 @@ def big_state(jobs: int, ledger: int, now_ms: int, members: Sequence[str]) -> Cl
     for n in range(jobs):
         _add_job(state, n, now_ms)
     for n, uid in enumerate(state.jobs):
-        _add_past(state, state.jobs[uid], ledger * (n + 1) // jobs - ledger * n // jobs, members)
+        _add_past(state, state.jobs[uid], ledger * (n + 1) // jobs - ledger * n // jobs, now_ms, members)
+    state.now_ms = now_ms
     return state
 
 
@@ -42,18 +45,17 @@ def _add_job(state: ClusterState, n: int, now_ms: int) -> None:
     task = CommandTask(("true", f"--source=/srv/data/{n}", "--quiet"))
     definition = Definition(f"job-{n:06d}", trigger if n % 2 else every, task, owner="bench/jobs.git")
     uid = f"{state.index:x}"
-    job = Job(uid, definition, state.index, now_ms - 30 * DAY_MS, now_ms - 30 * DAY_MS)
+    job = Job(uid, definition, state.index, now_ms - 100 * DAY_MS, now_ms - 100 * DAY_MS)
     slot_ms = next_slot(definition.trigger, now_ms, uid)
     state.jobs[uid], state.job_uids[job.key] = job, uid
     state.cursors[uid] = Cursor(now_ms, -1 if slot_ms is None else slot_ms)
 
 
-def _add_past(state: ClusterState, job: Job, entries: int, members: Sequence[str]) -> None:
-    """The job's last so many runs, one a day."""
+def _add_past(state: ClusterState, job: Job, entries: int, now_ms: int, members: Sequence[str]) -> None:
+    """The job's last so many runs, one an hour."""
     for back in range(entries, 0, -1):
         state.index += 3  # fire, started, finished
-        slot_ms = job.created_ms + (31 - back) * 1_000 if entries > 30 else state.now_ms - back * DAY_MS
-        run = _past_run(job, slot_ms, members[state.index % len(members)], state.index)
+        run = _past_run(job, now_ms - back * HOUR_MS, members[state.index % len(members)], state.index)
         _keep(state, run)
     state.last_token = state.index
 
@@ -69,17 +71,11 @@ def _past_run(job: Job, slot_ms: int, member: str, token: int) -> Run:
 
 
 def _keep(state: ClusterState, run: Run) -> None:
-    attempt = run.attempts[-1]
-    entry = LedgerEntry(
-        *(run.id, run.slot_ms, run.manual, run.state, run.reason, len(run.attempts), attempt.member, attempt.token),
-        decided_ms=run.slot_ms + 872,
-    )
-    state.ledger.setdefault(run.job_uid, {})[run.id] = entry
-    state.runs[run.id] = run
-    ended = (*state.finished_runs.get(run.job_uid, ()), run.id)
-    for run_id in ended[:-RUNS_KEPT_PER_JOB]:
-        del state.runs[run_id]
-    state.finished_runs[run.job_uid] = ended[-RUNS_KEPT_PER_JOB:]
+    """As the commands do that create and end it."""
+    state.now_ms = run.finished_ms or 0
+    state.recent_runs[state.run_count % RECENT_RUNS_KEPT] = run.id
+    state.run_count += 1
+    record_run(state, run)
 
 
 def fill(folders: Sequence[Path], state: ClusterState) -> int:

@@ -19,7 +19,7 @@ SLOW_MS = 5.0
 
 def watch_loop(out: IO[str]) -> None:
     """Time every callback that an asyncio loop of this process runs from here on."""
-    run = asyncio.Handle._run
+    run = asyncio.Handle._run  # noqa: SLF001 - where every callback of every loop passes
     clock, cpu_clock = time.perf_counter, time.thread_time
 
     def timed(handle: asyncio.Handle) -> None:
@@ -29,7 +29,7 @@ def watch_loop(out: IO[str]) -> None:
         if wall_ms > SLOW_MS:
             _write(out, wall_ms, (cpu_clock() - cpu) * 1e3, _name(handle))
 
-    asyncio.Handle._run = timed  # type: ignore[method-assign]
+    asyncio.Handle._run = timed  # type: ignore[assignment,method-assign]  # noqa: SLF001
 
 
 def watch_collector(out: IO[str]) -> None:

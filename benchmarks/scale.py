@@ -229,7 +229,9 @@ def table(phases: list[Phase]) -> str:
     head = ["phase", "took s", "leader inside ms", "cpu ms", "outside ms", "write gap ms", "MB", "longest callback"]
     rows = [head, *(_row(phase) for phase in phases)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 

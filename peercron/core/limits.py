@@ -9,6 +9,8 @@ MEMBERS_MAX = 32
 ATTEMPTS_MAX = 16
 #: Finished runs kept in full per job; older ones live on as ledger entries only.
 RUNS_KEPT_PER_JOB = 20
+#: Ids of the newest runs over all jobs, for lists of them.
+RECENT_RUNS_KEPT = 10_000
 #: Ledger entries kept per job; the oldest go first.
 LEDGER_KEPT_PER_JOB = 1_000
 #: Live runs of one job under overlap = allow; more are skipped with a reason.

@@ -8,15 +8,16 @@ from typing import Any
 
 from aiohttp import web
 
+from peercron.core import views
 from peercron.core.commands import ApplyJobs
 from peercron.core.job import Job
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, Problem
-from peercron.http.answers import json_answer
+from peercron.http.answers import encoded, in_slices, json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, commit, fresh, json_body, switch
 from peercron.http.problems import BadRequest
 from peercron.jobfile import parse_jobs, read_jobs_file, to_toml
-from peercron.jobspec import JobsDocument, JobSpec, read_document, render_document, render_job
+from peercron.jobspec import JobsDocument, JobSpec, read_document, render_head, render_job
 
 TOML = "application/toml"
 
@@ -24,13 +25,13 @@ TOML = "application/toml"
 async def plan(request: web.Request) -> web.Response:
     """What `apply` of the same body would do; changes nothing."""
     document, prune = await _asked(request)
-    return json_answer({"changes": list(_changes(await fresh(request), document, prune))})
+    return json_answer({"changes": await in_slices(_changes(await fresh(request), document, prune))})
 
 
 async def apply(request: web.Request) -> web.Response:
     """All or nothing, in one command. ?prune=1 also deletes the other jobs of the document's owner."""
     document, prune = await _asked(request)
-    changes = list(_changes(await fresh(request), document, prune))
+    changes = await in_slices(_changes(await fresh(request), document, prune))
     owner = document.owner if prune else None
     done = await commit(request, ApplyJobs(document.definitions, owner, paused=_paused(document)))
     return json_answer({"changed": done.value, "changes": changes})
@@ -48,15 +49,15 @@ def _paused(document: JobsDocument) -> tuple[tuple[str, bool], ...]:
 
 async def export(request: web.Request) -> web.Response:
     """Every job as one document that `apply` calls "no change"; as TOML with ?format=toml."""
-    state = await fresh(request)
-    wanted = {key: request.query[key] for key in ("namespace", "owner") if key in request.query}
-    chosen = (job for job in state.jobs.values() if all(getattr(job.definition, k) == v for k, v in wanted.items()))
-    document = render_document((job.definition, job.paused) for job in chosen)
+    jobs = views.chosen_jobs(await fresh(request), request.query.get("namespace"), request.query.get("owner"))
+    head = render_head(job.definition for job in jobs)
+    tables = (render_job(job.definition, paused=job.paused, owner=head.get("owner", "")) for job in jobs)
     match request.query.get("format", "toml" if TOML in request.headers.get("Accept", "") else "json"):
         case "json":
-            return json_answer(document)
+            return json_answer(head | {"jobs": await in_slices(encoded(tables))})
         case "toml":
-            return web.Response(text=to_toml(document), content_type=TOML, charset="utf-8")
+            texts = await in_slices(to_toml({"jobs": [table]}) for table in tables)
+            return web.Response(text="".join([to_toml(head), *texts]), content_type=TOML, charset="utf-8")
         case other:
             raise BadRequest("query.format", f"{other!r}: must be json or toml")
 
@@ -84,8 +85,8 @@ def _changes(state: ClusterState, document: JobsDocument, prune: bool) -> Iterat
     for key, spec in wanted.items():
         uid = state.job_uids.get(key)
         yield {"job": key} | (_difference(state.jobs[uid], spec) if uid is not None else {"action": "create"})
-    for job in state.jobs.values():
-        if prune and job.definition.owner == document.owner and job.key not in wanted:
+    for job in tuple(state.jobs.values()) if prune else ():
+        if job.definition.owner == document.owner and job.key not in wanted:
             yield {"job": job.key, "action": "delete"}
 
 
