@@ -77,6 +77,10 @@ class Machine:
             state = snapshot.thaw(chunks)
         except TooOld as error:
             raise self._too_old(error.what, self.state) from None
+        self.take_over(state)
+
+    def take_over(self, state: ClusterState) -> None:
+        """Put this state in place of ours; verdicts it remembers for us are told. TooOld: as for `restore`."""
         self._understand("the snapshot", state)
         self.state = state
         self._staging = Staging()

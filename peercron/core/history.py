@@ -2,7 +2,8 @@
 
 A packed row is a JSON array of what the row says beyond its job, equal bytes on every member. It takes a fifth of the
 row's memory, the collector never looks into it, and a snapshot carries it as it is: neither a restart nor a million
-entries more cost a look at each. Fields are only ever added at the end, with defaults.
+entries more cost a look at each. A field that comes later (see `level`) stands at the end, and is left out at its
+default, so that members of an older release write the same bytes.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A block is a length and a msgpack array. The first holds the format; each other holds some rows of one table, named as
 in ClusterState. The frozen tables share their rows with the living state (rows never change), so freezing copies
-dictionaries and nothing else, and the slices can be written while the state goes on.
+dictionaries and nothing else, and the slices can be written while the state goes on. What the state keeps packed goes
+in and out as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import struct
 import typing
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import islice
 from typing import Any, Final
 
 import msgpack
@@ -20,11 +20,12 @@ import msgpack
 from peercron.core.level import default_of, late_fields
 from peercron.core.state import ClusterState
 from peercron.errors import TooOld
-from peercron.wire.codec import UnknownRow, from_plain, to_plain
+from peercron.wire.codec import UnknownRow, decoder, encoder, from_plain, to_plain
 
 FORMAT: Final = 1
-#: Rows of one block: the work between two looks at the loop.
+#: Rows and, nearly, bytes of one block: the work between two looks at the loop.
 BLOCK_ROWS: Final = 200
+BLOCK_BYTES: Final = 64 << 10
 _LENGTH: Final = struct.Struct(">I")
 #: Marks a ClusterState field that is not replicated data.
 TRANSIENT: Final = "transient"
@@ -36,27 +37,27 @@ class SnapshotUnreadable(Exception):
 
 def freeze(state: ClusterState) -> dict[str, Any]:
     """The replicated tables as they are now, for `blocks`; later changes of the state do not show."""
-    return {name: _copy(getattr(state, name)) for name, _ in _fields()}
+    return {name: _copy(annotation, getattr(state, name)) for name, annotation in _fields()}
 
 
 def blocks(frozen: dict[str, Any]) -> Iterator[bytes]:
     """The frozen tables as bytes, a block at a time."""
-    yield _pack(("peercron", FORMAT))
+    yield _block(("peercron", FORMAT))
     unsaid = {field.name: default_of(field) for field in late_fields(ClusterState)}
     for name, annotation in _fields():
         value = frozen[name]
         if name in unsaid and value == unsaid[name]:
             continue  # an older member need not know of it yet
         if not isinstance(value, dict):
-            yield _pack((name, to_plain(annotation, value)))
+            yield _block((name, to_plain(annotation, value)))
             continue
         of_rows = typing.get_args(annotation)[1]
         if typing.get_origin(of_rows) is dict:
             row = typing.get_args(of_rows)[1]
             for key, table in value.items():
-                yield from (_pack((name, key, part)) for part in _parts(table, row))
+                yield from _table((name, key), table, row)
         else:
-            yield from (_pack((name, part)) for part in _parts(value, of_rows))
+            yield from _table((name,), value, of_rows)
 
 
 def thaw(chunks: Iterable[bytes]) -> ClusterState:
@@ -69,62 +70,61 @@ def thaw(chunks: Iterable[bytes]) -> ClusterState:
     thawing = Thawing()
     for chunk in chunks:
         thawing.feed(chunk)
-    return thawing.finish()
+    return thawing.state()
 
 
 class Thawing:
-    """A state on its way out of bytes, a piece at a time, so that the loop has its turns in between.
+    """A state that comes together as the bytes of a snapshot come in, whatever pieces they are cut into.
 
-    `feed` and `finish` raise as `thaw` does; `feed` also ValueError, TypeError and their like, for bytes that nobody
-    wrote.
+    Raises:
+        TooOld, SnapshotUnreadable: as `thaw` does.
     """
 
     def __init__(self) -> None:
         self._state = ClusterState()
-        self._annotations = dict(_fields())
-        self._buffer = bytearray()
+        self._rest = b""
         self._begun = False
 
     def feed(self, chunk: bytes) -> None:
-        self._buffer += chunk
-        for block in _unpack(self._buffer):
-            if self._begun:
-                self._take(*block)
-            else:
-                _check_format(block)
-            self._begun = True
+        """Take in some more bytes."""
+        data, start = self._rest + chunk, 0
+        while len(data) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(data, start)
+            end = start + _LENGTH.size + length
+            if len(data) < end:
+                break
+            self._take(msgpack.unpackb(data[start + _LENGTH.size : end], use_list=False, strict_map_key=False))
+            start = end
+        self._rest = data[start:]
 
-    def finish(self) -> ClusterState:
-        """Nothing more comes: the state."""
+    def state(self) -> ClusterState:
+        """What has come together, once all bytes were fed."""
+        if self._rest:
+            raise SnapshotUnreadable(f"it ends in the middle of a block, {len(self._rest)} bytes after the last one")
         if not self._begun:
-            _check_format(None)
-        if self._buffer:
-            left = len(self._buffer)
-            raise SnapshotUnreadable(f"it ends in the middle of a block, {left} bytes after the last whole one")
+            raise SnapshotUnreadable("it is empty")
         return self._state
 
-    def _take(self, name: str, *rest: Any) -> None:
-        if name not in self._annotations:
+    def _take(self, block: tuple[Any, ...]) -> None:
+        if not self._begun:
+            _check_format(block)
+            self._begun = True
+            return
+        name, *rest = block
+        annotation = _annotations().get(name)
+        if annotation is None:
             raise TooOld(f"the snapshot holds a table {name!r}, which this version does not know")
         try:
-            _fill(self._state, name, self._annotations[name], rest)
+            _fill(self._state, name, annotation, rest)
         except UnknownRow as unknown:
             what = f"the snapshot holds {unknown} in its table {name!r}"
             raise TooOld(f"{what}, which this version does not know") from None
 
 
-class Proof(Thawing):
-    """Reads all that `Thawing` reads and keeps nothing but the level: whether it could be read."""
-
-    def _take(self, name: str, *rest: Any) -> None:
-        super()._take(name, *rest)
-        self._state = ClusterState(level=self._state.level)
-
-
-def _check_format(first: tuple[Any, ...] | None) -> None:
+def _check_format(first: tuple[Any, ...]) -> None:
     if first == ("peercron", FORMAT):
         return
-    said = first[1] if first is not None and first[:1] == ("peercron",) and len(first) > 1 else None
+    said = first[1] if first[:1] == ("peercron",) and len(first) > 1 else None
     if isinstance(said, int) and said > FORMAT:
         raise TooOld(f"the snapshot is of format {said}, this version reads {FORMAT}")
     raise SnapshotUnreadable(f"format {first!r}, this version reads {FORMAT}")
@@ -136,19 +136,35 @@ def _fields() -> tuple[tuple[str, Any], ...]:
     return tuple((f.name, hints[f.name]) for f in dataclasses.fields(ClusterState) if not f.metadata.get(TRANSIENT))
 
 
-def _copy(value: Any) -> Any:
+@cache
+def _annotations() -> dict[str, Any]:
+    return dict(_fields())
+
+
+def _copy(annotation: Any, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {key: dict(inner) if isinstance(inner, dict) else inner for key, inner in value.items()}
+    if typing.get_origin(typing.get_args(annotation)[1]) is dict:
+        return {key: inner.copy() for key, inner in value.items()}
+    return value.copy()
 
 
-def _parts(table: dict[Any, Any], row: Any) -> Iterator[tuple[tuple[Any, Any], ...]]:
-    rows = iter(table.items())
-    while part := tuple((key, to_plain(row, value)) for key, value in islice(rows, BLOCK_ROWS)):
-        yield part
+def _table(head: tuple[Any, ...], table: dict[Any, Any], row: Any) -> Iterator[bytes]:
+    """Blocks of some rows each: as many as are no long work, and no long message."""
+    encode = encoder(row)
+    rows: list[bytes] = []
+    size = 0
+    for key, value in table.items():
+        rows.append(_pack((key, encode(value))))
+        size += len(rows[-1])
+        if size >= BLOCK_BYTES or len(rows) == BLOCK_ROWS:
+            yield _block(head, rows)
+            rows, size = [], 0
+    if rows:
+        yield _block(head, rows)
 
 
-def _fill(state: ClusterState, name: str, annotation: Any, rest: tuple[Any, ...]) -> None:
+def _fill(state: ClusterState, name: str, annotation: Any, rest: list[Any]) -> None:
     if typing.get_origin(annotation) is not dict:
         setattr(state, name, from_plain(annotation, rest[0]))
         return
@@ -157,23 +173,26 @@ def _fill(state: ClusterState, name: str, annotation: Any, rest: tuple[Any, ...]
     if typing.get_origin(of_rows) is dict:
         table = table.setdefault(rest[0], {})
         of_rows = typing.get_args(of_rows)[1]
-    for key, plain in rest[-1]:
-        table[key] = from_plain(of_rows, plain)
+    decode = decoder(of_rows)
+    if decode is None:
+        table.update(rest[-1])  # what is plain already costs no look at each row
+    else:
+        for key, plain in rest[-1]:
+            table[key] = decode(plain)
 
 
-def _pack(block: tuple[Any, ...]) -> bytes:
-    payload = msgpack.packb(block)
-    return _LENGTH.pack(len(payload)) + bytes(payload)
+def _pack(value: Any) -> bytes:
+    return bytes(msgpack.packb(value))
 
 
-def _unpack(buffer: bytearray) -> Iterator[tuple[Any, ...]]:
-    """The whole blocks at the beginning of the buffer, which is left with what follows them."""
-    start = 0
-    while len(buffer) - start >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(buffer, start)
-        if len(buffer) - start - _LENGTH.size < length:
-            break
-        start += _LENGTH.size
-        yield msgpack.unpackb(bytes(buffer[start : start + length]), use_list=False, strict_map_key=False)
-        start += length
-    del buffer[:start]
+def _block(head: tuple[Any, ...], rows: list[bytes] | None = None) -> bytes:
+    """An array of what is in `head` and, if given, of the rows, which are packed already."""
+    payload = [_array(len(head) + (rows is not None)), *map(_pack, head)]
+    if rows is not None:
+        payload += [_array(len(rows)), *rows]
+    whole = b"".join(payload)
+    return _LENGTH.pack(len(whole)) + whole
+
+
+def _array(length: int) -> bytes:
+    return bytes(msgpack.Packer().pack_array_header(length))
