@@ -70,61 +70,60 @@ def thaw(chunks: Iterable[bytes]) -> ClusterState:
     thawing = Thawing()
     for chunk in chunks:
         thawing.feed(chunk)
-    return thawing.state()
+    return thawing.finish()
 
 
 class Thawing:
-    """A state that comes together as the bytes of a snapshot come in, whatever pieces they are cut into.
+    """A state on its way out of bytes, a piece at a time, so that the loop has its turns in between.
 
-    Raises:
-        TooOld, SnapshotUnreadable: as `thaw` does.
+    `feed` and `finish` raise as `thaw` does; `feed` also ValueError, TypeError and their like, for bytes that nobody
+    wrote.
     """
 
     def __init__(self) -> None:
         self._state = ClusterState()
+        self._annotations = dict(_fields())
         self._rest = b""
         self._begun = False
 
     def feed(self, chunk: bytes) -> None:
-        """Take in some more bytes."""
         data, start = self._rest + chunk, 0
         while len(data) - start >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(data, start)
             end = start + _LENGTH.size + length
             if len(data) < end:
                 break
-            self._take(msgpack.unpackb(data[start + _LENGTH.size : end], use_list=False, strict_map_key=False))
-            start = end
+            block = msgpack.unpackb(data[start + _LENGTH.size : end], use_list=False, strict_map_key=False)
+            if self._begun:
+                self._take(*block)
+            else:
+                _check_format(block)
+            self._begun, start = True, end
         self._rest = data[start:]
 
-    def state(self) -> ClusterState:
-        """What has come together, once all bytes were fed."""
-        if self._rest:
-            raise SnapshotUnreadable(f"it ends in the middle of a block, {len(self._rest)} bytes after the last one")
+    def finish(self) -> ClusterState:
+        """Nothing more comes: the state."""
         if not self._begun:
-            raise SnapshotUnreadable("it is empty")
+            _check_format(None)
+        if self._rest:
+            left = len(self._rest)
+            raise SnapshotUnreadable(f"it ends in the middle of a block, {left} bytes after the last whole one")
         return self._state
 
-    def _take(self, block: tuple[Any, ...]) -> None:
-        if not self._begun:
-            _check_format(block)
-            self._begun = True
-            return
-        name, *rest = block
-        annotation = _annotations().get(name)
-        if annotation is None:
+    def _take(self, name: str, *rest: Any) -> None:
+        if name not in self._annotations:
             raise TooOld(f"the snapshot holds a table {name!r}, which this version does not know")
         try:
-            _fill(self._state, name, annotation, rest)
+            _fill(self._state, name, self._annotations[name], rest)
         except UnknownRow as unknown:
             what = f"the snapshot holds {unknown} in its table {name!r}"
             raise TooOld(f"{what}, which this version does not know") from None
 
 
-def _check_format(first: tuple[Any, ...]) -> None:
+def _check_format(first: tuple[Any, ...] | None) -> None:
     if first == ("peercron", FORMAT):
         return
-    said = first[1] if first[:1] == ("peercron",) and len(first) > 1 else None
+    said = first[1] if first is not None and first[:1] == ("peercron",) and len(first) > 1 else None
     if isinstance(said, int) and said > FORMAT:
         raise TooOld(f"the snapshot is of format {said}, this version reads {FORMAT}")
     raise SnapshotUnreadable(f"format {first!r}, this version reads {FORMAT}")
@@ -134,11 +133,6 @@ def _check_format(first: tuple[Any, ...]) -> None:
 def _fields() -> tuple[tuple[str, Any], ...]:
     hints = typing.get_type_hints(ClusterState)
     return tuple((f.name, hints[f.name]) for f in dataclasses.fields(ClusterState) if not f.metadata.get(TRANSIENT))
-
-
-@cache
-def _annotations() -> dict[str, Any]:
-    return dict(_fields())
 
 
 def _copy(annotation: Any, value: Any) -> Any:
@@ -164,7 +158,7 @@ def _table(head: tuple[Any, ...], table: dict[Any, Any], row: Any) -> Iterator[b
         yield _block(head, rows)
 
 
-def _fill(state: ClusterState, name: str, annotation: Any, rest: list[Any]) -> None:
+def _fill(state: ClusterState, name: str, annotation: Any, rest: tuple[Any, ...]) -> None:
     if typing.get_origin(annotation) is not dict:
         setattr(state, name, from_plain(annotation, rest[0]))
         return

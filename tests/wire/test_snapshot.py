@@ -133,7 +133,7 @@ def block(*content: object) -> bytes:
 @pytest.mark.parametrize(
     ("chunks", "said"),
     [
-        ([], "empty"),
+        ([], "format None"),
         ([block("peercron", 0)], "format"),
         ([block("peercron")], "format"),
         ([block("index", 5)], "format"),
