@@ -9,14 +9,18 @@ from pathlib import Path
 
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.journal import Journal
-from peercron.consensus.snapshots import SnapshotStore
+from peercron.consensus.membership import encode
+from peercron.consensus.snapshots import SnapshotStore, with_header
+from peercron.core.apply.configuration import configure
 from peercron.core.apply.ledger import record_run
 from peercron.core.job import CommandTask, CronTrigger, Cursor, Definition, EveryTrigger, Job
 from peercron.core.limits import RECENT_RUNS_KEPT
+from peercron.core.member import Configuration
 from peercron.core.run import Attempt, AttemptState, Run, RunState
 from peercron.core.schedule import next_slot
 from peercron.core.state import ClusterState
 from peercron.machine import Machine
+from peercron.node.assembly import founders
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -28,6 +32,7 @@ OUTPUT = "copied 1312 files, 48.1 MB, 0 errors\n"
 def big_state(jobs: int, ledger: int, now_ms: int, members: Sequence[str]) -> ClusterState:
     """A state of so many jobs and ledger entries, each entry that of a run, kept in full where the bounds allow it."""
     state = ClusterState(now_ms=now_ms)
+    configure(state, founders(tuple(members)))
     for n in range(jobs):
         _add_job(state, n, now_ms)
     for n, uid in enumerate(state.jobs):
@@ -94,6 +99,7 @@ def _write(folder: Path, state: ClusterState) -> int:
     machine = Machine("")
     machine.state = state
     writer = store.writer(INDEX, TERM)
+    writer.write(with_header(encode(Configuration(tuple(state.seats.values())))))
     for block in machine.frozen():
         writer.write(block)
     writer.seal()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from inspect import isawaitable
 from typing import Any, TypeVar
 
@@ -64,14 +64,18 @@ def _bytes_answer(body: bytes, *, status: int = 200, headers: dict[str, str] | N
 
 async def in_slices(items: Iterable[T]) -> list[T]:
     """All the items, made a few milliseconds at a time. The state may move on in between: rows do not, tables do."""
+    return [item async for item in unhurried(items)]
+
+
+async def unhurried(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items one by one, with a look at the loop every few milliseconds."""
     loop = asyncio.get_running_loop()
-    made, until_s = [], loop.time() + SLICE_S
+    until_s = loop.time() + SLICE_S
     for item in items:
-        made.append(item)
+        yield item
         if loop.time() > until_s:
             await asyncio.sleep(0)
             until_s = loop.time() + SLICE_S
-    return made
 
 
 def encoded(rows: Iterable[Any]) -> Iterator[msgspec.Raw]:

@@ -43,21 +43,15 @@ def freeze(state: ClusterState) -> dict[str, Any]:
 def blocks(frozen: dict[str, Any]) -> Iterator[bytes]:
     """The frozen tables as bytes, a block at a time."""
     yield _block(("peercron", FORMAT))
-    unsaid = {field.name: default_of(field) for field in late_fields(ClusterState)}
-    for name, annotation in _fields():
-        value = frozen[name]
-        if name in unsaid and value == unsaid[name]:
-            continue  # an older member need not know of it yet
-        if not isinstance(value, dict):
-            yield _block((name, to_plain(annotation, value)))
-            continue
-        of_rows = typing.get_args(annotation)[1]
-        if typing.get_origin(of_rows) is dict:
-            row = typing.get_args(of_rows)[1]
-            for key, table in value.items():
-                yield from _table((name, key), table, row)
-        else:
-            yield from _table((name,), value, of_rows)
+    for head, rows in _tables(frozen):
+        yield from [_block(head)] if rows is None else _cut(head, rows)
+
+
+def content(frozen: dict[str, Any]) -> Iterator[bytes]:
+    """The same bytes row by row, for a digest that does not depend on where the blocks are cut."""
+    for head, rows in _tables(frozen):
+        yield _pack(head)
+        yield from rows or ()
 
 
 def thaw(chunks: Iterable[bytes]) -> ClusterState:
@@ -143,19 +137,42 @@ def _copy(annotation: Any, value: Any) -> Any:
     return value.copy()
 
 
-def _table(head: tuple[Any, ...], table: dict[Any, Any], row: Any) -> Iterator[bytes]:
-    """Blocks of some rows each: as many as are no long work, and no long message."""
+def _tables(frozen: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], Iterator[bytes] | None]]:
+    """(what stands at the head of its blocks, its rows as bytes) of each table; a number has no rows."""
+    unsaid = {field.name: default_of(field) for field in late_fields(ClusterState)}
+    for name, annotation in _fields():
+        value = frozen[name]
+        if name in unsaid and value == unsaid[name]:
+            continue  # an older member need not know of it yet
+        if not isinstance(value, dict):
+            yield (name, to_plain(annotation, value)), None
+            continue
+        of_rows = typing.get_args(annotation)[1]
+        if typing.get_origin(of_rows) is dict:
+            row = typing.get_args(of_rows)[1]
+            for key, table in value.items():
+                yield (name, key), _rows(table, row)
+        else:
+            yield (name,), _rows(value, of_rows)
+
+
+def _rows(table: dict[Any, Any], row: Any) -> Iterator[bytes]:
     encode = encoder(row)
-    rows: list[bytes] = []
+    return (_pack((key, encode(value))) for key, value in table.items())
+
+
+def _cut(head: tuple[Any, ...], rows: Iterator[bytes]) -> Iterator[bytes]:
+    """Blocks of some rows each: as many as are no long work, and no long message."""
+    taken: list[bytes] = []
     size = 0
-    for key, value in table.items():
-        rows.append(_pack((key, encode(value))))
-        size += len(rows[-1])
-        if size >= BLOCK_BYTES or len(rows) == BLOCK_ROWS:
-            yield _block(head, rows)
-            rows, size = [], 0
-    if rows:
-        yield _block(head, rows)
+    for row in rows:
+        taken.append(row)
+        size += len(row)
+        if size >= BLOCK_BYTES or len(taken) == BLOCK_ROWS:
+            yield _block(head, taken)
+            taken, size = [], 0
+    if taken:
+        yield _block(head, taken)
 
 
 def _fill(state: ClusterState, name: str, annotation: Any, rest: tuple[Any, ...]) -> None:
