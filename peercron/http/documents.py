@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def _paused(document: JobsDocument) -> tuple[tuple[str, bool], ...]:
 async def export(request: web.Request) -> web.Response:
     """Every job as one document that `apply` calls "no change"; as TOML with ?format=toml."""
     jobs = views.chosen_jobs(await fresh(request), request.query.get("namespace"), request.query.get("owner"))
-    head = render_head(job.definition for job in jobs)
+    head = render_head(await in_slices(job.definition for job in jobs))
     tables = (render_job(job.definition, paused=job.paused, owner=head.get("owner", "")) for job in jobs)
     match request.query.get("format", "toml" if TOML in request.headers.get("Accept", "") else "json"):
         case "json":
@@ -63,7 +64,8 @@ async def export(request: web.Request) -> web.Response:
 
 
 async def _asked(request: web.Request) -> tuple[JobsDocument, bool]:
-    document = read_document(await _body(request))
+    # In a thread: thousands of jobs take their time, and the loop has other things to do.
+    document = await asyncio.to_thread(read_document, await _body(request))
     prune = switch(request, "prune")
     if prune and not document.owner:
         # Jobs of nobody are everybody's: pruning them would take what others made by hand.
@@ -75,7 +77,7 @@ async def _body(request: web.Request) -> Any:
     if request.content_type != TOML:
         return await json_body(request)
     try:
-        return parse_jobs((await request.read()).decode())
+        return await asyncio.to_thread(parse_jobs, (await request.read()).decode())
     except (ValueError, RecursionError) as error:
         raise BadRequest("body", f"is not TOML: {error}") from None
 

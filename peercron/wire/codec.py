@@ -132,11 +132,17 @@ def _row_plan(row: type) -> tuple[Encode, Decode]:
                 values[place] = encode(values[place])
         return values
 
+    # Where every field has a default, most rows say no more: one row does for all of them.
+    usual = row() if all(field.default is not dataclasses.MISSING for field in fields) else None
+    usual_data = None if usual is None else tuple(encode_row(usual))
+
     def decode_row(data: Any) -> Any:
         if type(data) is not tuple:
             raise TypeError("a row is an array")
         if len(data) > len(fields):
             raise UnknownRow(f"a {row.__name__} of {len(data)} fields")
+        if data == usual_data:
+            return usual
         if not special:
             return row(*data)
         values = list(data)
