@@ -36,7 +36,7 @@ def big_state(jobs: int, ledger: int, now_ms: int, members: Sequence[str]) -> Cl
     for n in range(jobs):
         _add_job(state, n, now_ms)
     for n, uid in enumerate(state.jobs):
-        _add_past(state, state.jobs[uid], ledger * (n + 1) // jobs - ledger * n // jobs, now_ms, members)
+        add_past(state, state.jobs[uid], ledger * (n + 1) // jobs - ledger * n // jobs, now_ms, members)
     state.now_ms = now_ms
     return state
 
@@ -56,7 +56,7 @@ def _add_job(state: ClusterState, n: int, now_ms: int) -> None:
     state.cursors[uid] = Cursor(now_ms, -1 if slot_ms is None else slot_ms)
 
 
-def _add_past(state: ClusterState, job: Job, entries: int, now_ms: int, members: Sequence[str]) -> None:
+def add_past(state: ClusterState, job: Job, entries: int, now_ms: int, members: Sequence[str]) -> None:
     """The job's last so many runs, one an hour."""
     for back in range(entries, 0, -1):
         state.index += 3  # fire, started, finished

@@ -4,22 +4,26 @@
     python -m benchmarks.hour --jobs 200 --minutes 600
 
 The real planner plans, the real apply applies, three members start and end what they are given; there is no network and
-no disk. Jobs come, change and go, members are lost and return, leaders change, answers get lost. Every minute it looks
-at every table of the state, at the planner, and at all memory that Python has allocated; at the end it says which of
-them were larger in the last third than in the third before.
+no disk. Jobs come, change and go, members are lost and return, leaders change, answers get lost. Each job begins with
+as much of a past as is ever kept. Every minute it looks at every table of the state, at the planner, and at the memory
+of the process (with --trace also at all that Python has allocated, which takes three times as long); at the end it
+says which of them were larger in the last third than in the third before.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import random
 import sys
 import time
 import tracemalloc
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
+from benchmarks.bigstate import add_past
 from peercron.core.apply import apply_proposal
 from peercron.core.commands import (
     AttemptFinished,
@@ -35,6 +39,7 @@ from peercron.core.commands import (
 )
 from peercron.core.dispatcher import Start, decide
 from peercron.core.job import CommandTask, CronTrigger, Definition, EveryTrigger, Overlap
+from peercron.core.limits import LEDGER_KEPT, LEDGER_KEPT_PER_JOB
 from peercron.core.member import MemberInfo
 from peercron.core.planner import Planner
 from peercron.core.run import AttemptState
@@ -68,9 +73,10 @@ class Hour:
     Args:
         jobs: how many there are all the time; the last tenth of them comes and goes.
         seed: of everything that happens.
+        past: ledger entries that each job begins with.
     """
 
-    def __init__(self, jobs: int, seed: int = 1) -> None:
+    def __init__(self, jobs: int, seed: int = 1, past: int = 0) -> None:
         self.state, self.now_ms, self.jobs = ClusterState(), BEGIN_MS, jobs
         self._dice = random.Random(seed)
         self._members = {name: Member(name) for name in MEMBERS}
@@ -81,6 +87,9 @@ class Hour:
             self._return(member)
         for n in range(jobs):
             self._put_job(n)
+        for job in self.state.jobs.values():
+            add_past(self.state, job, past, BEGIN_MS, [f"id-{name}" for name in MEMBERS])
+        self.state.now_ms = BEGIN_MS
 
     def pass_second(self) -> None:
         """One second: what is due is planned and done, what has run its time ends, and now and then something else."""
@@ -116,7 +125,7 @@ class Hour:
         for instruction in decide(self.state, f"id-{member.name}", member.session, member.running):
             if isinstance(instruction, Start):
                 run_id, token = instruction.run.id, instruction.attempt.token
-                member.running[run_id, token] = self.now_ms + self._dice.choice((0, 1, 1, 2, 20)) * SECOND_MS
+                member.running[run_id, token] = self.now_ms + self._dice.choice((0, 0, 1, 1, 2)) * SECOND_MS
                 self._say(member, AttemptStarted(run_id, token, self.now_ms))
             else:
                 member.running[instruction.run_id, instruction.token] = 0
@@ -155,6 +164,11 @@ class Hour:
         self._say(self._members["b"], PutJob(definition))
 
 
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _leaves(value: object) -> int:
     """Rows of a table; of a table of tables, of all of them."""
     if isinstance(value, dict):
@@ -189,15 +203,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1_000)
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trace", action="store_true", help="count what Python allocates too")
     options = parser.parse_args(arguments)
-    began, hour, history = time.monotonic(), Hour(options.jobs, options.seed), list[dict[str, int]]()
-    tracemalloc.start(1)
+    began, history = time.monotonic(), list[dict[str, int]]()
+    if options.trace:
+        tracemalloc.start(1)
+    hour = Hour(options.jobs, options.seed, min(LEDGER_KEPT_PER_JOB, LEDGER_KEPT // options.jobs))
     for minute in range(options.minutes):
         for _ in range(60):
             hour.pass_second()
         gc.collect()
-        history.append(hour.sizes() | {"bytes": tracemalloc.get_traced_memory()[0]})
-        told = {name: history[-1][name] for name in ("runs", "ended_runs", "ledger", "results", "bytes")}
+        allocated = {"allocated_bytes": tracemalloc.get_traced_memory()[0]} if options.trace else {}
+        history.append(hour.sizes() | allocated | {"resident_bytes": resident_bytes()})
+        told = {name: history[-1][name] for name in ("runs", "ended_runs", "ledger", "results", "resident_bytes")}
         print(f"minute {minute + 1}: {hour.applied:,} commands, {told}", flush=True)
     print(f"{options.minutes} minutes of {options.jobs:,} jobs in {time.monotonic() - began:.0f} s")
     print("\n".join(f"{name}: {size:,}" for name, size in sorted(history[-1].items()) if size > FEW))

@@ -42,10 +42,10 @@ class ClusterState:
     runs: dict[str, Run] = field(default_factory=dict)
     #: Job uid -> run ids of live runs in order of creation (absent: none).
     live_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Job uid -> its last RUNS_KEPT_PER_JOB ended runs, packed (see `history`), in order of their end.
+    #: Job uid -> its last ended runs (at most RUNS_KEPT_PER_JOB), packed (see `history`), in order of their end.
     ended_runs: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
-    #: Job uid -> its last LEDGER_KEPT_PER_JOB ledger entries, packed, oldest first. Outlives the job's deletion until
-    #: purged.
+    #: Job uid -> its last ledger entries (at most LEDGER_KEPT_PER_JOB), packed, oldest first. Outlives the job's
+    #: deletion until purged.
     ledger: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     #: Runs that were ever created, and the ids of the last of them: run number n stands at n % RECENT_RUNS_KEPT.
     run_count: int = 0

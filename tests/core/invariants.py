@@ -15,6 +15,8 @@ from peercron.core.history import unpack_entry, unpack_run
 from peercron.core.job import Cursor, Overlap
 from peercron.core.limits import (
     DELETED_JOBS_KEPT,
+    JOBS_MAX,
+    LEDGER_KEPT,
     LEDGER_KEPT_PER_JOB,
     LIVE_RUNS_PER_JOB_MAX,
     MEMBERS_MAX,
@@ -139,7 +141,7 @@ def _ledger(state: ClusterState) -> Iterator[str]:
         ended = {run.id: run for run in _ended(state, uid)} if uid in state.ended_runs else {}
         for entry in entries:
             yield from _entry(state, entry, ended.get(entry.run_id), cursor)
-        if len(entries) < LEDGER_KEPT_PER_JOB and not ended.keys() <= set(names):
+        if len(entries) < min(LEDGER_KEPT_PER_JOB, LEDGER_KEPT // JOBS_MAX) and not ended.keys() <= set(names):
             yield f"an ended run of job {uid} is not in its ledger"
     if not state.ended_runs.keys() <= state.ledger.keys():
         yield "runs have ended of which the ledger knows nothing"

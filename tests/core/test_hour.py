@@ -65,7 +65,7 @@ BROKEN: dict[str, tuple[Any, str, Any]] = {
 def test_what_grows_is_noticed(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, name, instead = BROKEN[table]
     monkeypatch.setattr(where, name, instead)
-    assert table in grown(sizes_by_minute(18))
+    assert table in grown(sizes_by_minute(24))
 
 
 def test_the_hour_keeps_the_invariants(monkeypatch: pytest.MonkeyPatch) -> None:

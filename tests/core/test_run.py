@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peercron.core.commands import AttemptFinished, CancelRun, ExpireSession, OpenSession, PlaceRun, RunJob
-from peercron.core.history import entries_of, runs_of
+from peercron.core.history import entries_of, pack_run, runs_of
 from peercron.core.job import Overlap
 from peercron.core.limits import OUTPUT_TAIL_BYTES_MAX, REASON_LENGTH_MAX, RUNS_KEPT_PER_JOB
 from peercron.core.run import AttemptState, RunState
@@ -207,6 +207,38 @@ def test_what_a_run_does_is_pinned_at_its_first_grant() -> None:
     assert only_run(state).definition == pinned
     done(state, finished(only_run(state)))
     assert [run.definition for run in all_runs(state)] == [None]
+
+
+def end_runs(state: ClusterState, count: int, *, name: str = "job", **changes: object) -> list[str]:
+    """Start and end so many runs of the job; the ids of those that are kept in full, the oldest first."""
+    put(state, name)
+    for n in range(count):
+        done(state, RunJob(f"default/{name}"), NOW + n)
+        done(state, finished(only_run(state, name), **changes))
+    return [run.id for run in runs_of(state, job(state, name).uid)][::-1]
+
+
+def test_many_jobs_share_the_room_for_ended_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = cluster("a")
+    one = len(pack_run(all_runs(state)[0])) if end_runs(state, 1) else 0
+    monkeypatch.setattr("peercron.core.apply.ledger.RUNS_KEPT_BYTES", 6 * one + 20)
+    assert len(end_runs(state, 9)) == 6
+    put(state, "other")
+    assert len(end_runs(state, 1)) == 3
+    # One that is too large for the room that its job has is kept all the same, alone.
+    assert len(end_runs(state, 1, output_tail="x" * 9 * one)) == 1
+
+
+def test_many_jobs_share_the_room_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peercron.core.apply.ledger.LEDGER_KEPT", 8)
+    state = cluster("a")
+    end_runs(state, 9)
+    uid = job(state).uid
+    assert len(state.ledger[uid]) == 8
+    put(state, "other")
+    end_runs(state, 1)
+    assert len(state.ledger[uid]) == 4
+    assert [entry.run_id for entry in entries_of(state, uid)][-1] == all_runs(state)[-1].id
 
 
 def test_the_last_runs_are_kept_in_full_and_all_in_the_ledger() -> None:
