@@ -110,7 +110,7 @@ class Machine:
             state.staged_state = self._staging.take(state)
         except SnapshotTooNew as error:
             # Others may be able to read it, and go on where we could not follow.
-            raise self._too_old(f"entry {index} of the log restores a snapshot: {error}", state) from None
+            raise self.too_old(f"entry {index} of the log restores a snapshot: {error}", state) from None
         verdict = apply_proposal(state, proposal, now_ms)
         state.staged_state = None
         if state.generation != generation:

@@ -114,6 +114,14 @@ class Thawing:
             raise TooOld(f"{what}, which this version does not know") from None
 
 
+class Proof(Thawing):
+    """Reads all that `Thawing` reads and keeps nothing but the level: whether it could be read."""
+
+    def _take(self, name: str, *rest: Any) -> None:
+        super()._take(name, *rest)
+        self._state = ClusterState(level=self._state.level)
+
+
 def _check_format(first: tuple[Any, ...] | None) -> None:
     if first == ("peercron", FORMAT):
         return

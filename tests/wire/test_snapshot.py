@@ -40,9 +40,9 @@ def some_state(seed: int, commands: int) -> ClusterState:
 
 def golden_state() -> ClusterState:
     state = ClusterState()
-    for step, command in enumerate(COMMANDS):
-        apply(state, command, 1_700_000_000_000 + step)
     _work(state)
+    for step, command in enumerate(COMMANDS):
+        apply(state, command, 1_700_000_002_000 + step)
     state.results["h:7400"] = {41: Done(3, "x")}
     state.floors["h:7400"] = 41
     return state
