@@ -32,6 +32,11 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+def thread_seconds() -> float:
+    """Seconds that this thread has worked: how long something took by its own doing, however busy the machine is."""
+    return time.thread_time()
+
+
 class ManualClock:
     """A clock that stands still until it is told to move.
 

@@ -73,10 +73,17 @@ class Machine:
             TooOld: it was written by a newer version; nothing has changed.
             SnapshotUnreadable: it is no snapshot.
         """
-        try:
-            state = snapshot.thaw(chunks)
-        except TooOld as error:
-            raise self._too_old(error.what, self.state) from None
+        restoration = self.restoration()
+        for chunk in chunks:
+            restoration.feed(chunk)
+        restoration.take_over()
+
+    def restoration(self) -> Restoration:
+        """For `restore` a piece at a time."""
+        return Restoration(self)
+
+    def take_over(self, state: ClusterState) -> None:
+        """Put this state in place of ours; verdicts it remembers for us are told. TooOld: as for `restore`."""
         self._understand("the snapshot", state)
         self.state = state
         self._staging = Staging()
@@ -103,7 +110,7 @@ class Machine:
             state.staged_state = self._staging.take(state)
         except SnapshotTooNew as error:
             # Others may be able to read it, and go on where we could not follow.
-            raise self._too_old(f"entry {index} of the log restores a snapshot: {error}", state) from None
+            raise self.too_old(f"entry {index} of the log restores a snapshot: {error}", state) from None
         verdict = apply_proposal(state, proposal, now_ms)
         state.staged_state = None
         if state.generation != generation:
@@ -118,7 +125,7 @@ class Machine:
                 proposals.append(unpack_proposal(payload))
             except UnknownRow as unknown:
                 what = f"entry {index} of the log holds {unknown}, which this version does not know"
-                raise self._too_old(what, self.state) from None
+                raise self.too_old(what, self.state) from None
             except (ValueError, TypeError) as error:
                 log.warning("unreadable_proposal", extra={"entry": index, "reason": str(error)})
         return proposals
@@ -127,9 +134,29 @@ class Machine:
         """What follows a level that we do not speak may mean something else than we take it for."""
         if state.level > level.LEVEL:
             spoken = f"{what} is in level {state.level} of the language, this version speaks {level.LEVEL}"
-            raise self._too_old(spoken, state)
+            raise self.too_old(spoken, state)
 
-    def _too_old(self, what: str, state: ClusterState) -> TooOld:
-        others = [member.info for member_id, member in state.members.items() if member_id != self._me]
+    def too_old(self, what: str, state: ClusterState | None = None) -> TooOld:
+        """What stops us, with the name of a member that runs a newer version, if the state (ours) knows one."""
+        members = (state or self.state).members
+        others = [member.info for member_id, member in members.items() if member_id != self._me]
         newer = [info for info in others if info.level > level.LEVEL]
         return TooOld(f"{what} ({newer[0].name} runs {newer[0].version})" if newer else what)
+
+
+class Restoration:
+    """The state of a snapshot on its way into a machine. Raises what `Machine.restore` does, and `feed` also what
+    bytes bring about that nobody wrote.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine, self._thawing = machine, snapshot.Thawing()
+
+    def feed(self, chunk: bytes) -> None:
+        try:
+            self._thawing.feed(chunk)
+        except TooOld as error:
+            raise self._machine.too_old(error.what) from None
+
+    def take_over(self) -> None:
+        self._machine.take_over(self._thawing.finish())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import ssl
@@ -11,6 +10,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from peercron.collector import Calm, resting
 from peercron.consensus.journal import JournalDamaged
 from peercron.consensus.raft import KernelMismatch
 from peercron.consensus.snapshots import SnapshotDamaged
@@ -42,8 +42,6 @@ FAILED: Final = 1
 #: How often readiness is looked at until it is there.
 READY_LOOK_S: Final = 0.05
 SEED_TIMEOUT_S: Final = 10.0
-#: Allocations before a look at the youngest objects, and how many such looks make one at the older ones.
-COLLECTOR: Final = (20_000, 20, 100)
 SEED_PAUSE_S: Final = 1.0
 
 
@@ -67,14 +65,16 @@ async def run_node(settings: Settings) -> int:
             if taken is None:
                 return 0
             settings = parts.settings = taken
-        node = Node(settings, parts)
+        with resting():
+            node = Node(settings, parts)
         server = await serve(node)
         await _listen(node, settings)
     except (ConfigError, DataDirError, Refused, PeerRejected) as error:
         return _say(error, USAGE)
     except (JournalDamaged, SnapshotDamaged, SnapshotUnreadable, TooOld, KernelMismatch, OSError) as error:
         return _say(error, FAILED)
-    _calm_collector()
+    calm = Calm()
+    calm.begin()
     log.info("node_started", extra={"node": node.name, "address": settings.self_address, "http": server.url})
     duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _seed(node)]
     tasks = [loop.create_task(duty) for duty in duties]
@@ -89,6 +89,7 @@ async def run_node(settings: Settings) -> int:
     else:
         await node.stop()
         await server.close()
+    calm.end()
     return _say(Expelled(expelled), USAGE) if expelled else 0
 
 
@@ -113,12 +114,6 @@ async def _join(parts: Parts, client_tls: ssl.SSLContext | None) -> Settings:
         return await join(parts.settings, data_dir, parts.fresh_id, client_tls)
     finally:
         data_dir.close()
-
-
-def _calm_collector() -> None:
-    """Rows are frozen and hold no cycles; looking through a large state for some would stop the loop for too long."""
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR)
 
 
 async def _listen(node: Node, settings: Settings) -> None:

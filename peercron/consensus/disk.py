@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+#: Bytes of a file that are freed in one go, and the pause before the next.
+FREED_AT_ONCE: Final = 4 << 20
+FREE_PAUSE_S: Final = 0.005
 
 
 class Disk(Protocol):
@@ -76,10 +81,17 @@ class FolderDisk:
             self._sync_folder()
 
     def remove(self, name: str) -> None:
+        """Its name is gone at once; the room that a large file took is given back beside, and in steps, since the file
+        system stands still for everybody while it frees much.
+        """
         fd = self._open.pop(name, None)
-        if fd is not None:
-            os.close(fd)
+        if fd is None:
+            fd = os.open(self._folder / name, os.O_WRONLY | os.O_CLOEXEC)
         os.unlink(self._folder / name)
+        if os.fstat(fd).st_size <= FREED_AT_ONCE:
+            os.close(fd)
+        else:
+            threading.Thread(target=_free, args=(fd,), name="free", daemon=True).start()
 
     def close(self) -> None:
         for fd in self._open.values():
@@ -99,3 +111,13 @@ class FolderDisk:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _free(fd: int) -> None:
+    """Shorten a file that has no name any more until nothing is left of it."""
+    size, pause = os.fstat(fd).st_size, threading.Event()
+    while size > 0:
+        size = max(0, size - FREED_AT_ONCE)
+        os.ftruncate(fd, size)
+        pause.wait(FREE_PAUSE_S)
+    os.close(fd)

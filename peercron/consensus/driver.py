@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from typing import Any, Final
 
 from peercron.clock import Clock
@@ -16,12 +15,11 @@ from peercron.consensus.messages import ProtocolError
 from peercron.consensus.outbox import Output
 from peercron.consensus.port import Above, Carrier
 from peercron.consensus.replica import Replica
+from peercron.consensus.scribe import SNAPSHOT_JOURNAL_BYTES, Scribe
 from peercron.errors import NoLeader, PeercronError
 
 log = logging.getLogger(__name__)
 
-#: The newest segment has grown to this: time for a snapshot, so that restarts stay short.
-SNAPSHOT_JOURNAL_BYTES: Final = 16 << 20
 #: A turn that comes this many heartbeats after it was due is late by our own fault.
 LATE_BEATS: Final = 2
 
@@ -46,7 +44,6 @@ class Driver:
         journal_bytes_max: int = SNAPSHOT_JOURNAL_BYTES,
     ) -> None:
         self.replica, self._clock, self._above, self._beat_s = replica, clock, above, beat_s
-        self._journal_bytes_max = journal_bytes_max
         self.transport: Carrier | None = None
         self.halt_reason: str | None = None
         self.connected: set[str] = set()
@@ -58,7 +55,7 @@ class Driver:
         self._reads: dict[int, asyncio.Future[int]] = {}
         self._read_tokens = 0
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._snapshot: asyncio.Task[None] | None = None
+        self._scribe = Scribe(replica, clock, above.frozen, journal_bytes_max)
 
     def start(self, transport: Carrier) -> None:
         self.transport = transport
@@ -66,9 +63,7 @@ class Driver:
 
     async def close(self) -> None:
         """Stop turning; flushes nothing, since all that was acknowledged is flushed."""
-        if self._snapshot is not None:
-            self._snapshot.cancel()
-            await asyncio.gather(self._snapshot, return_exceptions=True)
+        await self._scribe.close()
         self._stop_timer()
         if self.halt_reason is None:
             self.halt_reason = "closed"
@@ -256,41 +251,21 @@ class Driver:
     # Snapshots.
 
     def _consider_snapshot(self) -> None:
-        grown = self.replica.journal.bytes > self._journal_bytes_max or self.replica.snapshot_wanted
-        if grown and self._snapshot is None and self.replica.kernel.applied > self.replica.snapshot_index:
+        if self._scribe.is_due:
             try:
                 self.take_snapshot()
             except Exception as error:  # noqa: BLE001 - the journal could not begin a segment
                 self._halt(error)
 
     def take_snapshot(self) -> asyncio.Task[None]:
-        """Write the state as it is now to the disk, a slice at a time, beside everything else.
+        """Write the state as it is now to the disk, beside everything else.
 
         Raises:
             NoLeader: this node has stopped, perhaps within an entry: its state may be that of no index.
         """
         if self.halt_reason is not None:
             raise NoLeader(f"this node has stopped: {self.halt_reason}")
-        if self._snapshot is None:
-            writer = self.replica.begin_snapshot()
-            self._snapshot = self._loop.create_task(self._write_snapshot(writer, self._above.frozen()))
-            self._snapshot.add_done_callback(self._snapshot_over)
-        return self._snapshot
-
-    async def _write_snapshot(self, writer: Any, blocks: Iterator[bytes]) -> None:
-        for block in blocks:
-            writer.write(block)
-            await asyncio.sleep(0)
-        writer.seal()
-        await asyncio.to_thread(writer.sync)
-        info = writer.publish()
-        self.replica.snapshot_published(info.index)
-        log.info("snapshot_written", extra={"index": info.index, "bytes": info.size})
-
-    def _snapshot_over(self, task: asyncio.Task[None]) -> None:
-        self._snapshot = None
-        if not task.cancelled() and task.exception() is not None:
-            log.error("snapshot_failed", extra={"reason": str(task.exception())})
+        return self._scribe.begin()
 
 
 class _NoAnswer(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from peercron.consensus.arriving import Arriving, Restoration
 from peercron.consensus.entry import CONFIGURATION
 from peercron.consensus.journal import Journal
 from peercron.consensus.membership import Membership, decode, encode
@@ -30,6 +31,8 @@ class Machine(Protocol):
         """Who belongs to the cluster, from here in the log on."""
 
     def restore(self, chunks: Iterable[bytes]) -> None: ...
+    def restoration(self) -> Restoration:
+        """For `restore` a piece at a time."""
 
 
 class Installer(Reader):
@@ -42,7 +45,8 @@ class Installer(Reader):
     def __init__(self, me: str, journal: Journal, store: SnapshotStore, machine: Machine, now_s: float) -> None:
         super().__init__(me, journal, now_s)
         self.store, self._machine = store, machine
-        self._transfer = Transfer(store)
+        self._transfer = Transfer(store, self._arriving_writer)
+        self._arriving: Arriving | None = None
         #: A follower needs a snapshot, and there is none.
         self.snapshot_wanted = False
         self.snapshot_index = self._restore()
@@ -98,18 +102,24 @@ class Installer(Reader):
         if peer == self.kernel.leader:
             self._acknowledge(peer, writer.index + 1, matched=True)
 
+    def _arriving_writer(self, index: int, term: int) -> SnapshotWriter:
+        writer = self.store.writer(index, term)
+        self._arriving = Arriving(self._machine.restoration())
+        writer.echo = self._arriving.feed
+        return writer
+
     def _install(self, writer: SnapshotWriter) -> None:
         """First the snapshot is durable, then the log may forget what it stands for.
 
         Raises:
             TooOld: a newer version wrote it; the disk is as before.
         """
-        writer.seal()
-        writer.sync()
-        info = writer.publish()
+        info = writer.finish()
+        arriving, self._arriving = self._arriving, None
+        assert arriving is not None, "who writes is read"
         try:
-            configuration, contents = self._open(info)
-            self._machine.restore(contents)
+            configuration, _ = self._open(info)
+            arriving.take_over()
         except Exception:
             self.store.remove(info)
             raise

@@ -46,7 +46,7 @@ WINDOW_BYTES_MAX: Final = 4 << 20
 #: Of the heartbeats to a follower that has the whole log, one in so many wants an answer.
 ANSWER_EVERY: Final = 4
 #: Commands applied in one step, so that catching up leaves the loop free in between.
-APPLY_BYTES_MAX: Final = 256 << 10
+APPLY_BYTES_MAX: Final = 64 << 10
 
 
 class KernelMismatch(Exception):

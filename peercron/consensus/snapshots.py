@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -19,6 +19,8 @@ from peercron.consensus.disk import Disk
 GENERATIONS: Final = 2
 DIGEST_BYTES: Final = 32
 READ_BYTES: Final = 1 << 20
+#: Written and not yet synced, at most.
+SYNC_BYTES: Final = 1 << 20
 _HEADER_LENGTH: Final = struct.Struct(">I")
 _NAME: Final = re.compile(r"snapshot-(\d{16})-(\d{10})\.pcs")
 
@@ -53,24 +55,38 @@ def split_header(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
         SnapshotDamaged: it ends in its header.
     """
     rest = iter(chunks)
-    begun = bytearray()
+    begun = b""
     for chunk in rest:
         begun += chunk
-        if len(begun) >= _HEADER_LENGTH.size:
-            end = _HEADER_LENGTH.size + _HEADER_LENGTH.unpack_from(begun)[0]
-            if len(begun) >= end:
-                return bytes(begun[_HEADER_LENGTH.size : end]), chain([bytes(begun[end:])], rest)
+        end = header_end(begun)
+        if end is not None:
+            return begun[_HEADER_LENGTH.size : end], chain([begun[end:]], rest)
     raise SnapshotDamaged("it ends in its header")
 
 
+def header_end(begun: bytes) -> int | None:
+    """Where the header ends of a snapshot that begins like this; None: not yet."""
+    if len(begun) < _HEADER_LENGTH.size:
+        return None
+    end: int = _HEADER_LENGTH.size + _HEADER_LENGTH.unpack_from(begun)[0]
+    return end if len(begun) >= end else None
+
+
 class SnapshotWriter:
-    """One snapshot on its way to the disk, from our own state or from the leader, in order."""
+    """One snapshot on its way to the disk, from our own state or from the leader, in order.
+
+    Its methods may run in a thread, one at a time. It syncs as it goes: the journal's own syncs would wait, and the
+    loop with them, until all that others have written to the file system is on the disk.
+    """
 
     def __init__(self, disk: Disk, index: int, term: int) -> None:
         self._disk = disk
         self.index, self.term = index, term
         self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self.written = 0
+        self._unsynced = 0
+        #: Told of all that is written, in order.
+        self.echo: Callable[[bytes], None] | None = None
         self._name = f"snapshot-{index:016d}-{term:010d}.pcs.new"
         if self._name in disk.names():
             disk.remove(self._name)
@@ -79,9 +95,15 @@ class SnapshotWriter:
         self._digest.update(data)
         self._disk.append(self._name, data)
         self.written += len(data)
+        self._unsynced += len(data)
+        if self._unsynced >= SYNC_BYTES:
+            self.sync()
+        if self.echo is not None:
+            self.echo(data)
 
     def sync(self) -> None:
-        """Wait for the disk; may run in a thread."""
+        """Wait for the disk."""
+        self._unsynced = 0
         self._disk.sync(self._name)
 
     def seal(self) -> None:
@@ -92,6 +114,12 @@ class SnapshotWriter:
         info = SnapshotInfo(self.index, self.term, self.written + DIGEST_BYTES, self._digest.digest())
         self._disk.publish(self._name, info.name)
         return info
+
+    def finish(self) -> SnapshotInfo:
+        """All is written: make it durable and give it its name."""
+        self.seal()
+        self.sync()
+        return self.publish()
 
     def matches(self, info: SnapshotInfo) -> bool:
         return self.written + DIGEST_BYTES == info.size and self._digest.digest() == info.digest

@@ -6,6 +6,7 @@ broke. It runs beside the log's own messages, so heartbeats pass, and what arriv
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,8 +30,10 @@ class _Receiving:
 class Transfer:
     """Both ends of snapshot transfers of one member."""
 
-    def __init__(self, store: SnapshotStore) -> None:
+    def __init__(self, store: SnapshotStore, writer: Callable[[int, int], SnapshotWriter] | None = None) -> None:
+        """`writer`: makes that of a snapshot that comes in, from its index and term; by default the store does."""
         self._store = store
+        self._writer = writer or store.writer
         self._receiving: _Receiving | None = None
 
     # The leader's end.
@@ -73,7 +76,7 @@ class Transfer:
         if current is None or current.info != info:
             if current is not None:
                 current.writer.discard()
-            current = self._receiving = _Receiving(info, self._store.writer(info.index, info.term))
+            current = self._receiving = _Receiving(info, self._writer(info.index, info.term))
             current.progress_s = now_s
             return self._ask(current)
         if now_s - current.progress_s > STALL_S:

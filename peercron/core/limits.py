@@ -7,10 +7,15 @@ JOBS_MAX = 200_000
 MEMBERS_MAX = 32
 #: Attempts of one run before the run is given up as lost.
 ATTEMPTS_MAX = 16
-#: Finished runs kept in full per job; older ones live on as ledger entries only.
+#: Ended runs kept in full per job; older ones live on as ledger entries only.
 RUNS_KEPT_PER_JOB = 20
-#: Ledger entries kept per job; the oldest go first.
+#: Bytes of ended runs over all jobs. Each job has an equal share, and keeps its last run whatever that takes.
+RUNS_KEPT_BYTES = 256 << 20
+#: Ids of the newest runs over all jobs, for lists of them.
+RECENT_RUNS_KEPT = 10_000
+#: Ledger entries kept per job, and over all jobs, of which each has an equal share; the oldest go first.
 LEDGER_KEPT_PER_JOB = 1_000
+LEDGER_KEPT = 2_000_000
 #: Live runs of one job under overlap = allow; more are skipped with a reason.
 LIVE_RUNS_PER_JOB_MAX = 256
 #: Deleted jobs whose runs and ledger can still be read; the oldest go first.
@@ -39,6 +44,8 @@ FIRES_PER_PLAN_MAX = 256
 PLACEMENTS_PER_PLAN_MAX = 256
 #: New and edited jobs whose next slot is computed in one turn, beside the fires that are due.
 CURSORS_READ_PER_PLAN_MAX = 64
+#: Jobs and waiting runs that a new leader's planner takes in with one turn: some milliseconds.
+JOBS_SEEN_PER_PLAN_MAX = 2_000
 SLOTS_LISTED_PER_PLAN_MAX = 1_024
 #: Plans that wait for their answer; the planner adds none beyond.
 PLANS_IN_FLIGHT_MAX = 4_096
@@ -65,6 +72,7 @@ TIMEOUT_MS_MAX = 30 * 24 * 3_600_000
 EVERY_MS_MIN = 100
 
 assert RUNS_KEPT_PER_JOB <= LEDGER_KEPT_PER_JOB
+assert LEDGER_KEPT // JOBS_MAX >= 10
 assert MISFIRE_REPLAY_MAX <= SLOTS_PER_FIRE_MAX <= LEDGER_KEPT_PER_JOB
 assert QUEUED_SLOTS_MAX <= LIVE_RUNS_PER_JOB_MAX <= LEDGER_KEPT_PER_JOB
 assert SLOTS_PER_FIRE_MAX <= GAP_SLOTS_MAX < LEDGER_KEPT_PER_JOB

@@ -11,6 +11,7 @@ once. So a job that fires every second and slept for a year costs four commands,
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from peercron.core.limits import (
     CURSORS_READ_PER_PLAN_MAX,
     FIRES_PER_PLAN_MAX,
     GAP_SLOTS_MAX,
+    JOBS_SEEN_PER_PLAN_MAX,
     PLACEMENTS_PER_PLAN_MAX,
     PLANS_IN_FLIGHT_MAX,
     RESTORE_IDLE_MS_MAX,
@@ -55,11 +57,11 @@ class Planner:
         state.changed_jobs = {}
         self._roster_revision = state.roster_revision
         self._now_ms = state.now_ms
-        cursors = state.cursors.items()
         #: Jobs by their next slot; jobs whose next slot nobody has computed; runs that wait for a node.
-        self._due = Agenda((cursor.next_ms, uid) for uid, cursor in cursors if cursor.next_ms not in (None, -1))
-        self._unread = Agenda((AT_ONCE, uid) for uid, cursor in cursors if cursor.next_ms is None)
-        self._waiting = Agenda((AT_ONCE, run_id) for run_id in state.unplaced)
+        self._due, self._unread, self._waiting = Agenda(), Agenda(), Agenda()
+        #: Jobs and waiting runs that were there before us and that we have not looked at: they are many, and a new
+        #: leader has other things to do too.
+        self._unseen_jobs, self._unseen_runs = deque(state.cursors), deque(state.unplaced)
         #: Plans without an answer yet: job uid -> its Fire, run id -> its PlaceRun.
         self._firing: dict[str, Fire] = {}
         self._placing: dict[str, PlaceRun] = {}
@@ -78,6 +80,7 @@ class Planner:
         What was proposed is not proposed again until it is settled or the state has moved.
         """
         self.observe()
+        self._look_around()
         self._now_ms = max(now_ms, self._state.now_ms)
         return [*self._placements(), *self._steps(), *self._abandonments()]
 
@@ -89,7 +92,7 @@ class Planner:
             self._look_at_runs(self._state.live_runs.get(uid, ()))
         if self._roster_revision != self._state.roster_revision:
             self._roster_revision = self._state.roster_revision
-            self._look_at_runs(self._state.unplaced)
+            self._unseen_runs = deque(self._state.unplaced)
 
     def settle(self, command: Command, verdict: Verdict | None) -> None:
         """A proposal of `plan` has its answer; None: it is not known, or it could not be proposed."""
@@ -106,12 +109,26 @@ class Planner:
     def next_due_ms(self) -> int | None:
         """When `plan` will have something to say, as UTC; at or before now: already. None: when the state changes."""
         state = self._state
-        if state.changed_jobs or self._roster_revision != state.roster_revision:
+        if (
+            self._unseen_jobs
+            or self._unseen_runs
+            or state.changed_jobs
+            or self._roster_revision != state.roster_revision
+        ):
             return state.now_ms
         if not self._room():
             return None
         dues = (self._due.next_ms(), self._unread.next_ms(), self._waiting.next_ms(), self._restore_ends_ms())
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
+
+    def _look_around(self) -> None:
+        """Look at some of what was there before us. What has changed since then was looked at already, or will be."""
+        for _ in range(min(JOBS_SEEN_PER_PLAN_MAX, len(self._unseen_jobs))):
+            uid = self._unseen_jobs.popleft()
+            if uid not in self._firing:
+                self._look_at_job(uid)
+        seen = min(JOBS_SEEN_PER_PLAN_MAX, len(self._unseen_runs))
+        self._look_at_runs([self._unseen_runs.popleft() for _ in range(seen)])
 
     def _room(self) -> bool:
         return len(self._firing) + len(self._placing) < PLANS_IN_FLIGHT_MAX

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from peercron.core.job import Cursor, Job
 from peercron.core.member import Invitation, Member, Seat
 from peercron.core.restore import Stage
-from peercron.core.run import LedgerEntry, Run
+from peercron.core.run import Run
 from peercron.core.verdict import Verdict
 
 
@@ -38,14 +38,18 @@ class ClusterState:
     job_uids: dict[str, str] = field(default_factory=dict)
     #: Job uid -> cursor.
     cursors: dict[str, Cursor] = field(default_factory=dict)
-    #: Run id -> run: the live ones and the last RUNS_KEPT_PER_JOB finished ones of each job.
+    #: Run id -> run: the live ones, in order of creation. `history.find_run` finds those that have ended too.
     runs: dict[str, Run] = field(default_factory=dict)
     #: Job uid -> run ids of live runs in order of creation (absent: none).
     live_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Job uid -> run ids of finished runs still in `runs`, oldest first.
-    finished_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Job uid -> run id -> entry, oldest first, at most LEDGER_KEPT_PER_JOB. Outlives the job's deletion until purged.
-    ledger: dict[str, dict[str, LedgerEntry]] = field(default_factory=dict)
+    #: Job uid -> its last ended runs (at most RUNS_KEPT_PER_JOB), packed (see `history`), in order of their end.
+    ended_runs: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    #: Job uid -> its last ledger entries (at most LEDGER_KEPT_PER_JOB), packed, oldest first. Outlives the job's
+    #: deletion until purged.
+    ledger: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    #: Runs that were ever created, and the ids of the last of them: run number n stands at n % RECENT_RUNS_KEPT.
+    run_count: int = 0
+    recent_runs: dict[int, str] = field(default_factory=dict)
     #: Member id -> member.
     members: dict[str, Member] = field(default_factory=dict)
     #: Member id -> its place, as of the last configuration in the log; empty: nobody was told of any.

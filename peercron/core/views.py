@@ -11,6 +11,7 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
 
+from peercron.core.history import find_entry, find_run
 from peercron.core.job import Job
 from peercron.core.level import default_of, late_fields
 from peercron.core.member import Member
@@ -52,15 +53,25 @@ def run_view(state: ClusterState, run: Run) -> dict[str, Any]:
 
 def find_run_view(state: ClusterState, run_id: str) -> dict[str, Any] | None:
     """Run JSON of a run, or of a slot that only the ledger knows (skipped, missed, or long ago); None: unknown."""
-    run = state.runs.get(run_id)
+    run = find_run(state, run_id)
     if run is not None:
         return run_view(state, run)
-    uid = run_id.partition("/")[0]
-    entry = state.ledger.get(uid, {}).get(run_id)
+    entry = find_entry(state, run_id)
     if entry is None:
         return None
+    uid = run_id.partition("/")[0]
     job = state.jobs.get(uid)
     return _run_view_of_entry(state, entry, job.key if job is not None else state.deleted_jobs[uid])
+
+
+def chosen_jobs(state: ClusterState, namespace: str | None, owner: str | None) -> list[Job]:
+    """Jobs of a namespace and an owner, in order of creation; None: of any."""
+    return [
+        job
+        for job in state.jobs.values()
+        if (namespace is None or job.definition.namespace == namespace)
+        and (owner is None or job.definition.owner == owner)
+    ]
 
 
 def job_view(state: ClusterState, job: Job, definition: Mapping[str, Any]) -> dict[str, Any]:

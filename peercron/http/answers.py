@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from inspect import isawaitable
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from peercron.http.asking import CLOCK, duration_ms, fresh, node_of, whole_number
 
+T = TypeVar("T")
 WAIT_MS = 30_000
 WAIT_MS_MAX = 600_000
 #: Changes within this time are looked at together, so that a busy cluster does not keep a waiting reader computing.
@@ -20,7 +22,10 @@ COALESCE_S = 0.05
 #: Resources whose last change is remembered.
 SEEN_MAX = 4_096
 
-#: Builds the JSON of an answer from the state as it is now.
+#: How long a long answer is worked on between two looks at everything else that waits for the loop.
+SLICE_S = 0.005
+
+#: Builds the JSON of an answer from the state as it is now; one that is long may take its time (see `in_slices`).
 View = Callable[[], Any]
 
 
@@ -57,6 +62,32 @@ def _bytes_answer(body: bytes, *, status: int = 200, headers: dict[str, str] | N
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
+async def in_slices(items: Iterable[T]) -> list[T]:
+    """All the items, made a few milliseconds at a time. The state may move on in between: rows do not, tables do."""
+    return [item async for item in unhurried(items)]
+
+
+async def unhurried(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items one by one, with a look at the loop every few milliseconds."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + SLICE_S
+    for item in items:
+        yield item
+        if loop.time() > until_s:
+            await asyncio.sleep(0)
+            until_s = loop.time() + SLICE_S
+
+
+def encoded(rows: Iterable[Any]) -> Iterator[msgspec.Raw]:
+    """Each row as JSON already, so that what puts them together has little left to do."""
+    return (msgspec.Raw(msgspec.json.encode(row)) for row in rows)
+
+
+async def _body(view: View) -> bytes:
+    seen = view()
+    return msgspec.json.encode(await seen if isawaitable(seen) else seen)
+
+
 async def blocking_answer(
     request: web.Request, view: View, *, headers: Callable[[], dict[str, str]] = dict
 ) -> web.Response:
@@ -72,18 +103,18 @@ async def blocking_answer(
     resource = f"{request.path}?" + "&".join(
         f"{key}={value}" for key, value in sorted(request.query.items()) if key not in ("index", "wait", "consistency")
     )
-    body = msgspec.json.encode(view())
-    changed_at = changes.changed_at(resource, body, node.state.index)
+    # Taken before the view is: what changes while a long one is made is then new to whoever asks again.
+    seen, body = node.state.index, await _body(view)
+    changed_at = changes.changed_at(resource, body, seen)
     deadline = clock.monotonic() + wait_ms / 1_000
     while index >= changed_at and (left := deadline - clock.monotonic()) > 0 and not _gone(request):
-        seen = node.state.index
         await node.wait_changed(seen, left)
         if node.state.index == seen:
             break
         await asyncio.sleep(min(COALESCE_S, left))
-        body = msgspec.json.encode(view())
-        changed_at = changes.changed_at(resource, body, node.state.index)
-    return _bytes_answer(body, headers=headers())
+        seen, body = node.state.index, await _body(view)
+        changed_at = changes.changed_at(resource, body, seen)
+    return _bytes_answer(body, headers=headers() | {"Peercron-Index": str(seen)})
 
 
 def _gone(request: web.Request) -> bool:
@@ -93,7 +124,7 @@ def _gone(request: web.Request) -> bool:
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """On every answer, errors and streams too: where this node stands, and that no browser may guess or keep it."""
     node = node_of(request)
-    response.headers["Peercron-Index"] = str(node.state.index)
+    response.headers.setdefault("Peercron-Index", str(node.state.index))
     response.headers["Peercron-Term"] = str(node.term)
     response.headers["Peercron-Leader"] = node.leader() or ""
     response.headers["Server"] = "peercron"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from peercron.core import views
 from peercron.core.commands import ApplyJobs
 from peercron.core.job import Job
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, Problem
-from peercron.http.answers import json_answer
+from peercron.http.answers import encoded, in_slices, json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, commit, fresh, json_body, switch
 from peercron.http.problems import BadRequest
 from peercron.jobfile import parse_jobs, read_jobs_file, to_toml
-from peercron.jobspec import JobsDocument, JobSpec, read_document, render_document, render_job
+from peercron.jobspec import JobsDocument, JobSpec, read_document, render_head, render_job
 
 TOML = "application/toml"
 
@@ -24,13 +26,13 @@ TOML = "application/toml"
 async def plan(request: web.Request) -> web.Response:
     """What `apply` of the same body would do; changes nothing."""
     document, prune = await _asked(request)
-    return json_answer({"changes": list(_changes(await fresh(request), document, prune))})
+    return json_answer({"changes": await in_slices(_changes(await fresh(request), document, prune))})
 
 
 async def apply(request: web.Request) -> web.Response:
     """All or nothing, in one command. ?prune=1 also deletes the other jobs of the document's owner."""
     document, prune = await _asked(request)
-    changes = list(_changes(await fresh(request), document, prune))
+    changes = await in_slices(_changes(await fresh(request), document, prune))
     owner = document.owner if prune else None
     done = await commit(request, ApplyJobs(document.definitions, owner, paused=_paused(document)))
     return json_answer({"changed": done.value, "changes": changes})
@@ -48,21 +50,22 @@ def _paused(document: JobsDocument) -> tuple[tuple[str, bool], ...]:
 
 async def export(request: web.Request) -> web.Response:
     """Every job as one document that `apply` calls "no change"; as TOML with ?format=toml."""
-    state = await fresh(request)
-    wanted = {key: request.query[key] for key in ("namespace", "owner") if key in request.query}
-    chosen = (job for job in state.jobs.values() if all(getattr(job.definition, k) == v for k, v in wanted.items()))
-    document = render_document((job.definition, job.paused) for job in chosen)
+    jobs = views.chosen_jobs(await fresh(request), request.query.get("namespace"), request.query.get("owner"))
+    head = render_head(await in_slices(job.definition for job in jobs))
+    tables = (render_job(job.definition, paused=job.paused, owner=head.get("owner", "")) for job in jobs)
     match request.query.get("format", "toml" if TOML in request.headers.get("Accept", "") else "json"):
         case "json":
-            return json_answer(document)
+            return json_answer(head | {"jobs": await in_slices(encoded(tables))})
         case "toml":
-            return web.Response(text=to_toml(document), content_type=TOML, charset="utf-8")
+            texts = await in_slices(to_toml({"jobs": [table]}) for table in tables)
+            return web.Response(text="".join([to_toml(head), *texts]), content_type=TOML, charset="utf-8")
         case other:
             raise BadRequest("query.format", f"{other!r}: must be json or toml")
 
 
 async def _asked(request: web.Request) -> tuple[JobsDocument, bool]:
-    document = read_document(await _body(request))
+    # In a thread: thousands of jobs take their time, and the loop has other things to do.
+    document = await asyncio.to_thread(read_document, await _body(request))
     prune = switch(request, "prune")
     if prune and not document.owner:
         # Jobs of nobody are everybody's: pruning them would take what others made by hand.
@@ -74,7 +77,7 @@ async def _body(request: web.Request) -> Any:
     if request.content_type != TOML:
         return await json_body(request)
     try:
-        return parse_jobs((await request.read()).decode())
+        return await asyncio.to_thread(parse_jobs, (await request.read()).decode())
     except (ValueError, RecursionError) as error:
         raise BadRequest("body", f"is not TOML: {error}") from None
 
@@ -84,8 +87,8 @@ def _changes(state: ClusterState, document: JobsDocument, prune: bool) -> Iterat
     for key, spec in wanted.items():
         uid = state.job_uids.get(key)
         yield {"job": key} | (_difference(state.jobs[uid], spec) if uid is not None else {"action": "create"})
-    for job in state.jobs.values():
-        if prune and job.definition.owner == document.owner and job.key not in wanted:
+    for job in tuple(state.jobs.values()) if prune else ():
+        if job.definition.owner == document.owner and job.key not in wanted:
             yield {"job": job.key, "action": "delete"}
 
 

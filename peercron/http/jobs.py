@@ -11,12 +11,13 @@ from aiohttp import web
 
 from peercron.core import views
 from peercron.core.commands import DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
+from peercron.core.history import entries_of, last_entry, runs_of
 from peercron.core.job import CronTrigger, Job
 from peercron.core.limits import LEDGER_KEPT_PER_JOB
 from peercron.core.schedule import next_slot
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, JobNotFound, Problem
-from peercron.http.answers import blocking_answer, json_answer
+from peercron.http.answers import blocking_answer, encoded, in_slices, json_answer
 from peercron.http.asking import (
     BLOCKING_PARAMETERS,
     CLOCK,
@@ -58,9 +59,8 @@ def find_job(state: ClusterState, key: str) -> Job:
 def job_view(state: ClusterState, job: Job) -> dict[str, Any]:
     """The job in the words of jobs.toml, with the cluster's bookkeeping and the outcome of its last slot."""
     definition = {"name": job.definition.name, "namespace": job.definition.namespace} | render_job(job.definition)
-    ledger = state.ledger.get(job.uid)
-    last = views.ledger_view(state, ledger[next(reversed(ledger))]) if ledger else None
-    return views.job_view(state, job, definition) | {"last": last}
+    last = last_entry(state, job.uid)
+    return views.job_view(state, job, definition) | {"last": views.ledger_view(state, last) if last else None}
 
 
 def etag(revision: int) -> dict[str, str]:
@@ -71,18 +71,14 @@ async def list_jobs(request: web.Request) -> web.Response:
     node = node_of(request)
     limit = whole_number(request, "limit", JOBS_LISTED, low=1, high=JOBS_LISTED_MAX)
     offset = whole_number(request, "offset", 0)
-    wanted = {key: request.query[key] for key in ("namespace", "owner") if key in request.query}
 
-    def view() -> dict[str, Any]:
-        jobs = [job for job in node.state.jobs.values() if _fits(job, wanted)]
-        page = jobs[offset : offset + limit]
-        return {"jobs": [job_view(node.state, job) for job in page], "total": len(jobs)}
+    async def view() -> dict[str, Any]:
+        state = node.state
+        jobs = views.chosen_jobs(state, request.query.get("namespace"), request.query.get("owner"))
+        page = encoded(job_view(state, job) for job in jobs[offset : offset + limit] if job.uid in state.jobs)
+        return {"jobs": await in_slices(page), "total": len(jobs)}
 
     return await blocking_answer(request, view)
-
-
-def _fits(job: Job, wanted: dict[str, str]) -> bool:
-    return all(getattr(job.definition, key) == value for key, value in wanted.items())
 
 
 async def get_job(request: web.Request) -> web.Response:
@@ -203,9 +199,8 @@ async def job_runs(request: web.Request) -> web.Response:
 
     def view() -> dict[str, Any]:
         state = node.state
-        uid = find_job(state, key).uid
-        ids = (*reversed(state.live_runs.get(uid, ())), *reversed(state.finished_runs.get(uid, ())))
-        return {"runs": [views.run_view(state, state.runs[run_id]) for run_id in ids[:limit]]}
+        runs = runs_of(state, find_job(state, key).uid)
+        return {"runs": [views.run_view(state, run) for run in islice(runs, limit)]}
 
     return await blocking_answer(request, view)
 
@@ -219,7 +214,7 @@ async def job_ledger(request: web.Request) -> web.Response:
     def view() -> dict[str, Any]:
         state = node.state
         job = find_job(state, key)
-        entries = (e for e in state.ledger.get(job.uid, {}).values() if from_ms <= e.slot_ms <= to_ms)
+        entries = (e for e in entries_of(state, job.uid) if from_ms <= e.slot_ms <= to_ms)
         return {"job": job.key, "ledger": [views.ledger_view(state, entry) for entry in islice(entries, limit)]}
 
     return await blocking_answer(request, view)

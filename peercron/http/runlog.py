@@ -10,6 +10,7 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import web
 
+from peercron.core.history import find_run
 from peercron.core.member import Member
 from peercron.core.run import Attempt, Run
 from peercron.core.state import ClusterState
@@ -35,7 +36,7 @@ async def run_log(request: web.Request) -> web.StreamResponse:
     node = node_of(request)
     offset, follow = whole_number(request, "offset", 0), switch(request, "follow")
     state = await fresh(request)
-    run = state.runs.get(request.match_info["id"])
+    run = find_run(state, request.match_info["id"])
     if run is None:
         raise RunNotFound(request.match_info["id"])
     attempt = await _attempt(request, node, run)
@@ -52,10 +53,10 @@ async def run_log(request: web.Request) -> web.StreamResponse:
 async def _attempt(request: web.Request, node: NodePort, run: Run) -> Attempt | None:
     """The attempt that is meant; with `follow`, a run that still waits for its first one is waited for."""
     number = whole_number(request, "attempt", 0)
-    while not run.attempts and switch(request, "follow") and _is_here(request):
+    while not run.attempts and run.finished_ms is None and switch(request, "follow") and _is_here(request):
         await node.wait_changed(node.state.index, FOLLOW_S)
-        found = node.state.runs.get(run.id)
-        if found is None or found.finished_ms is not None:
+        found = find_run(node.state, run.id)
+        if found is None:
             return None
         run = found
     wanted = [attempt for attempt in run.attempts if number in (0, attempt.n)]

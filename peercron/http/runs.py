@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
 
-from peercron.core import views
+from peercron.core import history, views
 from peercron.core.commands import CancelRun
 from peercron.core.run import Run, RunState
+from peercron.core.state import ClusterState
 from peercron.errors import RunNotFound
-from peercron.http.answers import blocking_answer, json_answer
+from peercron.http.answers import blocking_answer, in_slices, json_answer
 from peercron.http.asking import BLOCKING_PARAMETERS, Route, commit, fields_of_body, node_of, whole_number
 from peercron.http.problems import BadRequest
 from peercron.http.runlog import LOG_PARAMETERS, run_log
@@ -19,7 +20,7 @@ from peercron.sources import nearest
 
 
 async def list_runs(request: web.Request) -> web.Response:
-    """Runs that are alive or kept in full, over all jobs, the newest first."""
+    """Runs of a job that are alive or kept in full, or the newest over all jobs; the newest first."""
     node = node_of(request)
     limit = whole_number(request, "limit", 100, low=1, high=1_000)
     state_wanted, job_wanted = request.query.get("state"), request.query.get("job")
@@ -28,14 +29,30 @@ async def list_runs(request: web.Request) -> web.Response:
         raise BadRequest("query.state", f"{state_wanted!r} is not the state of a run{hint}")
     key = job_wanted if job_wanted is None or "/" in job_wanted else f"default/{job_wanted}"
 
-    def fits(run: Run) -> bool:
-        return state_wanted in (None, run.state) and key in (None, run.job_key)
-
-    def view() -> dict[str, Any]:
-        runs = islice(filter(fits, reversed(node.state.runs.values())), limit)
-        return {"runs": [views.run_view(node.state, run) for run in runs]}
+    async def view() -> dict[str, Any]:
+        state = node.state
+        runs = history.recent_runs(state) if key is None else iter(_runs_of(state, key))
+        shown = [run for run in await in_slices(_chosen(runs, state_wanted, limit)) if run is not None]
+        return {"runs": [views.run_view(state, run) for run in shown]}
 
     return await blocking_answer(request, view)
+
+
+def _runs_of(state: ClusterState, key: str) -> list[Run]:
+    """Of the job that has this key, and of those that had it and are deleted."""
+    deleted = [uid for uid, its_key in reversed(state.deleted_jobs.items()) if its_key == key]
+    uids = [state.job_uids[key], *deleted] if key in state.job_uids else deleted
+    return [run for uid in uids for run in history.runs_of(state, uid)]
+
+
+def _chosen(runs: Iterator[Run], state_wanted: str | None, limit: int) -> Iterator[Run | None]:
+    """As many as are wanted, and a None for each that was looked at in vain: a pause may be due there too."""
+    for run in runs:
+        fits = state_wanted in (None, run.state)
+        yield run if fits else None
+        limit -= fits
+        if not limit:
+            return
 
 
 async def get_run(request: web.Request) -> web.Response:

@@ -54,7 +54,7 @@ def _header(node: NodePort, state: ClusterState, now_ms: int) -> Header:
         created_ms=now_ms,
         version=__version__,
         jobs=len(state.jobs),
-        runs=len(state.runs),
+        runs=len(state.runs) + sum(map(len, state.ended_runs.values())),
         ledger=sum(map(len, state.ledger.values())),
         keys=state.key_count,
         members=len(state.members),

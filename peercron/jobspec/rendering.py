@@ -31,13 +31,16 @@ _PLAIN = ("mode", "overlap", "guarantee", "on_disconnect")
 def render_document(jobs: Iterable[tuple[Definition, bool]]) -> dict[str, Any]:
     """A document that `apply` calls "no change", from definitions and whether each is paused."""
     jobs = list(jobs)
-    owners = {definition.owner for definition, _ in jobs}
-    document: dict[str, Any] = {"version": VERSION}
+    head = render_head(definition for definition, _ in jobs)
+    owner = head.get("owner", "")
+    return head | {"jobs": [render_job(definition, paused=paused, owner=owner) for definition, paused in jobs]}
+
+
+def render_head(definitions: Iterable[Definition]) -> dict[str, Any]:
+    """What a document of these jobs says before the first of them: the owner, if they have one in common."""
+    owners = {definition.owner for definition in definitions}
     shared = owners.pop() if len(owners) == 1 else ""
-    if shared:
-        document["owner"] = shared
-    document["jobs"] = [render_job(definition, paused=paused, owner=shared) for definition, paused in jobs]
-    return document
+    return {"version": VERSION} | ({"owner": shared} if shared else {})
 
 
 def render_job(definition: Definition, *, paused: bool = False, owner: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Collection
 from enum import StrEnum
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -141,11 +142,17 @@ def key_problems(table: object, path: str, known: Collection[str]) -> list[Probl
     return [Problem(join(path, key), _unknown_key(key, known)) for key in unknown]
 
 
+@cache
+def _fields(kind: type[Table]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Found once: it takes longer than all the rest of a job."""
+    return msgspec.structs.fields(kind)
+
+
 def convert(table: dict[str, object], kind: type[TableT], path: str) -> tuple[TableT | None, list[Problem]]:
     """The table in its type, or all that does not fit: keys are judged one by one, so that none hides another."""
     problems = key_problems(table, path, kind.__struct_fields__)
     fields = {}
-    for spec in msgspec.structs.fields(kind):
+    for spec in _fields(kind):
         if spec.name in table:
             try:
                 fields[spec.name] = msgspec.convert(table[spec.name], spec.type)

@@ -13,12 +13,12 @@ from peercron import __version__
 from peercron.address import peer_names
 from peercron.clock import Clock, SystemClock
 from peercron.consensus.disk import Disk, FolderDisk
-from peercron.consensus.driver import SNAPSHOT_JOURNAL_BYTES
 from peercron.consensus.entry import BLANK
 from peercron.consensus.journal import TAIL_ENTRIES_MAX, Journal
 from peercron.consensus.membership import founding
 from peercron.consensus.port import Carrier
 from peercron.consensus.replica import Replica
+from peercron.consensus.scribe import SNAPSHOT_JOURNAL_BYTES
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.consensus.transport import Gate, Listener, Transport
 from peercron.core import level

@@ -94,6 +94,7 @@ def _plan(annotation: Any) -> tuple[Encode, Decode]:
 
 def _choice_plan(enum: type[StrEnum]) -> tuple[Encode, Decode]:
     values = {choice.value: choice.value for choice in enum}
+    choices = {choice.value: choice for choice in enum}
 
     def encode(choice: Any) -> Any:
         # What is no choice must not get into the log: every member would stop at it, and no version could go on.
@@ -103,8 +104,8 @@ def _choice_plan(enum: type[StrEnum]) -> tuple[Encode, Decode]:
         if type(data) is not str:
             raise TypeError("a choice is a word")
         try:
-            return enum(data)
-        except ValueError:
+            return choices[data]
+        except KeyError:
             raise UnknownRow(f"{enum.__name__} {data!r}") from None
 
     return encode, decode
@@ -131,11 +132,17 @@ def _row_plan(row: type) -> tuple[Encode, Decode]:
                 values[place] = encode(values[place])
         return values
 
+    # Where every field has a default, most rows say no more: one row does for all of them.
+    usual = row() if all(field.default is not dataclasses.MISSING for field in fields) else None
+    usual_data = None if usual is None else tuple(encode_row(usual))
+
     def decode_row(data: Any) -> Any:
         if type(data) is not tuple:
             raise TypeError("a row is an array")
         if len(data) > len(fields):
             raise UnknownRow(f"a {row.__name__} of {len(data)} fields")
+        if data == usual_data:
+            return usual
         if not special:
             return row(*data)
         values = list(data)
@@ -227,6 +234,17 @@ def unpack_proposal(data: bytes) -> c.Proposal:
         within = "" if str(unknown) == repr(name) else f"{unknown} in "
         raise UnknownRow(f"{within}the command {name!r} of {member}") from None
     return proposal
+
+
+def encoder(annotation: Any) -> Encode:
+    """`to_plain` for many values of one annotation."""
+    return _plan(annotation)[0]
+
+
+def decoder(annotation: Any) -> Decode | None:
+    """`from_plain` for many values of one annotation; None: they are plain already."""
+    decode = _plan(annotation)[1]
+    return None if decode is _same else decode
 
 
 def to_plain(annotation: Any, value: Any) -> Any:

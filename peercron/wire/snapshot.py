@@ -2,7 +2,8 @@
 
 A block is a length and a msgpack array. The first holds the format; each other holds some rows of one table, named as
 in ClusterState. The frozen tables share their rows with the living state (rows never change), so freezing copies
-dictionaries and nothing else, and the slices can be written while the state goes on.
+dictionaries and nothing else, and the slices can be written while the state goes on. What the state keeps packed goes
+in and out as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import struct
 import typing
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import islice
 from typing import Any, Final
 
 import msgpack
@@ -20,11 +20,12 @@ import msgpack
 from peercron.core.level import default_of, late_fields
 from peercron.core.state import ClusterState
 from peercron.errors import TooOld
-from peercron.wire.codec import UnknownRow, from_plain, to_plain
+from peercron.wire.codec import UnknownRow, decoder, encoder, from_plain, to_plain
 
 FORMAT: Final = 1
-#: Rows of one block: the work between two looks at the loop.
+#: Rows and, nearly, bytes of one block: the work between two looks at the loop.
 BLOCK_ROWS: Final = 200
+BLOCK_BYTES: Final = 64 << 10
 _LENGTH: Final = struct.Struct(">I")
 #: Marks a ClusterState field that is not replicated data.
 TRANSIENT: Final = "transient"
@@ -36,27 +37,21 @@ class SnapshotUnreadable(Exception):
 
 def freeze(state: ClusterState) -> dict[str, Any]:
     """The replicated tables as they are now, for `blocks`; later changes of the state do not show."""
-    return {name: _copy(getattr(state, name)) for name, _ in _fields()}
+    return {name: _copy(annotation, getattr(state, name)) for name, annotation in _fields()}
 
 
 def blocks(frozen: dict[str, Any]) -> Iterator[bytes]:
     """The frozen tables as bytes, a block at a time."""
-    yield _pack(("peercron", FORMAT))
-    unsaid = {field.name: default_of(field) for field in late_fields(ClusterState)}
-    for name, annotation in _fields():
-        value = frozen[name]
-        if name in unsaid and value == unsaid[name]:
-            continue  # an older member need not know of it yet
-        if not isinstance(value, dict):
-            yield _pack((name, to_plain(annotation, value)))
-            continue
-        of_rows = typing.get_args(annotation)[1]
-        if typing.get_origin(of_rows) is dict:
-            row = typing.get_args(of_rows)[1]
-            for key, table in value.items():
-                yield from (_pack((name, key, part)) for part in _parts(table, row))
-        else:
-            yield from (_pack((name, part)) for part in _parts(value, of_rows))
+    yield _block(("peercron", FORMAT))
+    for head, rows in _tables(frozen):
+        yield from [_block(head)] if rows is None else _cut(head, rows)
+
+
+def content(frozen: dict[str, Any]) -> Iterator[bytes]:
+    """The same bytes row by row, for a digest that does not depend on where the blocks are cut."""
+    for head, rows in _tables(frozen):
+        yield _pack(head)
+        yield from rows or ()
 
 
 def thaw(chunks: Iterable[bytes]) -> ClusterState:
@@ -82,24 +77,30 @@ class Thawing:
     def __init__(self) -> None:
         self._state = ClusterState()
         self._annotations = dict(_fields())
-        self._buffer = bytearray()
+        self._rest = b""
         self._begun = False
 
     def feed(self, chunk: bytes) -> None:
-        self._buffer += chunk
-        for block in _unpack(self._buffer):
+        data, start = self._rest + chunk, 0
+        while len(data) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(data, start)
+            end = start + _LENGTH.size + length
+            if len(data) < end:
+                break
+            block = msgpack.unpackb(data[start + _LENGTH.size : end], use_list=False, strict_map_key=False)
             if self._begun:
                 self._take(*block)
             else:
                 _check_format(block)
-            self._begun = True
+            self._begun, start = True, end
+        self._rest = data[start:]
 
     def finish(self) -> ClusterState:
         """Nothing more comes: the state."""
         if not self._begun:
             _check_format(None)
-        if self._buffer:
-            left = len(self._buffer)
+        if self._rest:
+            left = len(self._rest)
             raise SnapshotUnreadable(f"it ends in the middle of a block, {left} bytes after the last whole one")
         return self._state
 
@@ -136,16 +137,50 @@ def _fields() -> tuple[tuple[str, Any], ...]:
     return tuple((f.name, hints[f.name]) for f in dataclasses.fields(ClusterState) if not f.metadata.get(TRANSIENT))
 
 
-def _copy(value: Any) -> Any:
+def _copy(annotation: Any, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {key: dict(inner) if isinstance(inner, dict) else inner for key, inner in value.items()}
+    if typing.get_origin(typing.get_args(annotation)[1]) is dict:
+        return {key: inner.copy() for key, inner in value.items()}
+    return value.copy()
 
 
-def _parts(table: dict[Any, Any], row: Any) -> Iterator[tuple[tuple[Any, Any], ...]]:
-    rows = iter(table.items())
-    while part := tuple((key, to_plain(row, value)) for key, value in islice(rows, BLOCK_ROWS)):
-        yield part
+def _tables(frozen: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], Iterator[bytes] | None]]:
+    """(what stands at the head of its blocks, its rows as bytes) of each table; a number has no rows."""
+    unsaid = {field.name: default_of(field) for field in late_fields(ClusterState)}
+    for name, annotation in _fields():
+        value = frozen[name]
+        if name in unsaid and value == unsaid[name]:
+            continue  # an older member need not know of it yet
+        if not isinstance(value, dict):
+            yield (name, to_plain(annotation, value)), None
+            continue
+        of_rows = typing.get_args(annotation)[1]
+        if typing.get_origin(of_rows) is dict:
+            row = typing.get_args(of_rows)[1]
+            for key, table in value.items():
+                yield (name, key), _rows(table, row)
+        else:
+            yield (name,), _rows(value, of_rows)
+
+
+def _rows(table: dict[Any, Any], row: Any) -> Iterator[bytes]:
+    encode = encoder(row)
+    return (_pack((key, encode(value))) for key, value in table.items())
+
+
+def _cut(head: tuple[Any, ...], rows: Iterator[bytes]) -> Iterator[bytes]:
+    """Blocks of some rows each: as many as are no long work, and no long message."""
+    taken: list[bytes] = []
+    size = 0
+    for row in rows:
+        taken.append(row)
+        size += len(row)
+        if size >= BLOCK_BYTES or len(taken) == BLOCK_ROWS:
+            yield _block(head, taken)
+            taken, size = [], 0
+    if taken:
+        yield _block(head, taken)
 
 
 def _fill(state: ClusterState, name: str, annotation: Any, rest: tuple[Any, ...]) -> None:
@@ -157,23 +192,26 @@ def _fill(state: ClusterState, name: str, annotation: Any, rest: tuple[Any, ...]
     if typing.get_origin(of_rows) is dict:
         table = table.setdefault(rest[0], {})
         of_rows = typing.get_args(of_rows)[1]
-    for key, plain in rest[-1]:
-        table[key] = from_plain(of_rows, plain)
+    decode = decoder(of_rows)
+    if decode is None:
+        table.update(rest[-1])  # what is plain already costs no look at each row
+    else:
+        for key, plain in rest[-1]:
+            table[key] = decode(plain)
 
 
-def _pack(block: tuple[Any, ...]) -> bytes:
-    payload = msgpack.packb(block)
-    return _LENGTH.pack(len(payload)) + bytes(payload)
+def _pack(value: Any) -> bytes:
+    return bytes(msgpack.packb(value))
 
 
-def _unpack(buffer: bytearray) -> Iterator[tuple[Any, ...]]:
-    """The whole blocks at the beginning of the buffer, which is left with what follows them."""
-    start = 0
-    while len(buffer) - start >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(buffer, start)
-        if len(buffer) - start - _LENGTH.size < length:
-            break
-        start += _LENGTH.size
-        yield msgpack.unpackb(bytes(buffer[start : start + length]), use_list=False, strict_map_key=False)
-        start += length
-    del buffer[:start]
+def _block(head: tuple[Any, ...], rows: list[bytes] | None = None) -> bytes:
+    """An array of what is in `head` and, if given, of the rows, which are packed already."""
+    payload = [_array(len(head) + (rows is not None)), *map(_pack, head)]
+    if rows is not None:
+        payload += [_array(len(rows)), *rows]
+    whole = b"".join(payload)
+    return _LENGTH.pack(len(whole)) + whole
+
+
+def _array(length: int) -> bytes:
+    return bytes(msgpack.Packer().pack_array_header(length))

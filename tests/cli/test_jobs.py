@@ -10,10 +10,11 @@ import pytest
 
 from peercron.core.commands import RunJob
 from tests.cli.conftest import Shell
+from tests.core.builders import all_runs
 
 
 def run_in(shell: Shell, index: int = -1) -> str:
-    return list(shell.node.state.runs)[index]
+    return all_runs(shell.node.state)[index].id
 
 
 def test_add_and_show(shell: Shell) -> None:
@@ -226,4 +227,4 @@ def test_logs_follow_run_after_run(shell: Shell, monkeypatch: pytest.MonkeyPatch
     shell.ok("job", "run", "a")
     result = shell("job", "logs", "-f", "a")
     assert result.exit_code == 130
-    assert followed == list(shell.node.state.runs)[1:]
+    assert followed == [run.id for run in all_runs(shell.node.state)][1:]

@@ -16,6 +16,7 @@ from peercron.consensus.snapshots import SnapshotStore
 from peercron.core.member import Configuration, Seat
 from peercron.wire.plain import pack
 from tests.sim.disk import SimDisk
+from tests.sim.world import Gathering
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Values:
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         self.values = b"".join(chunks).split()
+
+    def restoration(self) -> Gathering:
+        return Gathering(self)
 
 
 def command(*payloads: bytes) -> bytes:

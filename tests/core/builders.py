@@ -7,6 +7,7 @@ from typing import Any
 
 from peercron.core.apply import apply
 from peercron.core.commands import AttemptFinished, AttemptStarted, Command, Fire, OpenSession, PutJob
+from peercron.core.history import entries_of, find_run, recent_runs
 from peercron.core.job import CommandTask, Definition, EveryTrigger, Job
 from peercron.core.member import MemberInfo, Role
 from peercron.core.run import Attempt, AttemptState, LedgerEntry, Run
@@ -104,10 +105,22 @@ def finished(run: Run, outcome: AttemptState = AttemptState.SUCCEEDED, **changes
     return replace(AttemptFinished(run.id, attempt_of(run).token, outcome, NOW, exit_code=0), **changes)
 
 
+def run_row(state: ClusterState, run_id: str) -> Run:
+    """The run, alive or ended."""
+    run = find_run(state, run_id)
+    assert run is not None, run_id
+    return run
+
+
+def all_runs(state: ClusterState) -> list[Run]:
+    """Every run that is alive or kept in full, in order of creation."""
+    return list(recent_runs(state))[::-1]
+
+
 def outcomes(state: ClusterState, name: str = "job") -> dict[int, str]:
     """Slot -> outcome in the job's ledger."""
     return {slot_ms: entry.outcome.value for slot_ms, entry in entries(state, name).items()}
 
 
 def entries(state: ClusterState, name: str = "job") -> dict[int, LedgerEntry]:
-    return {entry.slot_ms: entry for entry in state.ledger.get(job(state, name).uid, {}).values()}
+    return {entry.slot_ms: entry for entry in entries_of(state, job(state, name).uid)}

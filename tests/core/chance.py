@@ -45,7 +45,7 @@ from peercron.core.job import (
 from peercron.core.member import Role
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
-from tests.core.builders import HOUR, SECOND, definition, info
+from tests.core.builders import HOUR, SECOND, all_runs, definition, info
 
 NODES = ("a", "b", "c", "w")
 JOBS = ("x", "y", "z")
@@ -124,9 +124,8 @@ def _named(*kinds: Callable[[str], Command]) -> Callable[[Random, ClusterState],
 
 def _run_id(dice: Random, state: ClusterState) -> str:
     live = [run_id for line in state.live_runs.values() for run_id in line]
-    return (
-        dice.choice(live or list(state.runs) or ["1/1"]) if dice.random() < 0.9 else dice.choice(["1/1", *state.runs])
-    )
+    known = [run.id for run in all_runs(state)]
+    return dice.choice(live or known or ["1/1"]) if dice.random() < 0.9 else dice.choice(["1/1", *known])
 
 
 def _cancel(dice: Random, state: ClusterState) -> Command:
@@ -170,7 +169,7 @@ def _fire(dice: Random, state: ClusterState) -> Command:
 def _token(dice: Random, state: ClusterState) -> tuple[str, int]:
     """Of a live attempt, or of any that ever was, or nobody's."""
     held = [pair for tokens in state.live_attempts.values() for pair in tokens.items()]
-    past = [(run.id, attempt.token) for run in state.runs.values() for attempt in run.attempts]
+    past = [(run.id, attempt.token) for run in all_runs(state) for attempt in run.attempts]
     if held and dice.random() < 0.8:
         return dice.choice(held)
     return dice.choice(past) if past and dice.random() < 0.9 else ("1/1", dice.randrange(99))

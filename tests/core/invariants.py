@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 
+from peercron.core.history import unpack_entry, unpack_run
 from peercron.core.job import Cursor, Overlap
 from peercron.core.limits import (
     DELETED_JOBS_KEPT,
+    JOBS_MAX,
+    LEDGER_KEPT,
     LEDGER_KEPT_PER_JOB,
     LIVE_RUNS_PER_JOB_MAX,
     MEMBERS_MAX,
     QUEUED_SLOTS_MAX,
+    RECENT_RUNS_KEPT,
     RESULTS_PER_SESSION_MAX,
     RUNS_KEPT_PER_JOB,
 )
@@ -30,8 +35,31 @@ def violations(state: ClusterState) -> list[str]:
     return [problem for check in checks for problem in check(state)]
 
 
+def _kept(state: ClusterState) -> list[Run]:
+    """All runs: those that live, and those that have ended and are kept in full."""
+    return [*state.runs.values(), *(run for uid in state.ended_runs for run in _ended(state, uid))]
+
+
+def _ended(state: ClusterState, uid: str) -> list[Run]:
+    key = state.jobs[uid].key if uid in state.jobs else state.deleted_jobs.get(uid, "")
+    return [_unpacked_run(uid, key, packed) for packed in state.ended_runs[uid]]
+
+
+def _entries(state: ClusterState, uid: str) -> list[LedgerEntry]:
+    return [_unpacked_entry(uid, packed) for packed in state.ledger[uid]]
+
+
+#: Packed rows do not change, and every step looks at all of them.
+_unpacked_run, _unpacked_entry = lru_cache(100_000)(unpack_run), lru_cache(100_000)(unpack_entry)
+
+
 def _runs(state: ClusterState) -> Iterator[str]:
-    for run_id, run in state.runs.items():
+    for run_id, run in [
+        *state.runs.items(),
+        *((run.id, run) for uid in state.ended_runs for run in _ended(state, uid)),
+    ]:
+        if (run.state in LIVE_RUN_STATES) != (run_id in state.runs):
+            yield f"run {run_id} is {run.state} and among the wrong ones"
         if run.id != run_id or not run_id.startswith(f"{run.job_uid}/"):
             yield f"run {run_id} is filed under a name that is not its own"
         if not run.manual and run_id != f"{run.job_uid}/{run.slot_ms}":
@@ -48,23 +76,28 @@ def _runs(state: ClusterState) -> Iterator[str]:
 
 def _lines(state: ClusterState) -> Iterator[str]:
     live = Counter(run_id for line in state.live_runs.values() for run_id in line)
-    ended = Counter(run_id for line in state.finished_runs.values() for run_id in line)
-    if live != Counter(run.id for run in state.runs.values() if run.state in LIVE_RUN_STATES):
+    if live != Counter(state.runs.keys()):
         yield "live_runs are not the live runs"
-    if ended != Counter(run.id for run in state.runs.values() if run.state not in LIVE_RUN_STATES):
-        yield "finished_runs are not the finished runs"
-    for uid, line in (*state.live_runs.items(), *state.finished_runs.items()):
+    for uid, line in state.live_runs.items():
         if any(state.runs[run_id].job_uid != uid for run_id in line if run_id in state.runs):
             yield f"a run stands in the line of another job, {uid}"
+    ended = Counter(run.id for uid in state.ended_runs for run in _ended(state, uid))
+    if ended and max(ended.values()) > 1:
+        yield "a run has ended twice"
+    newest = {n % RECENT_RUNS_KEPT for n in range(max(0, state.run_count - RECENT_RUNS_KEPT), state.run_count)}
+    if state.recent_runs.keys() != newest:
+        yield "recent_runs are not the newest"
+    if state.run_count <= RECENT_RUNS_KEPT and not live.keys() | ended.keys() <= set(state.recent_runs.values()):
+        yield "a run was never counted"
 
 
 def _attempts(state: ClusterState) -> Iterator[str]:
-    tokens = [attempt.token for run in state.runs.values() for attempt in run.attempts]
+    tokens = [attempt.token for run in _kept(state) for attempt in run.attempts]
     if len(set(tokens)) < len(tokens):
         yield "a token names two attempts"
     if max(tokens, default=0) > state.last_token or state.last_token > state.index:
         yield "a token lies in the future"
-    for run in state.runs.values():
+    for run in _kept(state):
         if [attempt.n for attempt in run.attempts] != list(range(1, len(run.attempts) + 1)):
             yield f"attempts of {run.id} are not numbered 1, 2, 3"
         if any(later.token <= earlier.token for earlier, later in pairwise(run.attempts)):
@@ -75,7 +108,7 @@ def _attempts(state: ClusterState) -> Iterator[str]:
 
 def _live_attempts(state: ClusterState) -> Iterator[str]:
     found: dict[str, dict[str, int]] = {}
-    for run in state.runs.values():
+    for run in _kept(state):
         for attempt in run.attempts:
             if attempt.state not in LIVE_ATTEMPT_STATES:
                 continue
@@ -100,27 +133,32 @@ def _unplaced(state: ClusterState) -> Iterator[str]:
 
 
 def _ledger(state: ClusterState) -> Iterator[str]:
-    for uid, entries in state.ledger.items():
-        cursor = state.cursors.get(uid)
-        slots = [entry.slot_ms for entry in entries.values() if not entry.manual]
-        if len(set(slots)) < len(slots):
+    for uid in state.ledger:
+        cursor, entries = state.cursors.get(uid), _entries(state, uid)
+        names = [entry.run_id for entry in entries]
+        if len(set(names)) < len(names):
             yield f"a slot of job {uid} has two outcomes"
-        for run_id, entry in entries.items():
-            yield from _entry(state, uid, run_id, entry, cursor)
-        if len(entries) < LEDGER_KEPT_PER_JOB and not set(state.finished_runs.get(uid, ())) <= set(entries):
-            yield f"a finished run of job {uid} is not in its ledger"
+        ended = {run.id: run for run in _ended(state, uid)} if uid in state.ended_runs else {}
+        for entry in entries:
+            yield from _entry(state, entry, ended.get(entry.run_id), cursor)
+        if len(entries) < min(LEDGER_KEPT_PER_JOB, LEDGER_KEPT // JOBS_MAX) and not ended.keys() <= set(names):
+            yield f"an ended run of job {uid} is not in its ledger"
+    if not state.ended_runs.keys() <= state.ledger.keys():
+        yield "runs have ended of which the ledger knows nothing"
 
 
-def _entry(state: ClusterState, uid: str, run_id: str, entry: LedgerEntry, cursor: Cursor | None) -> Iterator[str]:
-    run = state.runs.get(run_id)
-    if entry.run_id != run_id or entry.outcome in LIVE_RUN_STATES:
+def _entry(state: ClusterState, entry: LedgerEntry, run: Run | None, cursor: Cursor | None) -> Iterator[str]:
+    run_id = entry.run_id
+    if run_id in state.runs or entry.outcome in LIVE_RUN_STATES:
         yield f"ledger entry {run_id} is no outcome of {run_id}"
+    if not entry.manual and run_id.partition("/")[2] != str(entry.slot_ms):
+        yield f"ledger entry {run_id} is not named by its slot"
     if run is not None and (run.state, len(run.attempts)) != (entry.outcome, entry.attempts):
         yield f"slot {run_id} is {entry.outcome} in the ledger and {run.state} as a run"
     if entry.outcome in {RunState.SKIPPED, RunState.MISSED} and not entry.reason:
         yield f"slot {run_id} was {entry.outcome} for no reason"
     if cursor is not None and not entry.manual and entry.slot_ms > cursor.after_ms:
-        yield f"slot {run_id} of job {uid} is decided and lies behind the cursor"
+        yield f"slot {run_id} is decided and lies behind the cursor"
 
 
 def _jobs(state: ClusterState) -> Iterator[str]:
@@ -131,7 +169,7 @@ def _jobs(state: ClusterState) -> Iterator[str]:
     if state.jobs.keys() & state.deleted_jobs.keys():
         yield "a deleted job lives"
     known = state.jobs.keys() | state.deleted_jobs.keys()
-    for table in (state.live_runs, state.finished_runs, state.ledger):
+    for table in (state.live_runs, state.ended_runs, state.ledger):
         if not table.keys() <= known:
             yield f"something is kept of jobs that nobody knows: {table.keys() - known}"
     for uid, job in state.jobs.items():
@@ -171,12 +209,12 @@ def _retries(state: ClusterState) -> Iterator[str]:
 def _bounds(state: ClusterState) -> Iterator[str]:
     if state.key_count != sum(len(keys) for keys in state.keys.values()):
         yield "key_count is not the number of keys"
-    nested = (state.ledger, state.results, state.keys, state.live_attempts, state.live_runs, state.finished_runs)
+    nested = (state.ledger, state.results, state.keys, state.live_attempts, state.live_runs, state.ended_runs)
     if not all(inner for table in nested for inner in table.values()):
         yield "an inner table is empty and still there"
     for name, table, most in (
         ("ledger", state.ledger, LEDGER_KEPT_PER_JOB),
-        ("finished_runs", state.finished_runs, RUNS_KEPT_PER_JOB),
+        ("ended_runs", state.ended_runs, RUNS_KEPT_PER_JOB),
         ("live_runs", state.live_runs, LIVE_RUNS_PER_JOB_MAX),
         ("results", state.results, RESULTS_PER_SESSION_MAX),
     ):
@@ -228,8 +266,9 @@ class History:
             self.after_ms[uid] = cursor.after_ms
 
     def _slots(self, state: ClusterState) -> Iterator[str]:
-        for entries in state.ledger.values():
-            for run_id, entry in entries.items():
+        for uid in state.ledger:
+            for entry in _entries(state, uid):
+                run_id = entry.run_id
                 if self.outcomes.setdefault(run_id, entry) != entry:
                     yield f"the outcome of {run_id} was written twice"
         for line in state.live_runs.values():
@@ -261,7 +300,7 @@ class History:
 
     def _grants(self, state: ClusterState) -> Iterator[str]:
         granted = 0
-        for run in state.runs.values():
+        for run in _kept(state):
             for attempt in run.attempts:
                 granted += attempt.token > self.last_token
                 yield from self._grant(run, attempt)

@@ -27,6 +27,7 @@ from tests.core.builders import (
     outcomes,
     put,
     refused,
+    run_row,
 )
 
 SLOTS = tuple(NOW + n * SECOND for n in range(1, 6))
@@ -187,7 +188,7 @@ def test_queue_one_keeps_one_in_line() -> None:
     for slot in SLOTS[:3]:
         fired(state, slot)
     assert outcomes(state) == {SLOTS[2]: "skipped"}
-    done(state, finished(state.runs[f"{job(state).uid}/{SLOTS[0]}"]))
+    done(state, finished(run_row(state, f"{job(state).uid}/{SLOTS[0]}")))
     run = only_run(state)
     assert (run.slot_ms, run.state) == (SLOTS[1], RunState.RUNNING)
 

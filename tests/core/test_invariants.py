@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from peercron.core import placement
 from peercron.core.apply import apply, attempt, fire, job, ledger, run, session
+from peercron.core.history import find_run
 from peercron.core.policy import Admission
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Refusal, Refused
@@ -86,7 +87,7 @@ def always(value: object) -> Callable[..., object]:
 
 
 def any_attempt(state: ClusterState, run_id: str, _token: int) -> tuple[Any, Any]:
-    row = state.runs.get(run_id)
+    row = find_run(state, run_id)
     return row, row.attempts[-1] if row and row.attempts else None
 
 

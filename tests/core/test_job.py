@@ -10,6 +10,7 @@ import pytest
 from peercron.core.apply import job as jobs
 from peercron.core.apply import ledger
 from peercron.core.commands import ApplyJobs, DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
+from peercron.core.history import entries_of, find_entry
 from peercron.core.job import (
     AtTrigger,
     CommandTask,
@@ -29,6 +30,7 @@ from tests.core.builders import (
     HOUR,
     NOW,
     SECOND,
+    all_runs,
     cluster,
     complaint,
     definition,
@@ -240,7 +242,7 @@ def test_deletion_cancels_what_waits_and_asks_what_runs_to_end() -> None:
     assert state.runs[left].cancel_requested
     assert state.runs[left].definition == row.definition
     done(state, finished(first, AttemptState.CANCELLED))
-    assert [entry.outcome for entry in state.ledger[row.uid].values()] == [RunState.CANCELLED] * 3
+    assert [entry.outcome for entry in entries_of(state, row.uid)] == [RunState.CANCELLED] * 3
     assert (state.live_runs, state.live_attempts, state.cursors) == ({}, {}, {})
 
 
@@ -269,7 +271,7 @@ def test_ledgers_of_deleted_jobs_are_kept_for_a_while(monkeypatch: pytest.Monkey
     done(state, finished(first, AttemptState.CANCELLED))
     done(state, DeleteJob(put(state).key))
     assert list(state.deleted_jobs) == [uids[3], list(state.deleted_jobs)[-1]]
-    assert set(state.runs) == set(state.ledger[uids[3]])
+    assert {run.id for run in all_runs(state)} == {entry.run_id for entry in entries_of(state, uids[3])}
 
 
 def test_slots_of_a_pause_are_skipped_with_the_reason() -> None:
@@ -308,5 +310,5 @@ def test_a_run_by_hand_passes_through_the_overlap_policy() -> None:
     assert (first, second) == (f"{row.uid}/m3", f"{row.uid}/m4")
     assert only_run(state).id == first
     assert only_run(state).manual
-    assert state.ledger[row.uid][str(second)].outcome is RunState.SKIPPED
+    assert find_entry(state, str(second)).outcome is RunState.SKIPPED
     assert refused(state, RunJob("default/nobody")) is Refusal.NOT_FOUND

@@ -35,6 +35,7 @@ from tests.core.builders import (
     entries,
     finished,
     fire,
+    fired,
     info,
     job,
     only_run,
@@ -86,7 +87,41 @@ def test_a_job_without_slots_is_read_once(trigger: Any) -> None:
     committed(state, planner, NOW)
     assert state.cursors[job(state).uid].next_ms == -1
     assert planner.next_due_ms() is None
-    assert Planner(state).next_due_ms() is None
+    another = Planner(state)
+    assert another.plan(NOW) == []
+    assert another.next_due_ms() is None
+
+
+def test_a_new_leader_takes_in_many_jobs_over_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peercron.core.planner.JOBS_SEEN_PER_PLAN_MAX", 2)
+    state = cluster()
+    names = [f"job-{n}" for n in range(5)]
+    for name in names:
+        put(state, name, trigger=EveryTrigger(SECOND), overlap=Overlap.ALLOW)
+    for name in names:
+        fired(state, NOW + SECOND, name=name)
+    done(state, OpenSession(info("a"), 1))
+    now_ms, planner, turns = NOW + 2 * SECOND, Planner(state), []
+    while (due_ms := planner.next_due_ms()) is not None and due_ms <= now_ms and len(turns) < 9:
+        turns.append(planner.plan(now_ms))
+    # Two jobs and two waiting runs in each.
+    assert [len(commands) for commands in turns] == [4, 4, 2]
+    assert len({repr(command) for commands in turns for command in commands}) == 10
+
+
+def test_what_changes_before_a_new_leader_has_seen_it_is_planned_as_it_is_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peercron.core.planner.JOBS_SEEN_PER_PLAN_MAX", 1)
+    state = cluster("a")
+    for name in ("first", "edited", "deleted"):
+        put(state, name, trigger=EveryTrigger(SECOND))
+        committed(state, Planner(state), NOW)
+    planner, now_ms = Planner(state), NOW + SECOND
+    put(state, "edited", trigger=EveryTrigger(7 * SECOND))
+    done(state, DeleteJob("default/deleted"))
+    uids = []
+    while (due_ms := planner.next_due_ms()) is not None and due_ms <= now_ms:
+        uids += [command.job_uid for command in planner.plan(now_ms) if isinstance(command, Fire)]
+    assert sorted(uids) == sorted([job(state, "first").uid, job(state, "edited").uid])
 
 
 def test_a_plan_on_its_way_is_not_made_again() -> None:

@@ -208,7 +208,8 @@ class Play:
                 for key in list(node.running):
                     self.report(node, key, AttemptState.SUCCEEDED)
             self.plan()
-            if not self.log:
+            due_ms = self.planner.next_due_ms()
+            if not self.log and (due_ms is None or due_ms > self.now_ms):
                 return
             while self.log:
                 self.apply(self.log.pop(0))
@@ -248,6 +249,12 @@ def play(seed: int, turns: int = 1_000, scene: type[Play] = Play) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_slots_are_decided_once_and_runs_live_once(seed: int) -> None:
+    assert play(seed) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_leader_that_has_not_seen_every_job_yet_doubles_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "JOBS_SEEN_PER_PLAN_MAX", 1)
     assert play(seed) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peercron.core.commands import AttemptFinished, CancelRun, ExpireSession, OpenSession, PlaceRun, RunJob
+from peercron.core.history import entries_of, pack_run, runs_of
 from peercron.core.job import Overlap
 from peercron.core.limits import OUTPUT_TAIL_BYTES_MAX, REASON_LENGTH_MAX, RUNS_KEPT_PER_JOB
 from peercron.core.run import AttemptState, RunState
@@ -13,6 +14,7 @@ from peercron.core.verdict import Refusal
 from tests.core.builders import (
     NOW,
     SECOND,
+    all_runs,
     attempt_of,
     cluster,
     done,
@@ -26,6 +28,7 @@ from tests.core.builders import (
     outcomes,
     put,
     refused,
+    run_row,
     started,
 )
 
@@ -47,7 +50,7 @@ def test_the_end_of_an_attempt_is_the_outcome_of_its_slot(outcome: str) -> None:
     entry = entries(state)[SLOT]
     assert (entry.outcome.value, entry.reason, entry.attempts) == (outcome, "why", 1)
     assert (entry.member, entry.token) == ("id-a", attempt_of(run).token)
-    last = state.runs[run.id].attempts[-1]
+    last = run_row(state, run.id).attempts[-1]
     assert (last.exit_code, last.output_tail, last.finished_ms) == (3, "said", NOW)
     assert (state.live_runs, state.live_attempts) == ({}, {})
 
@@ -85,7 +88,7 @@ def test_a_result_comes_once() -> None:
     done(state, finished(run))
     assert refused(state, finished(run, AttemptState.FAILED)) is Refusal.STALE_TOKEN
     assert outcomes(state) == {SLOT: "succeeded"}
-    assert state.runs[run.id].attempts[0].note == ""
+    assert run_row(state, run.id).attempts[0].note == ""
 
 
 def test_a_result_of_a_run_that_nobody_knows_is_stale() -> None:
@@ -107,7 +110,7 @@ def test_reports_are_clipped_and_never_refused() -> None:
     run = only_run(state)
     output = "ä" * OUTPUT_TAIL_BYTES_MAX
     done(state, finished(run, reason="y" * 9_999, output_tail="x" + output))
-    last = state.runs[run.id].attempts[-1]
+    last = run_row(state, run.id).attempts[-1]
     assert last.output_tail == output[: OUTPUT_TAIL_BYTES_MAX // 2]
     assert len(last.reason) == REASON_LENGTH_MAX
 
@@ -116,7 +119,7 @@ def test_a_cut_output_has_no_half_characters() -> None:
     state = running()
     run = only_run(state)
     done(state, finished(run, output_tail="ä" * OUTPUT_TAIL_BYTES_MAX + "x"))
-    tail = state.runs[run.id].attempts[-1].output_tail
+    tail = run_row(state, run.id).attempts[-1].output_tail
     assert set(tail) == {"ä", "x"}
     assert len(tail.encode()) == OUTPUT_TAIL_BYTES_MAX - 1
 
@@ -203,7 +206,39 @@ def test_what_a_run_does_is_pinned_at_its_first_grant() -> None:
     assert attempt_of(only_run(state)).n == 2
     assert only_run(state).definition == pinned
     done(state, finished(only_run(state)))
-    assert [run.definition for run in state.runs.values()] == [None]
+    assert [run.definition for run in all_runs(state)] == [None]
+
+
+def end_runs(state: ClusterState, count: int, *, name: str = "job", **changes: object) -> list[str]:
+    """Start and end so many runs of the job; the ids of those that are kept in full, the oldest first."""
+    put(state, name)
+    for n in range(count):
+        done(state, RunJob(f"default/{name}"), NOW + n)
+        done(state, finished(only_run(state, name), **changes))
+    return [run.id for run in runs_of(state, job(state, name).uid)][::-1]
+
+
+def test_many_jobs_share_the_room_for_ended_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = cluster("a")
+    one = len(pack_run(all_runs(state)[0])) if end_runs(state, 1) else 0
+    monkeypatch.setattr("peercron.core.apply.ledger.RUNS_KEPT_BYTES", 6 * one + 20)
+    assert len(end_runs(state, 9)) == 6
+    put(state, "other")
+    assert len(end_runs(state, 1)) == 3
+    # One that is too large for the room that its job has is kept all the same, alone.
+    assert len(end_runs(state, 1, output_tail="x" * 9 * one)) == 1
+
+
+def test_many_jobs_share_the_room_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peercron.core.apply.ledger.LEDGER_KEPT", 8)
+    state = cluster("a")
+    end_runs(state, 9)
+    uid = job(state).uid
+    assert len(state.ledger[uid]) == 8
+    put(state, "other")
+    end_runs(state, 1)
+    assert len(state.ledger[uid]) == 4
+    assert [entry.run_id for entry in entries_of(state, uid)][-1] == all_runs(state)[-1].id
 
 
 def test_the_last_runs_are_kept_in_full_and_all_in_the_ledger() -> None:
@@ -213,4 +248,7 @@ def test_the_last_runs_are_kept_in_full_and_all_in_the_ledger() -> None:
         done(state, RunJob("default/job"), NOW + n)
         done(state, finished(only_run(state)))
     assert len(state.ledger[uid]) == RUNS_KEPT_PER_JOB + 5
-    assert tuple(state.runs) == state.finished_runs[uid] == tuple(state.ledger[uid])[5:]
+    assert state.runs == {}
+    ended = [run.id for run in runs_of(state, uid)]
+    assert len(ended) == RUNS_KEPT_PER_JOB
+    assert ended[::-1] == [entry.run_id for entry in entries_of(state, uid)][5:]

@@ -35,6 +35,7 @@ from tests.core.builders import (
     job,
     only_run,
     put,
+    run_row,
     started,
 )
 from tests.core.chance import some_command
@@ -55,7 +56,7 @@ def test_a_run_shows_its_attempts_by_the_names_of_their_nodes() -> None:
     done(state, started(run))
     done(state, ExpireSession(attempt_of(run).member, 1))
     done(state, finished(only_run(state), AttemptState.FAILED, exit_code=3, output_tail="oops"))
-    view = run_view(state, state.runs[run.id])
+    view = run_view(state, run_row(state, run.id))
     assert json.loads(json.dumps(view)) == view
     assert (view["id"], view["job"], view["slot"], view["state"]) == (run.id, "default/job", SLOT, "failed")
     assert (view["scheduled_for"], view["output_tail"]) == (instant(SLOT), "oops")

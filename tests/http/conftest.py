@@ -27,6 +27,7 @@ from peercron.http.app import serve
 from peercron.settings import Settings, load
 from peercron.wire import snapshot
 from peercron.wire.staging import Staging
+from tests.core.builders import run_row
 
 NOW_MS = 1_800_000_000_000
 
@@ -127,7 +128,7 @@ class FakeNode:
         return attempt.token
 
     async def finish_attempt(self, run_id: str, tail: str = "") -> None:
-        attempt = self.state.runs[run_id].attempts[-1]
+        attempt = run_row(self.state, run_id).attempts[-1]
         ended = AttemptFinished(run_id, attempt.token, AttemptState.SUCCEEDED, NOW_MS, 0, "", tail)
         await self.do(ended)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peercron.core.commands import Fire
+from peercron.core.history import entries_of
 from tests.http.conftest import NOW_MS, Site
 
 HELLO = {"name": "hello", "every": "1s", "shell": "echo hello"}
@@ -167,7 +168,7 @@ async def test_the_ledger_whole_and_in_parts(site: Site) -> None:
     for run_id in tuple(site.node.state.runs):
         if site.node.state.runs[run_id].attempts:
             await site.node.finish_attempt(run_id)
-    recorded = {entry.slot_ms for entry in site.node.state.ledger[job["uid"]].values()}
+    recorded = {entry.slot_ms for entry in entries_of(site.node.state, job["uid"])}
     assert recorded
     whole = (await site.get("/v1/jobs/hello/ledger")).json
     assert whole["job"] == "default/hello"

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.core.builders import run_row
 from tests.http.conftest import Site, StartSite
 
 
@@ -106,7 +107,7 @@ async def test_a_run_that_has_not_begun_is_waited_for(site: Site) -> None:
     assert (await site.get(url_of(second["id"], "/log"))).body == b""
     reading = asyncio.create_task(site.get(url_of(second["id"], "/log?follow=1")))
     await site.node.finish_attempt(first["id"])
-    output(site, site.node.state.runs[second["id"]].attempts[0].token, b"hi\n")
+    output(site, run_row(site.node.state, second["id"]).attempts[0].token, b"hi\n")
     await site.node.finish_attempt(second["id"])
     assert (await reading).body in (b"hi\n", b"")
 

@@ -52,6 +52,23 @@ class Machine:
         self.values = list(msgpack.unpackb(b"".join(chunks), use_list=False))
         self.member.fresh = list(self.values)
 
+    def restoration(self) -> Gathering:
+        return Gathering(self)
+
+
+class Gathering:
+    """For machines that restore in one go: the pieces, kept until they are all there."""
+
+    def __init__(self, machine: Any) -> None:
+        self._machine = machine
+        self._chunks: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+
+    def take_over(self) -> None:
+        self._machine.restore(self._chunks)
+
 
 class Member:
     """One simulated process, and the disk that outlives it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from peercron.core.history import entries_of
 from peercron.core.state import ClusterState, Key
 from peercron.core.views import instant
 from peercron.wire.archive import ArchiveReader, ArchiveWriter, Header, inflate
@@ -111,7 +112,7 @@ def check_positions(cluster: Cluster, old: ClusterState, beats: list[dict[str, A
     nightly = cluster.request("GET", "/v1/jobs/nightly/next?n=1")["next"][0]["scheduled_for"]
     assert nightly == instant(old.cursors[uids["nightly"]].next_ms)
     assert cluster.request("GET", "/v1/jobs/waits")["paused"] is True
-    kept = {entry.slot_ms: entry for entry in old.ledger[uids["beat"]].values()}
+    kept = {entry.slot_ms: entry for entry in entries_of(old, uids["beat"])}
 
     def beats_again() -> bool:
         tokens = [int(row["token"] or 0) for row in cluster.ledger("beat")]

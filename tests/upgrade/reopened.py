@@ -17,6 +17,7 @@ from peercron.consensus.journal import Journal
 from peercron.consensus.messages import Message
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
+from peercron.core.history import entries_of, recent_runs
 from peercron.core.state import ClusterState
 from peercron.machine import Machine
 from peercron.wire.plain import pack, unpack
@@ -111,8 +112,10 @@ def summary_of(state: ClusterState) -> dict[str, Any]:
         "drained": [state.seats[member].name for member in state.drained],
         "jobs": {job.key: "paused" if job.paused else "" for job in state.jobs.values()},
         "deleted_jobs": sorted(state.deleted_jobs.values()),
-        "ledger": dict(sorted(Counter(e.outcome.value for row in state.ledger.values() for e in row.values()).items())),
-        "runs": dict(sorted(Counter(run.state.value for run in state.runs.values()).items())),
+        "ledger": dict(
+            sorted(Counter(e.outcome.value for uid in state.ledger for e in entries_of(state, uid)).items())
+        ),
+        "runs": dict(sorted(Counter(run.state.value for run in recent_runs(state)).items())),
         "state": {
             f"{name}/{key}": entry.value.hex() for name, keys in state.keys.items() for key, entry in keys.items()
         },

@@ -18,10 +18,12 @@ from typing import Any
 from peercron.core.commands import Proposal
 from peercron.core.level import SINCE
 from peercron.core.member import Configuration
+from peercron.core.run import LedgerEntry, Run
 from peercron.core.state import ClusterState
 from peercron.wire.codec import NAMES
 
-ROOTS = (Proposal, Configuration, ClusterState)
+#: Ledger entries and ended runs stand in the state as bytes, in the words of their rows (see `peercron.core.history`).
+ROOTS = (Proposal, Configuration, ClusterState, LedgerEntry, Run)
 
 
 def language() -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
@@ -13,7 +14,11 @@ from peercron import __version__
 from peercron.consensus.snapshots import SnapshotDamaged, SnapshotStore
 from peercron.core import views
 from peercron.core.apply import apply
+from peercron.core.commands import AttemptFinished, Fire, OpenSession, PutJob, RunJob
+from peercron.core.job import Overlap
 from peercron.core.level import SINCE
+from peercron.core.member import Role
+from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
 from peercron.errors import TooOld
@@ -21,7 +26,7 @@ from peercron.wire import snapshot
 from peercron.wire.snapshot import SnapshotUnreadable, blocks, freeze, thaw
 from tests.core.chance import some_command
 from tests.sim.disk import SimDisk
-from tests.wire.rows import COMMANDS
+from tests.wire.rows import CALL, COMMANDS, DEFINITION, INFO
 
 GOLDEN = Path(__file__).parent / "golden" / "snapshot.hex"
 
@@ -35,11 +40,34 @@ def some_state(seed: int, commands: int) -> ClusterState:
 
 def golden_state() -> ClusterState:
     state = ClusterState()
+    _work(state)
     for step, command in enumerate(COMMANDS):
-        apply(state, command, 1_700_000_000_000 + step)
+        apply(state, command, 1_700_000_002_000 + step)
     state.results["h:7400"] = {41: Done(3, "x")}
     state.floors["h:7400"] = 41
     return state
+
+
+def _work(state: ClusterState) -> None:
+    """A run that lives, one that waits for it, and a manual one and one of a slot that have ended."""
+    then_ms = 1_700_000_001_000
+    apply(state, OpenSession(replace(INFO, id="w:7400", name="w", role=Role.VOTER), 1), then_ms)
+    apply(state, PutJob(replace(DEFINITION, nodes=(), overlap=Overlap.QUEUE_ALL), paused=True), then_ms)
+    apply(state, PutJob(CALL), then_ms)
+    job = state.jobs[state.job_uids["default/call"]]
+    apply(state, RunJob(job.key), then_ms + 1)
+    apply(state, finished(state), then_ms + 2)
+    after_ms = state.cursors[job.uid].after_ms
+    apply(state, Fire(job.uid, job.revision, after_ms, (after_ms + 1, after_ms + 3), after_ms + 3, -1), then_ms + 3)
+    apply(state, finished(state), then_ms + 4)
+    apply(state, RunJob("ops/nightly"), then_ms + 5)
+    apply(state, RunJob("ops/nightly"), then_ms + 6)
+
+
+def finished(state: ClusterState) -> AttemptFinished:
+    (run,) = state.runs.values()
+    token = run.attempts[0].token
+    return AttemptFinished(run.id, token, AttemptState.FAILED, 1_700_000_001_002, 3, 'why "so"', "ä\n\0")
 
 
 @settings(derandomize=True, deadline=None, max_examples=25)
@@ -90,6 +118,8 @@ def unpack(block: bytes) -> tuple[object, ...]:
 
 def test_the_format_is_the_golden_one() -> None:
     """These bytes are on the disks of running clusters; they change only with FORMAT and a way to read both."""
+    state = golden_state()
+    assert all((state.runs, state.live_runs, state.ended_runs, state.ledger, state.live_attempts, state.recent_runs))
     assert snapshot.FORMAT == 1
     assert b"".join(blocks(freeze(golden_state()))).hex() == GOLDEN.read_text().strip()
     assert thaw([bytes.fromhex(GOLDEN.read_text().strip())]) == golden_state()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from peercron.core.apply.run import advance, end, take_turn
 from peercron.core.commands import AttemptFinished, AttemptStarted
+from peercron.core.history import find_run, is_of, pack_run
 from peercron.core.job import Guarantee
 from peercron.core.limits import ATTEMPTS_MAX, OUTPUT_TAIL_BYTES_MAX, REASON_LENGTH_MAX
 from peercron.core.run import LIVE_ATTEMPT_STATES, Attempt, AttemptState, Run, RunState
@@ -94,14 +95,23 @@ def _superseded(state: ClusterState, run_id: str, token: int) -> Refused:
 
 def _note_late_result(state: ClusterState, command: AttemptFinished) -> None:
     """Keep on a lost attempt, once, what its node reported after all. The one trace that a refusal leaves."""
-    run = state.runs.get(command.run_id)
+    run = find_run(state, command.run_id)
     if run is None or command.outcome is AttemptState.LOST:
         return
     for at, attempt in enumerate(run.attempts):
         if attempt.token == command.token and attempt.state is AttemptState.LOST and not attempt.note:
             noted = replace(attempt, note=f"reported {command.outcome.value} after it was given up")
-            state.runs[run.id] = replace(run, attempts=(*run.attempts[:at], noted, *run.attempts[at + 1 :]))
+            _put_back(state, replace(run, attempts=(*run.attempts[:at], noted, *run.attempts[at + 1 :])))
             state.touch(run.job_uid)
+
+
+def _put_back(state: ClusterState, run: Run) -> None:
+    """In the place of the run as it was, be it alive or ended."""
+    if run.id in state.runs:
+        state.runs[run.id] = run
+    else:
+        ended = state.ended_runs[run.job_uid]
+        state.ended_runs[run.job_uid] = tuple([pack_run(run) if is_of(run.id, each) else each for each in ended])
 
 
 def _close(state: ClusterState, run: Run, ended: Attempt) -> Run:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peercron.core.limits import DELETED_JOBS_KEPT, LEDGER_KEPT_PER_JOB, RUNS_KEPT_PER_JOB
+from peercron.core.history import is_of, pack_entry, pack_run
+from peercron.core.limits import (
+    DELETED_JOBS_KEPT,
+    LEDGER_KEPT,
+    LEDGER_KEPT_PER_JOB,
+    RUNS_KEPT_BYTES,
+    RUNS_KEPT_PER_JOB,
+)
 from peercron.core.run import Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
+
+#: An outcome that is written twice would be written twice in a row, or nearly; looking at all would cost too much.
+ENTRIES_COMPARED = 8
 
 
 def run_id_of_slot(job_uid: str, slot_ms: int) -> str:
@@ -33,7 +43,7 @@ def record_slot(
 
 
 def record_run(state: ClusterState, run: Run) -> None:
-    """A run that has just ended; its row is kept among the last RUNS_KEPT_PER_JOB."""
+    """A run that has just ended; it is kept in full among the job's last, as far as its share of the room goes."""
     last: Sequence[Attempt] = run.attempts[-1:]
     entry = LedgerEntry(
         run_id=run.id,
@@ -47,10 +57,12 @@ def record_run(state: ClusterState, run: Run) -> None:
         decided_ms=state.now_ms,
     )
     _record(state, run.job_uid, entry)
-    finished = (*state.finished_runs.get(run.job_uid, ()), run.id)
-    for run_id in finished[:-RUNS_KEPT_PER_JOB]:
-        del state.runs[run_id]
-    state.finished_runs[run.job_uid] = finished[-RUNS_KEPT_PER_JOB:]
+    ended = (*state.ended_runs.get(run.job_uid, ())[-(RUNS_KEPT_PER_JOB - 1) :], pack_run(run))
+    excess = sum(map(len, ended)) - RUNS_KEPT_BYTES // max(1, len(state.jobs))
+    while excess > 0 and len(ended) > 1:
+        excess -= len(ended[0])
+        ended = ended[1:]
+    state.ended_runs[run.job_uid] = ended
 
 
 def bury(state: ClusterState) -> None:
@@ -62,13 +74,12 @@ def bury(state: ClusterState) -> None:
     for uid in ended[:excess]:
         del state.deleted_jobs[uid]
         state.ledger.pop(uid, None)
-        for run_id in state.finished_runs.pop(uid, ()):
-            del state.runs[run_id]
+        state.ended_runs.pop(uid, None)
 
 
 def _record(state: ClusterState, job_uid: str, entry: LedgerEntry) -> None:
-    entries = state.ledger.setdefault(job_uid, {})
-    assert entry.run_id not in entries, "a slot's outcome is written once"
-    entries[entry.run_id] = entry
-    if len(entries) > LEDGER_KEPT_PER_JOB:
-        del entries[next(iter(entries))]
+    entries = state.ledger.get(job_uid, ())
+    newest = entries[-ENTRIES_COMPARED:]
+    assert not any(is_of(entry.run_id, packed) for packed in newest), "a slot's outcome is written once"
+    kept = min(LEDGER_KEPT_PER_JOB, LEDGER_KEPT // max(1, len(state.jobs)))
+    state.ledger[job_uid] = (*entries[-(kept - 1) :], pack_entry(entry))

@@ -8,6 +8,7 @@ old cluster is here to hold it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
 from dataclasses import fields, replace
 from functools import cache
 from hashlib import blake2b
@@ -146,8 +147,9 @@ def adopt(state: ClusterState, restored: ClusterState) -> None:
         setattr(state, name, getattr(restored, name))
 
 
-def len_of(live_attempts: dict[str, dict[str, int]]) -> int:
-    return sum(len(held) for held in live_attempts.values())
+def len_of(table: Mapping[str, Sized]) -> int:
+    """Rows of a table of tables."""
+    return sum(map(len, table.values()))
 
 
 def _let_go(restored: ClusterState) -> None:
@@ -191,7 +193,7 @@ def _occupied(state: ClusterState, restore_id: str, *, force: bool) -> Refused |
         # For who sent it before and was not told what became of it.
         detail = "this very snapshot has been restored here already; by force it replaces everything once more"
         return Refused(state.index, Refusal.CONFLICT, detail)
-    has = {"jobs": len(state.jobs), "runs": len(state.runs), "keys": state.key_count}
+    has = {"jobs": len(state.jobs), "runs": len(state.runs) + len_of(state.ended_runs), "keys": state.key_count}
     named = [f"{count} {what}" for what, count in has.items() if count]
     what = " and ".join(named) if named else "a history of jobs"
     return Refused(state.index, Refusal.CONFLICT, f"the cluster has {what}; a restore by force replaces everything")

@@ -2,7 +2,7 @@
 
 Life of a run, and the table that says where it is (`live_runs` holds it from the first state to the last but one):
 
-    admit ─▶ QUEUED in line ─▶ QUEUED, unplaced ─▶ RUNNING, live_attempts ─▶ finished_runs and ledger
+    admit ─▶ QUEUED in line ─▶ QUEUED, unplaced ─▶ RUNNING, live_attempts ─▶ ended_runs and ledger
              (its turn has      (no node, or the    │
               not come)          grant of this      └─ attempt lost ─▶ back to QUEUED
                                  command is spent)
@@ -18,7 +18,9 @@ from dataclasses import replace
 from peercron.core import placement
 from peercron.core.apply import ledger
 from peercron.core.commands import CancelRun, PlaceRun
+from peercron.core.history import find_run
 from peercron.core.job import Job, Overlap
+from peercron.core.limits import RECENT_RUNS_KEPT
 from peercron.core.policy import Admission, admission
 from peercron.core.run import LIVE_RUN_STATES, Attempt, AttemptState, Run, RunState
 from peercron.core.state import ClusterState
@@ -44,6 +46,8 @@ def admit(state: ClusterState, job: Job, run_id: str, slot_ms: int, *, manual: b
     ahead = f"waits for run {live[0].id}" if live else ""
     run = Run(run_id, job.uid, job.key, slot_ms, manual, RunState.QUEUED, created_ms=state.now_ms, reason=ahead)
     state.runs[run_id] = run
+    state.recent_runs[state.run_count % RECENT_RUNS_KEPT] = run_id
+    state.run_count += 1
     state.live_runs[job.uid] = (*state.live_runs.get(job.uid, ()), run_id)
     take_turn(state, job, run)
     return True
@@ -127,7 +131,7 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
     assert run.live_attempt is None, "an attempt ends before its run"
     assert outcome not in LIVE_RUN_STATES, "an outcome is final"
     ended = replace(run, state=outcome, finished_ms=state.now_ms, reason=reason, definition=None)
-    state.runs[run.id] = ended
+    del state.runs[run.id]
     state.unplaced.pop(run.id, None)
     line = tuple(run_id for run_id in state.live_runs[run.job_uid] if run_id != run.id)
     if line:
@@ -150,7 +154,7 @@ def cancel(state: ClusterState, run: Run, reason: str) -> None:
 
 
 def cancel_run(state: ClusterState, command: CancelRun) -> Verdict:
-    run = state.runs.get(command.run_id)
+    run = find_run(state, command.run_id)
     if run is None:
         return Refused(state.index, Refusal.NOT_FOUND, f"there is no run {command.run_id}")
     if run.state not in LIVE_RUN_STATES:
@@ -161,7 +165,7 @@ def cancel_run(state: ClusterState, command: CancelRun) -> Verdict:
 
 
 def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
-    run = state.runs.get(command.run_id)
+    run = find_run(state, command.run_id)
     if run is None:
         return Refused(state.index, Refusal.NOT_FOUND, f"there is no run {command.run_id}")
     if run.id not in state.unplaced:

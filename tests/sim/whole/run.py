@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peercron.core.commands import PauseJob, PutKey
+from peercron.core.history import entries_of
 from peercron.node import Node
 from peercron.settings import PROFILES, Timers
 from tests.sim.whole.checker import MARGIN_MS, Ledgers, Line, judge, wall_ms
@@ -282,9 +283,7 @@ async def _ledgers(node: Node) -> dict[str, list[Line]]:
     return {
         uid: [
             Line(e.run_id, e.slot_ms, e.manual, e.outcome.value, e.reason, e.attempts, e.token)
-            for e in entries.values()
+            for e in entries_of(node.state, uid)
         ]
-        for uid, entries in node.state.ledger.items()
+        for uid in node.state.ledger
     }
-
-
