@@ -108,8 +108,8 @@ def test_every_table_is_either_taken_over_or_named() -> None:
     replicated = {f.name for f in fields(ClusterState) if not f.metadata.get("transient")}
     assert set(taken()) | KEPT == replicated
     assert set(taken()) == {
-        *("jobs", "job_uids", "cursors", "runs", "live_runs", "finished_runs", "ledger", "deleted_jobs"),
-        *("live_attempts", "unplaced", "keys", "key_count"),
+        *("jobs", "job_uids", "cursors", "runs", "live_runs", "ended_runs", "run_count", "recent_runs", "ledger"),
+        *("deleted_jobs", "live_attempts", "unplaced", "keys", "key_count"),
     }
 
 
