@@ -8,7 +8,7 @@ from aiohttp import web
 
 from peercron.http.answers import json_answer, unhurried
 from peercron.http.asking import READ_PARAMETERS, Route, node_of, switch
-from peercron.wire.snapshot import content, freeze
+from peercron.wire.snapshot import DIGEST_BYTES, content, freeze
 
 
 async def status(request: web.Request) -> web.Response:
@@ -19,7 +19,7 @@ async def status(request: web.Request) -> web.Response:
 async def digest(request: web.Request) -> web.Response:
     """A fingerprint of what is applied here: equal on all nodes at the same index."""
     state = node_of(request).state
-    index, told = state.index, blake2b(digest_size=16)
+    index, told = state.index, blake2b(digest_size=DIGEST_BYTES)
     async for piece in unhurried(content(freeze(state))):
         told.update(piece)
     return json_answer({"index": index, "digest": told.hexdigest()})

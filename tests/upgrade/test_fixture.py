@@ -16,8 +16,8 @@ import pytest
 from peercron.core.commands import Proposal, PutKey
 from peercron.core.level import LEVEL
 from peercron.core.verdict import Refused
-from peercron.core.views import digest
 from peercron.wire.codec import pack_proposal
+from peercron.wire.snapshot import digest
 from tests.style.trees import ROOT
 from tests.upgrade.reopened import SUMMARY, Member, Reopened, summary_of, unpacked
 
