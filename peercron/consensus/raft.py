@@ -283,6 +283,10 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         """Bring the election time-out forward."""
         self._SyncObj__raftElectionDeadline = min(self.election_deadline_s, deadline_s)
 
+    def forget_leader(self) -> None:
+        """Whoever led was not heard of for an election time-out. Its next heartbeat makes it known again."""
+        self._SyncObj__raftLeader = None
+
     def excuse_until(self, deadline_s: float) -> None:
         """We were late, not our peers: put off the election time-out, and forgive silence as far as that."""
         self._SyncObj__raftElectionDeadline = max(self.election_deadline_s, deadline_s)
