@@ -284,8 +284,7 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         self._SyncObj__raftElectionDeadline = min(self.election_deadline_s, deadline_s)
 
     def forget_leader(self) -> None:
-        """Whoever led was not heard of for an election time-out. Its next heartbeat makes it known again."""
-        self._SyncObj__raftLeader = None
+        self._SyncObj__raftLeader = None  # its next heartbeat makes it known again
 
     def excuse_until(self, deadline_s: float) -> None:
         """We were late, not our peers: put off the election time-out, and forgive silence as far as that."""
