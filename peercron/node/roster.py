@@ -1,4 +1,7 @@
-"""Roster: how the cluster looks from here: what the leader knows of all members, sent around every other second."""
+"""Roster: how the cluster looks from here: what the leader knows of all members, sent around.
+
+Every other second, and when somebody comes or goes.
+"""
 
 from __future__ import annotations
 
