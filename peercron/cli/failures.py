@@ -43,11 +43,12 @@ _CURES = {
 }
 
 
-class NameTaken(Refused):
-    """A job was to be added, and one of its name is there."""
+class Taken(Refused):
+    """What was to be put there would take the place of something; `cure` says how that is asked for."""
 
-    def __init__(self, name: str, index: int) -> None:
-        super().__init__("conflict", f'there is a job "{name}" already', index)
+    def __init__(self, message: str, index: int, cure: str) -> None:
+        super().__init__("conflict", message, index)
+        self.cure = cure
 
 
 def exit_code(error: PeercronError) -> int:
@@ -64,7 +65,7 @@ def tell(error: PeercronError, options: Options) -> None:
         return
     for line in error.message.splitlines():
         click.echo(f"peercron: {line}", err=True)
-    cure = "--replace puts the new one in its place" if isinstance(error, NameTaken) else _CURES.get(error.code)
+    cure = error.cure if isinstance(error, Taken) else _CURES.get(error.code)
     if cure:
         click.echo(f"  {cure}", err=True)
     if options.verbose and error.__cause__ is not None:

@@ -32,8 +32,7 @@ def follow_run(options: Options, run_id: str, wait_s: float | None) -> int:
     except WaitedTooLong:
         click.echo(f"run {run_id} goes on; its output: peercron run logs -f {run_id}", err=True)
         return WAITED_TOO_LONG
-    if ended["state"] != "succeeded":
-        click.echo(f"run {run_id}: {ended['state']}{': ' if ended['reason'] else ''}{ended['reason']}", err=True)
+    _say_why(ended)
     return status_of(ended)
 
 
@@ -75,13 +74,23 @@ def _print_attempt(options: Options, run_id: str, number: int) -> None:
 
 
 def print_log(options: Options, run_id: str, *, follow: bool = False, attempt: int | None = None) -> None:
-    """The output of a run to stdout, byte for byte."""
+    """The output of a run to stdout, byte for byte; where there is none, why, to stderr."""
     params: dict[str, object] = {"follow": 1} if follow else {}
     params |= {"attempt": attempt} if attempt else {}
     params |= {"consistency": "stale"} if options.stale else {}
+    silent = attempt is None
     for piece in options.connection().stream(path_of(run_id, "/log"), params=params):
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+        silent = False
+    if silent and options.for_people:
+        _say_why(options.get(path_of(run_id)))
+
+
+def _say_why(run: Mapping[str, Any]) -> None:
+    """A run that printed nothing and did not succeed: what became of it."""
+    if run["finished_at"] is not None and run["state"] != "succeeded":
+        click.echo(f"run {run['id']}: {run['state']}{': ' if run['reason'] else ''}{run['reason']}", err=True)
 
 
 def follow_job(options: Options, runs_path: str) -> NoReturn:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from peercron.cli.failures import NameTaken
+from peercron.cli.failures import Taken
 from peercron.cli.files import apply, export, plan
 from peercron.cli.options import Options, common, duration, options_of
 from peercron.cli.output import Column, Row, listing, record, say, when
@@ -65,7 +65,10 @@ def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
     try:
         answer = options.connection().request(method, path, table)
     except Refused as error:
-        raise NameTaken(name, error.index) if error.code == "conflict" and not replace else error from None
+        if error.code != "conflict" or replace:
+            raise
+        cure = "--replace puts the new one in its place"
+        raise Taken(f'there is a job "{name}" already', error.index, cure) from None
     view = answer.json
     if not options.for_people:
         record(options, view, ())

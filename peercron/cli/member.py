@@ -56,7 +56,7 @@ def member() -> None:
 @member.command("list")
 @common()
 def list_members() -> None:
-    """Every member and who is invited, with what the leader measures of them."""
+    """Every member, there or invited, and who is behind."""
     options = options_of()
     listing(options, options.get("/v1/members")["members"], COLUMNS)
 

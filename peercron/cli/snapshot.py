@@ -12,11 +12,12 @@ from typing import Any
 
 import click
 
+from peercron.cli.failures import Taken
 from peercron.cli.options import Options, common, options_of
 from peercron.cli.output import record
 from peercron.cli.progress import shown, size_of
 from peercron.core.limits import RESTORE_BYTES_MAX
-from peercron.errors import PeercronError
+from peercron.errors import PeercronError, Refused
 from peercron.wire.archive import ArchiveReader, Header
 
 PATH = "/v1/snapshot"
@@ -89,9 +90,14 @@ def restore(file: Path, force: bool, yes: bool) -> None:
     size = file.stat().st_size
     body = Upload(lambda: shown(_pieces(file), "sending", size), size)
     # Said twice it does no harm, as long as it replaces nothing.
-    answer = options.connection().upload(
-        PATH, body, params={"force": 1} if force else {}, answer_s=RESTORE_S, again=not force
-    )
+    try:
+        answer = options.connection().upload(
+            PATH, body, params={"force": 1} if force else {}, answer_s=RESTORE_S, again=not force
+        )
+    except Refused as error:
+        if error.code != "conflict" or force:
+            raise
+        raise Taken(error.message, error.index, "--force replaces what is there") from None
     told = answer.json
     lines = [("restored", _what(header)), ("generation", str(told["generation"])), ("index", str(told["index"]))]
     record(options, told, lines, name="generation")

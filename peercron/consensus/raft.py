@@ -283,6 +283,9 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
         """Bring the election time-out forward."""
         self._SyncObj__raftElectionDeadline = min(self.election_deadline_s, deadline_s)
 
+    def forget_leader(self) -> None:
+        self._SyncObj__raftLeader = None  # its next heartbeat makes it known again
+
     def excuse_until(self, deadline_s: float) -> None:
         """We were late, not our peers: put off the election time-out, and forgive silence as far as that."""
         self._SyncObj__raftElectionDeadline = max(self.election_deadline_s, deadline_s)

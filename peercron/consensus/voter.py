@@ -19,6 +19,8 @@ class Voter(Outbox):
             return False
         stand, round_number = self.election.may_stand(self._now_s, transferring=self.kernel.transferring)
         if round_number is not None:
+            # Without a majority no term follows that would end the old leader's, and who asks would wait for the dead.
+            self.kernel.forget_leader()
             term, index = self._position()
             for peer in self.kernel.voters:
                 self.send(

@@ -36,7 +36,7 @@ async def join(
     """Be taken in by the cluster of `settings.join`, unless this directory belongs to one already; for ever if need be.
 
     Returns:
-        the settings, with the addresses of more members.
+        the settings, with the addresses of more members, and with the name under which we were taken in.
 
     Raises:
         Refused: the cluster does not take us.
@@ -56,7 +56,8 @@ async def join(
     founders = tuple(str(address) for address in answer["founders"])
     data_dir.write(replace(identity, cluster=cluster, founders=founders))
     log.info("joined", extra={"cluster": cluster, "node": answer["name"]})
-    return replace(settings, join=_joined(settings.join, answer["members"]))
+    # Until the log arrives, nothing else tells what we are called here.
+    return replace(settings, name=str(answer["name"]), join=_joined(settings.join, answer["members"]))
 
 
 class _Applicant:

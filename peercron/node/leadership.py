@@ -53,6 +53,8 @@ class Leadership:
         self._complained_s = float("-inf")
         self._clock_suspect = self._over = False
         self._moved = asyncio.Event()
+        #: Whom we reached as leader when the others were last told.
+        self._reached: set[str] = set()
         self.leader: str | None = None
 
     def turn(self) -> None:
@@ -72,7 +74,8 @@ class Leadership:
             self._planning.stop()
         else:
             self._planning.lead()
-        if began:
+        if began or self._reached != self._driver.connected:
+            self._reached = set(self._driver.connected)
             self._roster.send()
 
     def resign(self) -> None:

@@ -1,4 +1,7 @@
-"""Roster: how the cluster looks from here: what the leader knows of all members, sent around every other second."""
+"""Roster: how the cluster looks from here: what the leader knows of all members, sent around.
+
+Every other second, and when somebody comes or goes.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,8 @@ class Roster:
         """Who is there, who leads, and how many more may fail."""
         replica, now_s = self._driver.replica, self._now_s()
         kernel = replica.kernel
-        facts = self._facts() if kernel.is_leader else self._told if now_s - self._told_s < FRESH_S else {}
+        fresh = kernel.leader is not None and now_s - self._told_s < FRESH_S
+        facts = self._facts() if kernel.is_leader else self._told if fresh else {}
         members = [self._member(seat, facts, kernel.leader) for seat in self.seats]
         voting = {seat.id for seat in self.seats if seat.role in VOTING}
         quorum = len(voting) // 2 + 1

@@ -114,12 +114,13 @@ class Steward:
         return (*now.seats, Seat(member, name, address, Role.LEARNER, Role(role or Role.VOTER)))
 
     def _free_name(self, now: Configuration, name: str, address: str) -> str:
-        """The name that was asked for; without one the host's, or where that is taken, host and port."""
+        """The name that was asked for; without one the host's, or where that repeats or is taken, host and port."""
         others = self._state().invitations.values()
         taken = {s.name: s.address for s in now.seats} | {i.name: i.address for i in others if i.address != address}
         host, port = split_address(address)
         plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in host).lstrip("-._")
-        wanted = (name,) if name else (plain, f"{plain}-{port}")
+        repeats = any(split_address(seat.address)[0] == host for seat in now.seats)
+        wanted = (name,) if name else (plain, f"{plain}-{port}")[repeats:]
         free = next((each for each in wanted if each not in taken), None)
         if free is None:
             raise Refused("conflict", f"the name {wanted[-1]} is that of {taken[wanted[-1]]}; give another --name")

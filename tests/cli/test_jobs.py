@@ -169,6 +169,16 @@ def test_logs(shell: Shell) -> None:
     assert shell.ok("job", "logs", "a") == "tail\n"
 
 
+def test_the_log_of_a_run_that_failed_without_a_word_says_why(shell: Shell) -> None:
+    shell.ok("job", "add", "a", "--shell", "true")
+    shell.ok("job", "run", "a")
+    shell.node_does(shell.node.finish_attempt(run_in(shell), "", exit_code=3))
+    result = shell("job", "logs", "a")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"run {run_in(shell)}: failed: exit code 3" in result.stderr
+    assert shell("job", "logs", "a", "-q").stderr == ""
+
+
 FILE = (
     '[[jobs]]\nname = "a"\nevery = "1s"\nshell = "true"\n[[jobs]]\nname = "b"\nat = 2030-01-01T00:00:00Z\nshell = "x"\n'
 )

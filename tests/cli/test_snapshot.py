@@ -132,6 +132,7 @@ def test_restore(shell: Shell, file: Path) -> None:
     before = digest(shell.node.state)
     again = shell("snapshot", "restore", str(file))
     assert (again.exit_code, "already" in again.stderr) == (6, True)
+    assert "--force replaces what is there" in again.stderr
     shell.node.state.index -= 1
     assert digest(shell.node.state) == before
     shell.node.state.index += 1

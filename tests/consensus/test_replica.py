@@ -86,6 +86,28 @@ def test_nobody_stands_without_a_majority_of_pre_votes() -> None:
     assert stage.said("request_vote") == []
 
 
+def test_a_leader_that_is_silent_is_no_leader_until_it_is_heard_again() -> None:
+    """Also where nobody can be elected in its place."""
+    stage = Stage("b", "c")
+    stage.append("b", 1, (1, 0))
+    assert stage.replica.kernel.leader == "b"
+    stage.turn(0.2)
+    assert stage.replica.kernel.leader == "b"
+    for _ in range(3):
+        stage.turn(0.7)
+        assert stage.replica.kernel.leader is None
+    stage.append("b", 1, (1, 0))
+    assert (stage.replica.kernel.leader, stage.replica.kernel.term) == ("b", 1)
+
+
+def test_a_leader_whose_connection_broke_is_no_leader_though_nobody_is_elected() -> None:
+    stage = Stage("b", "c")
+    stage.append("b", 1, (1, 0))
+    stage.replica.disconnected("b", stage.now_s)
+    stage.turn(0.05)
+    assert (stage.replica.kernel.leader, stage.replica.kernel.term) == (None, 1)
+
+
 def test_a_split_vote_is_repeated_soon() -> None:
     stage = Stage("b", "c")
     term = stage.stand()

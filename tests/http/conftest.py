@@ -127,9 +127,10 @@ class FakeNode:
         await self.do(AttemptStarted(run_id, attempt.token, NOW_MS))
         return attempt.token
 
-    async def finish_attempt(self, run_id: str, tail: str = "") -> None:
+    async def finish_attempt(self, run_id: str, tail: str = "", exit_code: int = 0) -> None:
         attempt = run_row(self.state, run_id).attempts[-1]
-        ended = AttemptFinished(run_id, attempt.token, AttemptState.SUCCEEDED, NOW_MS, 0, "", tail)
+        word, why = (AttemptState.FAILED, f"exit code {exit_code}") if exit_code else (AttemptState.SUCCEEDED, "")
+        ended = AttemptFinished(run_id, attempt.token, word, NOW_MS, exit_code, why, tail)
         await self.do(ended)
 
 

@@ -115,6 +115,12 @@ async def test_what_was_not_said_is_not_asked_for(hall: Hall) -> None:
     assert (member.asked[0]["name"], member.asked[0]["role"]) == ("", "")
 
 
+async def test_the_newcomer_is_called_what_the_cluster_calls_it(hall: Hall) -> None:
+    member = await hall.member(YES)
+    settings = await hall.join(member.address)
+    assert (settings.name, settings.name_given) == ("four", False)
+
+
 async def test_a_no_is_final(hall: Hall) -> None:
     member = await hall.member({"type": "refused", "code": "conflict", "detail": "the name is taken"})
     with pytest.raises(Refused, match="does not take this node: the name is taken"):

@@ -58,6 +58,8 @@ def test_a_follower_repeats_what_the_leader_told() -> None:
     following.roster.on_mail(tuple((*each, "of a newer version") for each in body), 100.0)
     assert [row["state"] for row in following.roster.status()["members"]] == ["leader", "follower", "unreachable"]
     assert following.members["C"]["silent_ms"] == 90_000
+    following.at.replica.kernel.leader = None
+    assert [row["state"] for row in following.roster.status()["members"]] == ["up", "connected", "connected"]
 
 
 def test_without_a_leader_it_says_what_it_sees_itself() -> None:

@@ -44,6 +44,12 @@ async def test_a_newcomer_gets_a_seat_without_a_vote_and_is_told_of_the_others()
     assert answer == {"name": "n", "members": ["a:7400", "b:7400"]}
 
 
+async def test_a_host_that_repeats_is_named_with_its_port() -> None:
+    at = driver("a", "b")
+    answer = await steward(at).serve("b", "admit", newcomer(address="b:7401"))
+    assert answer["name"] == "b-7401"
+
+
 async def test_asking_twice_is_asking_once() -> None:
     at = driver("a", "b")
     one = steward(at)
