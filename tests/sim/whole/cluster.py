@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from peercron.consensus.outbox import Output
 from peercron.core.views import digest
 from peercron.machine import Machine
 from peercron.node import Node
@@ -59,6 +60,12 @@ class WatchedNode(Node):
         super().halted(reason)
         self.process.halt(reason)
 
+    def turned(self, out: Output) -> None:
+        super().turned(out)
+        kernel = self._driver.replica.kernel
+        if kernel.is_leader:
+            self.process.host.leads(kernel.term)
+
 
 class Cluster:
     """All hosts under one seed: the same seed gives the same history.
@@ -85,6 +92,7 @@ class Cluster:
         #: Entry -> (what was in it, what the state was numbered after it); entry -> digest of the whole state.
         self._entries: dict[int, Any] = {}
         self._digests: dict[int, str] = {}
+        self.leaders: dict[int, str] = {}
         self.entries_applied = self.restored = 0
         names = [f"n{i + 1}" for i in range(plan.members)]
         self.addresses = tuple(f"{name}:7400" for name in names)

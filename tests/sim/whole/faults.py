@@ -100,6 +100,7 @@ class Faults:
             host.wall_offset_ms = self.rng.randint(-SPREAD_MS, SPREAD_MS)
             if host.process is not None:
                 host.process.loop.dies_in = None
+                host.process.loop.go_on()
             host.start()
 
     # Whom to strike.
@@ -261,7 +262,7 @@ class Faults:
     def stop_in_order(self) -> None:
         host = self._one()
         process = host.process if host is not None else None
-        if host is None or process is None or not process.started:
+        if host is None or process is None or not process.started or process.stopping:
             return
         self.cluster.note("stop", host.name)
         back_after_s = self.rng.uniform(0.1, 8)

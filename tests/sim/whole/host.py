@@ -210,6 +210,7 @@ class Process:
         self.supervisor: SimSupervisor | None = None
         self.started = False
         self.halted: str | None = None
+        self.stopping = False
         self.loop.call_soon(self._begin)
 
     def _begin(self) -> None:
@@ -239,6 +240,13 @@ class Process:
 
     def _after(self, from_s: float, act: Any) -> None:
         self.host.cluster.time.at(from_s + LINE_S, act)
+
+    @property
+    def serves(self) -> bool:
+        """As `/readyz` says."""
+        if self.node is None or not self.started or self.stopping:
+            return False
+        return all(well for _, well, _ in self.node.ready())
 
     # Disk and death.
 
@@ -334,6 +342,7 @@ class Host:
     async def stop(self, process: Process, back_after_s: float) -> None:
         """In order; to be run in the process's own loop."""
         assert process.node is not None
+        process.stopping = True
         await process.node.stop()
         if self.process is process:
             self.kill()
@@ -365,6 +374,12 @@ class Host:
         if self.process is process and process is not None:
             self.kill()
             self.cluster.time.after(0.1, self.start)
+
+    def leads(self, term: int) -> None:
+        """As status tells everybody."""
+        other = self.cluster.leaders.setdefault(term, self.name)
+        if other != self.name:
+            self.cluster.violation("election safety", f"{self.name} and {other} lead term {term}")
 
     # Guardians.
 

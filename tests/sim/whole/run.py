@@ -171,10 +171,7 @@ class Course:
 
     def _serving(self) -> bool:
         """Everybody has an open session, as any of them says of itself (`/readyz`)."""
-        return all(
-            host.node is not None and host.process is not None and host.process.started and _ready(host.node)
-            for host in self.cluster.hosts.values()
-        )
+        return all(host.process is not None and host.process.serves for host in self.cluster.hosts.values())
 
     def _idle(self) -> bool:
         return all(host.node is not None and not host.node.state.live_runs for host in self.cluster.hosts.values())
@@ -247,10 +244,6 @@ class Course:
             terms=max((node.term for node in nodes), default=0),
             seconds=cluster.time.now_s,
         )
-
-
-def _ready(node: Node) -> bool:
-    return all(well for name, well, _ in node.ready())
 
 
 def _touch(name: str) -> Any:
