@@ -6,7 +6,7 @@ import hashlib
 import random
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from peercron.consensus.outbox import Output
@@ -36,7 +36,10 @@ class Plan:
     #: Letters of `faults`.
     faults: str
     seconds: float = 600.0
-    power_loss: bool = False
+    #: Logs travel an entry at a time, and each waits for the answer to the one before.
+    narrow: bool = False
+    #: Many jobs take long and do not end of TERM.
+    stubborn: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class Cluster:
         #: Entry -> (what was in it, what the state was numbered after it); entry -> digest of the whole state.
         self._entries: dict[int, Any] = {}
         self._digests: dict[int, str] = {}
+        #: Told of each host that begins to lead a term.
+        self.on_election: Callable[[Host], None] = lambda _: None
         self.leaders: dict[int, str] = {}
         self.entries_applied = self.restored = 0
         names = [f"n{i + 1}" for i in range(plan.members)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from peercron.consensus.disk import Disk
@@ -192,7 +192,13 @@ class Process:
         cluster = host.cluster
         self.host = host
         self.loop = ProcessLoop(
-            host.name, cluster.time, host.local_s, host.world_s, self._defect, self.crash, lambda: cluster.rng.uniform(0.000_5, 0.01)
+            host.name,
+            cluster.time,
+            host.local_s,
+            host.world_s,
+            self._defect,
+            self.crash,
+            lambda: cluster.rng.uniform(0.000_5, 0.01),
         )
         self.loop.wires = cluster.wires
         self.clock = HostClock(host, self.loop)
@@ -377,7 +383,11 @@ class Host:
 
     def leads(self, term: int) -> None:
         """As status tells everybody."""
-        other = self.cluster.leaders.setdefault(term, self.name)
+        other = self.cluster.leaders.get(term)
+        if other is None:
+            other = self.cluster.leaders[term] = self.name
+            self.cluster.note("leads", self.name, term)
+            self.cluster.on_election(self)
         if other != self.name:
             self.cluster.violation("election safety", f"{self.name} and {other} lead term {term}")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+from peercron import machine
 from peercron.consensus import guard, outbox, registrar
 from peercron.consensus import replica as replica_module
 from peercron.consensus.driver import Driver
@@ -156,6 +157,14 @@ def grants_old_token(state: ClusterState, job: Job, run: Run, member_id: str, se
 grant = run_module._grant
 
 
+def applies_backwards(self: machine.Machine, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None:
+    """One member has an order of its own within an entry."""
+    apply_entry(self, index, now_ms, payloads[::-1] if self._me.startswith("n2") else payloads)
+
+
+apply_entry = machine.Machine.apply
+
+
 def applies_retries(state: ClusterState, proposal: Proposal, now_ms: int) -> Verdict:
     """A proposal that comes again is done again."""
     results = state.results.get(proposal.member)
@@ -180,8 +189,9 @@ attempt_finished = attempt_module.attempt_finished
 @contextmanager
 def checks_when_planned() -> Iterator[None]:
     """The overlap is judged where a slot is planned, and not where it is granted."""
-    with patch.object(run_module, "admission", lambda *_, **__: Admission.START), patch.object(
-        run_module, "turn_has_come", lambda *_: True
+    with (
+        patch.object(run_module, "admission", lambda *_, **__: Admission.START),
+        patch.object(run_module, "turn_has_come", lambda *_: True),
     ):
         yield
 
@@ -203,17 +213,17 @@ MUTANTS: dict[str, Mutant] = {
     "believes a commit index": Mutant(instead(guard, "reconcile", consensus.believes_commit), "pakb"),
     "keeps what conflicts": Mutant(instead(guard, "reconcile", consensus.keeps_what_conflicts), "pakb"),
     # commit only entries of the own term by count; a vote only for logs at least as new
-    "commits old terms by count": Mutant(kernels(consensus.CommitsOldTermsByCount), "pxkbm", members=5),
+    "commits old terms by count": Mutant(kernels(consensus.CommitsOldTermsByCount), "eqkx", members=5),
     "votes for older logs": Mutant(replicas(consensus.VotesForOldLogs), "pakb"),
-    "counts answers of other terms": Mutant(replicas(consensus.CountsAnswersOfOtherTerms), "pnxkb", members=5),
+    "counts answers of other terms": Mutant(replicas(consensus.CountsAnswersOfOtherTerms), "anqe", members=5),
     # acknowledged means durable on a majority
     "commits alone": Mutant(replicas(consensus.AnswersClientsEarly), "pak"),
     # applied once, in order, the same everywhere
-    "applies an entry of the snapshot again": Mutant(kernels(consensus.ForgetsWhereItsSnapshotEnds), "pakd"),
+    "applies in another order": Mutant(instead(machine.Machine, "apply", applies_backwards), "pk"),
     "publishes a snapshot that is not synced": Mutant(
         instead(SnapshotWriter, "sync", consensus.PublishesUnsynced.sync), "klh"
     ),
-    "applies retries": Mutant(instead(apply_module, "apply_proposal", applies_retries), "panbt"),
+    "applies retries": Mutant(instead(machine, "apply_proposal", applies_retries), "panbt"),
     # reads see every write acknowledged before they began; an old leader cannot serve a fresh read
     "reads without asking a majority": Mutant(instead(outbox, "Reads", consensus.ReadsUnconfirmed), "pasm"),
     "reads before an entry of its own term": Mutant(kernels(consensus.ReadsBeforeItsNoOp), "pakxt"),
@@ -224,8 +234,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     # expiry is never earlier for the rival than for the holder
     "gives up sessions early": Mutant(instead(Sessions, "expired", gives_up_early), "psa"),
-    "counts the lease from the answer": Mutant(instead(Lease, "confirmed", counts_from_the_answer), "psan"),
-    "confirms without a majority": Mutant(instead(Renewal, "_confirm", confirms_unasked), "pam"),
+    "counts the lease from the answer": Mutant(instead(Lease, "confirmed", counts_from_the_answer), "pn"),
+    "confirms without a majority": Mutant(instead(Renewal, "_confirm", confirms_unasked), "q", members=5),
     # the check and the grant are one apply
     "checks the overlap when it plans": Mutant(checks_when_planned, "k"),
     # one change of the voters at a time
