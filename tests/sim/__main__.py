@@ -1,8 +1,8 @@
 """Simulate clusters under faults, each seed a history of its own; stops at the first that shows something wrong.
 
-    python -m tests.sim --seeds 1000               whole nodes, 10 virtual minutes each
-    python -m tests.sim --seed 7 --trace           one of them, with its trace
-    python -m tests.sim --only consensus --members 5 --faults pakdcl
+python -m tests.sim --seeds 1000               whole nodes, 10 virtual minutes each
+python -m tests.sim --seed 7 --trace           one of them, with its trace
+python -m tests.sim --only consensus --members 5 --faults pakdcl
 """
 
 from __future__ import annotations

@@ -196,9 +196,7 @@ def check_manual(life: Life, lines: Iterable[Line]) -> Iterator[tuple[str, str]]
 # Runs and attempts.
 
 
-def check_outcomes(
-    life: Life, lines: Iterable[Line], by_run: Mapping[str, Sequence[Ran]]
-) -> Iterator[tuple[str, str]]:
+def check_outcomes(life: Life, lines: Iterable[Line], by_run: Mapping[str, Sequence[Ran]]) -> Iterator[tuple[str, str]]:
     """What the ledger says of a run is what its hosts saw."""
     at_most_once = life.definitions[0].what.guarantee is Guarantee.AT_MOST_ONCE
     for line in lines:

@@ -112,10 +112,10 @@ class Clients:
         for future in self._open.pop(process, ()):
             if not power:
                 self.time.after(
-                    self._way_s(), lambda f=future: self._end(f, OutcomeUnknown("the connection broke"))  # type: ignore[misc]
+                    self._way_s(),
+                    lambda f=future: self._end(f, OutcomeUnknown("the connection broke")),  # type: ignore[misc]
                 )
 
 
 #: Answers that say for certain that nothing happened.
 NOTHING = (NoLeader, Busy, Unreachable)
-

@@ -6,9 +6,10 @@ import hashlib
 import random
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from peercron.consensus.outbox import Output
 from peercron.core.views import digest
 from peercron.machine import Machine
 from peercron.node import Node
@@ -35,7 +36,10 @@ class Plan:
     #: Letters of `faults`.
     faults: str
     seconds: float = 600.0
-    power_loss: bool = False
+    #: Logs travel an entry at a time, and each waits for the answer to the one before.
+    narrow: bool = False
+    #: Many jobs take long and do not end of TERM.
+    stubborn: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class WatchedNode(Node):
     def halted(self, reason: str) -> None:
         super().halted(reason)
         self.process.halt(reason)
+
+    def turned(self, out: Output) -> None:
+        super().turned(out)
+        kernel = self._driver.replica.kernel
+        if kernel.is_leader:
+            self.process.host.leads(kernel.term)
 
 
 class Cluster:
@@ -85,6 +95,9 @@ class Cluster:
         #: Entry -> (what was in it, what the state was numbered after it); entry -> digest of the whole state.
         self._entries: dict[int, Any] = {}
         self._digests: dict[int, str] = {}
+        #: Told of each host that begins to lead a term.
+        self.on_election: Callable[[Host], None] = lambda _: None
+        self.leaders: dict[int, str] = {}
         self.entries_applied = self.restored = 0
         names = [f"n{i + 1}" for i in range(plan.members)]
         self.addresses = tuple(f"{name}:7400" for name in names)

@@ -1,10 +1,11 @@
 """Faults: bursts of them by seed, with calm between, and an end of them.
 
-Letters: p a host cut off, a a way cut in one direction, m a partial partition, n late packets, b broken connections,
-u a connection that only one end knows to be over, k kill, h death between two callbacks, x death right after a message
-was sent, d death in a disk operation, l loss of power (with k, h, x and d: what was not synced is gone), f full disk,
-w slow disks, s a process that stands still, t leadership handed over, o an orderly stop and start, g a dead guardian,
-c a wall clock that is set by less than the bound, z one that is set by much (only while all is well).
+Letters: p a host cut off, q the cluster in two halves, a a way cut in one direction, m a partial partition, n late
+packets, b broken connections, u a connection that only one end knows to be over, e a leader struck right after its
+election, k kill, h death between two callbacks, x death right after a message was sent, d death in a disk operation,
+l loss of power (with k, e, h, x and d: what was not synced is gone), f full disk, w slow disks, s a process that stands
+still, t leadership handed over, o an orderly stop and start, g a dead guardian, c a wall clock that is set by less than
+the bound, z one that is set by much (only while all is well).
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from collections.abc import Callable
 from tests.sim.whole.cluster import Cluster
 from tests.sim.whole.host import Host
 
-EVERYTHING = "pamnbukhxdlfwstogcz"
+EVERYTHING = "pqamnbuekhxdlfwstogcz"
+#: Between two faults of a burst: faster than anybody is done with one, up to longer than a lease.
+PACES_S = (0.3, 1.0, 2.5, 7.0)
+#: How long cuts are left alone, whatever else happens.
+HOLDS_S = (0.0, 0.0, 4.0, 9.0, 14.0)
 #: Messages after which a crash hurts most.
 TELLING = ("response_vote", "request_vote", "next_node_idx", "append_entries", "prevote_ok", "timeout_now", "read_at")
 #: Wall clocks are within this of the truth, when nobody has set them.
@@ -27,14 +32,19 @@ class Faults:
     Args:
         cluster: whose hosts, wires and disks.
         letters: which faults.
+        hammer: told of a host that clients shall ask for much at once: of a leader that nobody hears, say.
     """
 
-    def __init__(self, cluster: Cluster, letters: str) -> None:
+    def __init__(self, cluster: Cluster, letters: str, hammer: Callable[[Host], None] = lambda _: None) -> None:
+        self._hammer = hammer
+        self._held_until_s = 0.0
         self.cluster, self.rng, self.time = cluster, cluster.rng, cluster.time
         self.letters = letters
         self.count = 0
         self._strikes: dict[str, Callable[[], None]] = {
             "p": self.isolate,
+            "q": self.split,
+            "e": self.strike_at_election,
             "a": self.cut_one_way,
             "m": self.cut_partly,
             "n": self.delay_packets,
@@ -66,8 +76,8 @@ class Faults:
             self.time.run(seconds)
             return
         chosen = self.rng.sample(kinds, min(len(kinds), self.rng.randint(2, 6)))
-        pace_s = self.rng.choice((0.3, 1.0, 2.5))
-        end_s = self.time.now_s + seconds
+        pace_s = self.rng.choice(PACES_S)
+        end_s = self.time.now_s + max(seconds, 5 * pace_s)
         self.cluster.note("burst", "".join(chosen), round(pace_s, 1))
         while self.time.now_s < end_s:
             self.time.run(self.rng.uniform(0.2, 1.8) * pace_s)
@@ -92,6 +102,8 @@ class Faults:
         self.cluster.note("calm")
         self.cluster.wires.heal()
         self.cluster.after_send = None
+        self.cluster.on_election = lambda _: None
+        self._held_until_s = 0.0
         for host in self.cluster.hosts.values():
             host.disk.before = lambda _: None
             host.disk.full = False
@@ -100,6 +112,7 @@ class Faults:
             host.wall_offset_ms = self.rng.randint(-SPREAD_MS, SPREAD_MS)
             if host.process is not None:
                 host.process.loop.dies_in = None
+                host.process.loop.go_on()
             host.start()
 
     # Whom to strike.
@@ -124,19 +137,43 @@ class Faults:
 
     # Ways.
 
-    def isolate(self) -> None:
-        if self.cluster.wires.cut and self.rng.random() < 0.6:
+    def _heals(self, chance: float) -> bool:
+        """Instead of another cut, the end of those that there are; some are held for longer than a lease."""
+        if not self.cluster.wires.cut or self.rng.random() > chance:
+            self._held_until_s = max(self._held_until_s, self.time.now_s + self.rng.choice(HOLDS_S))
+            return False
+        if self.time.now_s >= self._held_until_s:
             self.cluster.note("heal")
             self.cluster.wires.heal()
+        return True
+
+    def isolate(self) -> None:
+        if self._heals(0.6):
             return
-        alone = self._one()
+        failing = [self.cluster.hosts[a] for a, _ in self.cluster.wires.late]
+        alone = self.rng.choice(failing) if failing and self.rng.random() < 0.5 else self._one()
         if alone is None:
             return
-        self.cluster.note("isolate", alone.name)
-        for other in self.cluster.hosts.values():
-            if other is not alone:
-                self.cluster.wires.block(alone.name, other.name)
-                self.cluster.wires.block(other.name, alone.name)
+        self._part([alone])
+
+    def split(self) -> None:
+        """Both halves go on among themselves."""
+        if self._heals(0.6):
+            return
+        hosts = list(self.cluster.hosts.values())
+        self._part(self.rng.sample(hosts, self.rng.randint(1, len(hosts) // 2)))
+
+    def _part(self, some: list[Host]) -> None:
+        """Nothing passes between these and the others."""
+        self.cluster.note("part", " ".join(host.name for host in some))
+        for a in some:
+            for b in self.cluster.hosts.values():
+                if b not in some:
+                    self.cluster.wires.block(a.name, b.name)
+                    self.cluster.wires.block(b.name, a.name)
+        leader = self.cluster.leader()
+        if leader in some and self.rng.random() < 0.5:
+            self._hammer(leader)
 
     def cut_one_way(self) -> None:
         a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
@@ -144,9 +181,7 @@ class Faults:
         self.cluster.wires.block(a.name, b.name)
 
     def cut_partly(self) -> None:
-        if self.cluster.wires.cut and self.rng.random() < 0.5:
-            self.cluster.note("heal")
-            self.cluster.wires.heal()
+        if self._heals(0.5):
             return
         a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
         self.cluster.note("cut", a.name, b.name)
@@ -154,10 +189,14 @@ class Faults:
         self.cluster.wires.block(b.name, a.name)
 
     def delay_packets(self) -> None:
-        a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
+        """From one to another, or from and to one whose network is about to fail."""
+        a, *others = self.rng.sample(list(self.cluster.hosts.values()), len(self.cluster.hosts))
         late = (self.rng.choice((0.05, 0.5)), self.rng.choice((0.2, 1.5)))
-        self.cluster.note("late packets", a.name, b.name, late)
-        self.cluster.wires.late[a.name, b.name] = late
+        for b in others if self.rng.random() < 0.5 else others[:1]:
+            self.cluster.note("late packets", a.name, b.name, late)
+            self.cluster.wires.late[a.name, b.name] = late
+            if len(others) > 1:
+                self.cluster.wires.late[b.name, a.name] = late
 
     def break_connection(self) -> None:
         a, b = self.rng.sample(list(self.cluster.hosts.values()), 2)
@@ -180,6 +219,24 @@ class Faults:
         for host in [one] if count == 1 and one is not None else self.rng.sample(up, count):
             host.kill(power=self._power())
             self._back_later(host)
+
+    def strike_at_election(self) -> None:
+        """Whoever leads next is cut off or dies soon after, when it knows least and little of it has arrived."""
+        delay_s = self.rng.choice((0.0, 1.0, 3.0)) * self.rng.uniform(0, self.cluster.wires.latency_s[1])
+        kills, power = self.rng.random() < 0.6, self._power()
+
+        def strike(host: Host) -> None:
+            if kills:
+                host.kill(power=power)
+                self._back_later(host)
+            else:
+                self._part([host])
+
+        def elected(host: Host) -> None:
+            self.cluster.on_election = lambda _: None
+            self.time.after(delay_s, lambda: strike(host))
+
+        self.cluster.on_election = elected
 
     def die_between_callbacks(self) -> None:
         host = self._one()
@@ -261,7 +318,7 @@ class Faults:
     def stop_in_order(self) -> None:
         host = self._one()
         process = host.process if host is not None else None
-        if host is None or process is None or not process.started:
+        if host is None or process is None or not process.started or process.stopping:
             return
         self.cluster.note("stop", host.name)
         back_after_s = self.rng.uniform(0.1, 8)
@@ -277,4 +334,3 @@ class Faults:
         step_ms = self.rng.choice((-1, 1)) * self.rng.choice((50, 150, 400))
         host.wall_offset_ms = max(-400, min(400, host.wall_offset_ms + step_ms))
         self.cluster.note("clock", host.name, host.wall_offset_ms)
-

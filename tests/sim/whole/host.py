@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from peercron.consensus.disk import Disk
@@ -192,7 +192,13 @@ class Process:
         cluster = host.cluster
         self.host = host
         self.loop = ProcessLoop(
-            host.name, cluster.time, host.local_s, host.world_s, self._defect, self.crash, lambda: cluster.rng.uniform(0.000_5, 0.01)
+            host.name,
+            cluster.time,
+            host.local_s,
+            host.world_s,
+            self._defect,
+            self.crash,
+            lambda: cluster.rng.uniform(0.000_5, 0.01),
         )
         self.loop.wires = cluster.wires
         self.clock = HostClock(host, self.loop)
@@ -210,6 +216,7 @@ class Process:
         self.supervisor: SimSupervisor | None = None
         self.started = False
         self.halted: str | None = None
+        self.stopping = False
         self.loop.call_soon(self._begin)
 
     def _begin(self) -> None:
@@ -239,6 +246,13 @@ class Process:
 
     def _after(self, from_s: float, act: Any) -> None:
         self.host.cluster.time.at(from_s + LINE_S, act)
+
+    @property
+    def serves(self) -> bool:
+        """As `/readyz` says."""
+        if self.node is None or not self.started or self.stopping:
+            return False
+        return all(well for _, well, _ in self.node.ready())
 
     # Disk and death.
 
@@ -334,6 +348,7 @@ class Host:
     async def stop(self, process: Process, back_after_s: float) -> None:
         """In order; to be run in the process's own loop."""
         assert process.node is not None
+        process.stopping = True
         await process.node.stop()
         if self.process is process:
             self.kill()
@@ -365,6 +380,16 @@ class Host:
         if self.process is process and process is not None:
             self.kill()
             self.cluster.time.after(0.1, self.start)
+
+    def leads(self, term: int) -> None:
+        """As status tells everybody."""
+        other = self.cluster.leaders.get(term)
+        if other is None:
+            other = self.cluster.leaders[term] = self.name
+            self.cluster.note("leads", self.name, term)
+            self.cluster.on_election(self)
+        if other != self.name:
+            self.cluster.violation("election safety", f"{self.name} and {other} lead term {term}")
 
     # Guardians.
 

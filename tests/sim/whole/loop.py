@@ -113,6 +113,12 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         """The process does not run (SIGSTOP); what comes in waits."""
         self.stopped_until_s = max(self.stopped_until_s, when_s)
 
+    def go_on(self) -> None:
+        """SIGCONT."""
+        if self.stopped_until_s > self._time.now_s:
+            self.stopped_until_s = self._time.now_s
+            self._wake(self._time.now_s)
+
     def die(self) -> None:
         """Nothing of this process runs any more."""
         self.alive = False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
-from peercron.core.commands import PauseJob, PutKey
+from peercron.consensus import raft
+from peercron.core.commands import PauseJob
 from peercron.core.history import entries_of
 from peercron.node import Node
 from peercron.settings import PROFILES, Timers
@@ -17,7 +20,7 @@ from tests.sim.whole.clients import Clients, commit
 from tests.sim.whole.cluster import Cluster, Finding, Plan
 from tests.sim.whole.faults import EVERYTHING, Faults
 from tests.sim.whole.host import Host
-from tests.sim.whole.work import NAMESPACE, Work
+from tests.sim.whole.work import Work
 
 #: Virtual minutes of a seed.
 SECONDS = 600.0
@@ -32,9 +35,11 @@ TIMERS = (
     PROFILES["wan"],
     PROFILES["wan"],
     Timers(200, 800, 1_600, 4_000, 800, 2_400, 3_400),
+    Timers(200, 700, 3_000, 3_500, 700, 2_200, 3_000),
     Timers(400, 2_000, 3_500, 8_000, 1_600, 4_800, 7_000),
 )
 
+LATENCIES_S = ((0.000_1, 0.001), (0.000_5, 0.01), (0.01, 0.06))
 #: (bytes of a journal at which a snapshot is taken, entries that stay behind it)
 JOURNALS = ((12_000, 0), (20_000, 10), (40_000, 50))
 
@@ -64,24 +69,29 @@ class Result:
 def plan_of(seed: int, faults: str = EVERYTHING, seconds: float = SECONDS, members: int | None = None) -> Plan:
     rng = random.Random(f"plan {seed}")
     journal_bytes_max, tail_entries = rng.choice(JOURNALS)
+    narrow = rng.random() < 0.25
     return Plan(
         seed=seed,
         members=members or rng.choice((3, 3, 3, 3, 5)),
         timers=rng.choice(TIMERS),
         journal_bytes_max=journal_bytes_max,
         tail_entries=tail_entries,
-        latency_s=rng.choice(((0.000_1, 0.001), (0.000_5, 0.01), (0.01, 0.06))),
+        latency_s=rng.choice(LATENCIES_S[:2] if narrow else LATENCIES_S),
         faults=faults,
         seconds=seconds,
-        power_loss="l" in faults,
+        narrow=narrow,
+        stubborn=rng.random() < 0.3,
     )
 
 
 def run(plan: Plan, tell: Tell | None = None, prepare: Callable[[Cluster], None] | None = None) -> Result:
     """The history of one plan. `prepare` may change the cluster before it begins, to break it."""
     gc.disable()
+    bytes_max = 1 if plan.narrow else raft.APPEND_BYTES_MAX
+    window = 1 if plan.narrow else raft.WINDOW_BYTES_MAX
     try:
-        return Course(plan, tell, prepare).run()
+        with patch.multiple(raft, APPEND_BYTES_MAX=bytes_max, WINDOW_BYTES_MAX=window):
+            return Course(plan, tell, prepare).run()
     finally:
         gc.enable()
 
@@ -94,9 +104,9 @@ class Course:
         self.cluster = Cluster(plan, tell)
         if prepare is not None:
             prepare(self.cluster)
-        self.faults = Faults(self.cluster, plan.faults)
         self.clients = Clients(self.cluster)
         self.work = Work(self.clients, plan.seconds)
+        self.faults = Faults(self.cluster, plan.faults, self.work.hammer)
         self.ledgers: Ledgers = {}
 
     def run(self) -> Result:
@@ -137,17 +147,20 @@ class Course:
         if cluster.findings:
             return
         healed_s = time.now_s
-        steps = (
-            ("leader", self._serving, RECOVERY_S),
-            ("clients", lambda: self.work.busy == 0, 150.0),
-        )
-        for name, condition, limit_s in steps:
-            if not self._until(condition, limit_s):
-                cluster.violation("no progress", f"{name}: not {limit_s:g}s after the last fault: {self._standing()}")
-                return
-        cluster.note("recovered", time.now_s - healed_s)
+        unserved = {host.name for host in cluster.hosts.values()}
         for host in cluster.hosts.values():
-            self._ask(host, _touch(host.name), f"a write at {host.name}")
+            self.clients.start(self._write_until_taken(host, unserved))
+        if not self._until(lambda: not unserved and self._serving(), RECOVERY_S):
+            where = ", ".join(sorted(unserved))
+            cluster.violation(
+                "no progress",
+                f"{RECOVERY_S:g}s after the last fault no writes at {where or 'none'}: {self._standing()}",
+            )
+            return
+        cluster.note("recovered", time.now_s - healed_s)
+        if not self._until(lambda: self.work.busy == 0, 150.0):
+            cluster.violation("no progress", f"clients are not done: {self._standing()}")
+            return
         end_s = time.now_s
         self._pause_all()
         if cluster.findings:
@@ -162,6 +175,11 @@ class Course:
         for kind, detail in judge(self.work.history, self.work.lives, self.ledgers, cluster.ran, end_s, read_s):
             cluster.violation(kind, detail)
 
+    async def _write_until_taken(self, host: Host, unserved: set[str]) -> None:
+        while not await self.work.operate(f"end-{host.name}", host, "k0", "put"):
+            await asyncio.sleep(0.2)
+        unserved.discard(host.name)
+
     def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
         end_s = self.cluster.time.now_s + seconds
         while not condition():
@@ -172,10 +190,7 @@ class Course:
 
     def _serving(self) -> bool:
         """Everybody has an open session, as any of them says of itself (`/readyz`)."""
-        return all(
-            host.node is not None and host.process is not None and host.process.started and _ready(host.node)
-            for host in self.cluster.hosts.values()
-        )
+        return all(host.process is not None and host.process.serves for host in self.cluster.hosts.values())
 
     def _idle(self) -> bool:
         return all(host.node is not None and not host.node.state.live_runs for host in self.cluster.hosts.values())
@@ -248,17 +263,6 @@ class Course:
             terms=max((node.term for node in nodes), default=0),
             seconds=cluster.time.now_s,
         )
-
-
-def _ready(node: Node) -> bool:
-    return all(well for name, well, _ in node.ready())
-
-
-def _touch(name: str) -> Any:
-    async def request(node: Node) -> Any:
-        return (await commit(node, PutKey(NAMESPACE, f"touched-by-{name}", b""))).value
-
-    return request
 
 
 async def _job_keys(node: Node) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ NAMESPACE = "default"
 KEYS = 3
 WRITERS = 3
 JOBS = 4
+#: The job that nearly always runs.
+LONG = 1
 
 
 @dataclass
@@ -134,6 +136,15 @@ class Work:
         self._learn(key, kind, argument, answer)
         self.history.append(Operation(client, key, call_s, self.now_s, kind, argument, answer))
         return True
+
+    def hammer(self, host: Host) -> None:
+        """Many writes at one node, one right after the other, none of which waits."""
+        for number in range(self.rng.randint(3, 12)):
+            self._go(self._hit(f"h{number}", host, self.rng.uniform(0, 0.5)))
+
+    async def _hit(self, client: str, host: Host, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        await self.operate(client, host, f"k{self.rng.randrange(KEYS)}", "put")
 
     def _request(self, key: str, kind: str) -> tuple[Any, Request]:
         self._written += 1
@@ -256,8 +267,8 @@ class Work:
     def _definition(self, number: int) -> Definition:
         rng, period_s = self.rng, self.rng.choice((3, 5, 8, 12, 20))
         guarantee = rng.choice((Guarantee.AT_LEAST_ONCE, Guarantee.AT_LEAST_ONCE, Guarantee.AT_MOST_ONCE))
-        if number == 0:
-            guarantee = Guarantee.AT_MOST_ONCE
+        if number <= LONG:
+            guarantee = (Guarantee.AT_MOST_ONCE, Guarantee.AT_LEAST_ONCE)[number]
         overlap = (
             Overlap.FORBID,
             Overlap.FORBID,
@@ -267,7 +278,7 @@ class Work:
         return Definition(
             name=f"job{number}",
             trigger=self._trigger(period_s),
-            task=self._task(period_s, overlap),
+            task=self._task(period_s, overlap, long=number == LONG),
             overlap=overlap,
             guarantee=guarantee,
             misfire=Misfire(rng.choice(list(MisfirePolicy))),
@@ -282,19 +293,23 @@ class Work:
             return CronTrigger(f"*/{period_s} * * * * *")
         return EveryTrigger(period_s * 1_000, self.rng.choice((0, 1_234)))
 
-    def _task(self, period_s: int, overlap: Overlap) -> CommandTask:
+    def _task(self, period_s: int, overlap: Overlap, *, long: bool = False) -> CommandTask:
         rng = self.rng
         low, high = rng.choice(((0.01, 0.3), (0.5, 0.7 * period_s), (0.5 * period_s, 1.6 * period_s), (4.0, 9.0)))
+        stubborn = self.cluster.plan.stubborn and rng.random() < 0.6
+        if stubborn or long:
+            low, high = 5.0, 25.0
         if overlap is Overlap.QUEUE_ALL:
             low, high = 0.01, 0.5 * period_s  # so that its line ends some day
-        term_s = rng.choice((0.02, 0.5, 5.0, 1e9))
+        term_s = 1e9 if stubborn else rng.choice((0.02, 0.5, 5.0, 1e9))
         return CommandTask(("work", str(low), str(high), str(rng.choice((0, 0, 0, 1))), str(term_s)))
 
     def _edited(self, definition: Definition) -> Definition:
         period_s = self.rng.choice((3, 5, 8, 12, 20))
         trigger = self._trigger(period_s) if self.rng.random() < 0.6 else definition.trigger
+        long = definition.name == f"job{LONG}"
         shorter_s = min(period_s, 3) if trigger == definition.trigger else period_s
-        return replace(definition, trigger=trigger, task=self._task(shorter_s, definition.overlap))
+        return replace(definition, trigger=trigger, task=self._task(shorter_s, definition.overlap, long=long))
 
 
 # What nodes are asked, as HTTP asks them.
@@ -339,5 +354,3 @@ def _live_runs(uid: str) -> Request:
         return node.state.live_runs.get(uid, ())
 
     return request
-
-
