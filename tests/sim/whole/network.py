@@ -1,9 +1,9 @@
 """Network: TCP between simulated processes: in order and reliable until it breaks.
 
-A way from one host to another can be cut or late, each direction for itself. What was sent into a cut waits, and arrives
-when the way is open again, unless somebody gave the connection up first. An end learns of the other's end by a word,
-which travels like anything else; a machine without power says none, and when it is there again it resets what it does
-not know.
+A way from one host to another can be cut or late, each direction for itself. What was sent into a cut waits, and
+arrives when the way is open again, unless somebody gave the connection up first. An end learns of the other's end by
+a word, which travels like anything else; a machine without power says none, and when it is there again it resets what
+it does not know.
 """
 
 from __future__ import annotations
