@@ -85,6 +85,7 @@ def test_an_invitation_says_what_a_node_becomes(tmp_path: Path) -> None:
         assert "invited" not in cli(cluster, "member", "list").stdout
 
 
+@pytest.mark.slow
 def test_a_newcomer_that_is_killed_while_it_joins_joins_once(tmp_path: Path) -> None:
     with cluster_in(tmp_path) as cluster:
         newcomer = cluster.newcomer()
@@ -96,6 +97,7 @@ def test_a_newcomer_that_is_killed_while_it_joins_joins_once(tmp_path: Path) -> 
         members(cluster, **V3, n4="voter")
 
 
+@pytest.mark.slow
 def test_who_joins_through_a_member_that_dies_joins_through_another(tmp_path: Path) -> None:
     with cluster_in(tmp_path) as cluster:
         leader = cluster.leader()
@@ -138,6 +140,7 @@ def test_a_member_is_removed_and_stops(tmp_path: Path, whom: str, by: str) -> No
         assert ended(goes)[0] == 2
 
 
+@pytest.mark.slow
 def test_who_was_removed_while_it_was_down_hears_it_when_it_comes(tmp_path: Path) -> None:
     with cluster_in(tmp_path) as cluster:
         gone = cluster.others(cluster.leader())[0]
@@ -149,6 +152,7 @@ def test_who_was_removed_while_it_was_down_hears_it_when_it_comes(tmp_path: Path
         assert (code, f"{gone.name} was removed from this cluster" in last) == (2, True)
 
 
+@pytest.mark.slow
 def test_who_cannot_be_spared_is_not_removed(tmp_path: Path) -> None:
     with cluster_in(tmp_path) as cluster:
         leader = cluster.leader()
@@ -186,6 +190,7 @@ def test_a_wiped_founder_is_refused_and_comes_back_as_another(tmp_path: Path) ->
         members(cluster, **V3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whom", ["smallest", "largest"])
 def test_a_member_moves_to_another_address(tmp_path: Path, whom: str) -> None:
     with cluster_in(tmp_path) as cluster:
@@ -204,6 +209,7 @@ def test_a_member_moves_to_another_address(tmp_path: Path, whom: str) -> None:
         members(cluster, **V3)
 
 
+@pytest.mark.slow
 def test_all_move_at_once(tmp_path: Path) -> None:
     """Where they are now is in nobody's log, but --peers says so."""
     with cluster_in(tmp_path) as cluster:
@@ -221,6 +227,7 @@ def test_all_move_at_once(tmp_path: Path) -> None:
         assert cluster.request("GET", "/v1/state/default/before") == 1
 
 
+@pytest.mark.slow
 def test_the_address_of_another_is_not_ones_own(tmp_path: Path) -> None:
     with cluster_in(tmp_path) as cluster:
         one, other = cluster.nodes[0], cluster.nodes[1]
@@ -268,6 +275,7 @@ def test_a_founder_can_be_a_witness(tmp_path: Path) -> None:
         cluster.request("PUT", "/v1/state/default/after", b"1")
 
 
+@pytest.mark.slow
 def test_the_dead_are_removed_where_that_was_asked_for(tmp_path: Path) -> None:
     with cluster_in(tmp_path, size=4, flags=("--remove-dead-after", "10s")) as cluster:
         dead = cluster.others(cluster.leader())[0]

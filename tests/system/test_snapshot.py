@@ -173,6 +173,7 @@ def index_of(node: Node) -> int:
         return int(answer.headers["Peercron-Index"])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("asked", ["the leader", "a follower"])
 def test_the_leader_dies_in_the_middle_of_a_restore(tmp_path: Path, asked: str) -> None:
@@ -202,6 +203,7 @@ def test_the_leader_dies_in_the_middle_of_a_restore(tmp_path: Path, asked: str) 
                 assert node.request("GET", f"/v1/state/load/k{n}") == (200, old.keys["load"][f"k{n}"].value)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_restore_by_force_replaces_what_runs(tmp_path: Path) -> None:
     """A run of the cluster itself comes back with its own snapshot, and never lives twice at once."""

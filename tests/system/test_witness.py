@@ -23,6 +23,7 @@ def test_any_one_of_two_and_a_witness_may_be_lost(tmp_path: Path, fault: str) ->
     assert [str(outage) for outage in outages if outage.longest_s > LONG_S] == []
 
 
+@pytest.mark.slow
 @ALONE
 def test_either_site_may_be_lost(tmp_path: Path) -> None:
     outages = list(two_sites_and_a_witness(tmp_path))
