@@ -45,13 +45,16 @@ class Dialler:
 
     def aim(self, peers: Mapping[str, Address], hints: Iterable[Address]) -> None:
         """Call these from now on, and nobody else."""
+        # Who was to be found at an address is there still, for all we know, and is not called while it is connected: a
+        # second connection would end the first, and with it what is being said over it.
+        people = {address: peer for peer, address in self._tasks if peer is not None}
         wanted: list[tuple[str | None, Address]] = [*peers.items(), *((None, hint) for hint in hints)]
         for target in [target for target in self._tasks if target not in wanted]:
             self._tasks.pop(target).cancel()
         for target in wanted:
             if target not in self._tasks:
                 peer, address = target
-                work = self._look(address) if peer is None else self._reach(peer, address)
+                work = self._look(address, people.get(address, "")) if peer is None else self._reach(peer, address)
                 self._tasks[target] = asyncio.get_running_loop().create_task(work)
 
     async def _reach(self, peer: str, address: Address) -> None:
@@ -65,8 +68,7 @@ class Dialler:
             if link is not None and await _ended(link):
                 delay_s = SECOND_S if link.dismissed else least_s
 
-    async def _look(self, address: Address) -> None:
-        found = ""
+    async def _look(self, address: Address, found: str) -> None:
         while True:
             known = found and (found == self._exchange.me or self._exchange.link_to(found) is not None)
             link = None if known else await self._exchange.dial(address, None)

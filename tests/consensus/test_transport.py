@@ -419,6 +419,23 @@ async def test_an_address_where_somebody_may_be_is_tried(stand: Stand, monkeypat
     a.set_peers({})
 
 
+async def test_who_is_no_peer_any_more_but_may_be_where_it_was_keeps_its_connection(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A founder that is removed: over this connection it is told so. A second one would end the first."""
+    _, b = await stand.start("a", "b", known="ab")
+    await stand.connected("a", "b")
+    rounds = asyncio.Semaphore(0)
+    monkeypatch.setattr(dialler.Dialler, "_pause", lambda *_: asyncio.sleep(0, rounds.release()))
+    before = {name: list(stand.ears[name].log) for name in "ab"}
+    b.set_peers({}, [(HOST, stand.ports["a"])])
+    async with asyncio.timeout(20):
+        for _ in range(50):
+            await rounds.acquire()
+    assert {name: stand.ears[name].log for name in "ab"} == before
+    b.set_peers({})
+
+
 async def test_who_is_not_to_come_back_is_told_so(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
     """From either end of the connection, whoever dials."""
     for me, other in (("a", "b"), ("b", "a")):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.linearizable import REGISTER, Operation, check
+from tests.linearizable import MUTEX, REGISTER, Operation, check
 from tests.linearizable.history import by_key
 from tests.linearizable.search import Search
 
@@ -98,6 +98,27 @@ def operations(draw: st.DrawFn) -> Operation:
 @given(st.lists(operations(), max_size=5))
 def test_any_history_is_judged_as_by_trying_everything(history: list[Operation]) -> None:
     assert (check(history, REGISTER) is None) == explained(history)
+
+
+#: What a lock calls an operation of a register, where it has the like.
+OF_A_LOCK = {"get": "show", "cas": "acquire", "delete": "release"}
+
+
+@st.composite
+def lock_operations(draw: st.DrawFn) -> Operation:
+    operation = draw(operations().filter(lambda o: o.kind in OF_A_LOCK))
+    if operation.kind == "cas":
+        return replace(operation, argument=(0, operation.argument[1]))
+    return replace(operation, argument=draw(REVISIONS)) if operation.kind == "delete" else operation
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(lock_operations(), max_size=5))
+def test_a_lock_is_judged_like_the_register_that_it_is(history: list[Operation]) -> None:
+    locks = [
+        replace(o, kind=OF_A_LOCK[o.kind], argument=o.argument[1] if o.kind == "cas" else o.argument) for o in history
+    ]
+    assert (check(locks, MUTEX) is None) == explained(history)
 
 
 def played(rng: random.Random, *, count: int, clients: int, lost: float, keys: int = 1) -> list[Operation]:

@@ -4,11 +4,13 @@
 
 Writers keep their connections; a write that fails or is not answered is sent again to the next member until it is
 acknowledged. Exit status 0 when none was under way for longer than a second, and all that were acknowledged are there.
+The nodes' data are in TMPDIR: no write is faster than its disk, whose own longest stall is told, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
@@ -31,6 +33,7 @@ STALL_S = 1.0
 #: Nothing takes longer than this.
 GIVE_UP_S = 60.0
 LISTED_MAX = 10_000
+DISK_EVERY_S = 0.05
 
 
 @dataclass(slots=True)
@@ -46,6 +49,32 @@ class Write:
     @property
     def took_s(self) -> float:
         return self.done_s - self.sent_s
+
+
+class Disk:
+    """How long the disk of a folder takes to sync a few bytes, asked all the time while in the block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.longest_s = 0.0
+        self._file = folder / "disk"
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Disk:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        with self._file.open("ab", buffering=0) as file:
+            while not self._stopped.wait(DISK_EVERY_S):
+                begun_s = time.monotonic()
+                file.write(b"." * 64)
+                os.fdatasync(file.fileno())
+                self.longest_s = max(self.longest_s, time.monotonic() - begun_s)
 
 
 class Load:
@@ -129,6 +158,7 @@ class Report:
     #: The longest that any write was under way, and the longest time in which none was acknowledged.
     slowest_s: float = 0.0
     gap_s: float = 0.0
+    disk_s: float = 0.0
     missing: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
 
@@ -145,7 +175,8 @@ class Report:
         lines.append(
             f"{self.writes} writes in {self.seconds:.1f} s ({self.writes / self.seconds:.0f} a second), {self.again}"
             f" of them sent more than once; longest until acknowledged {self.slowest_s * 1e3:.0f} ms, longest without"
-            f" any {self.gap_s * 1e3:.0f} ms; {len(self.missing)} lost, {len(self.given_up)} given up"
+            f" any {self.gap_s * 1e3:.0f} ms; longest stall of the disk {self.disk_s * 1e3:.0f} ms;"
+            f" {len(self.missing)} lost, {len(self.given_up)} given up"
         )
         return "\n".join(lines)
 
@@ -225,10 +256,11 @@ class Growth:
 def grow_and_shrink(folder: Path, *, rate: float, calm_s: float, tell: Callable[[str], None] = print) -> Report:
     """The whole thing."""
     with cluster_in(folder) as cluster:
-        with Load(cluster.nodes, rate) as load:
+        with Load(cluster.nodes, rate) as load, Disk(folder) as disk:
             growth = Growth(cluster, load, calm_s, tell)
             growth.run()
         growth.judge()
+        growth.report.disk_s = disk.longest_s
         # Who was removed is listed until what it ran has surely ended.
         rows = [row for row in cluster.leader().status()["members"] if row["state"] != "removed"]
         assert sorted(row["role"] for row in rows) == ["voter", "voter", "witness"], rows
