@@ -182,12 +182,13 @@ class Replica(Registrar):
     def answers_wanted(self) -> bool:
         return self._reads.pressing or self._handing_over()
 
-    def apply(self, index: int, term: int, command: bytes) -> None:
+    def apply(self, index: int, term: int, command: bytes) -> int:
         version, *batch = unpack(command)
         if version != BATCH_FORMAT:
             raise TooOld(f"entry {index} of the log is of format {version}, this version reads {BATCH_FORMAT}")
         now_ms, payloads = batch
         self._machine.apply(index, now_ms, payloads)
+        return len(payloads)
 
     # The log.
 

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from peercron.clock import ManualClock
 from peercron.consensus import scribe
-from peercron.consensus.scribe import SLICE_BYTES, SLICE_S, SNAPSHOT_PER_JOURNAL, Scribe
+from peercron.consensus.scribe import BEHIND_MAX, SLICE_BYTES, SLICE_S, SNAPSHOT_PER_JOURNAL, Scribe
 from peercron.consensus.snapshots import SYNC_BYTES, SnapshotStore, split_header
 from tests.consensus.staged import Stage
 from tests.sim.disk import SimDisk
@@ -164,6 +166,21 @@ async def test_a_large_state_is_written_less_often() -> None:
     assert scene.scribe.is_due
     # Also after a restart, which finds it on the disk.
     assert Scribe(scene.stage.replica, scene.clock, scene.frozen, journal_bytes_max=0)._size > 12 * len(BLOCK)
+
+
+@pytest.mark.parametrize(
+    ("behind", "journal_bytes", "is_due"),
+    [(0, 1_001, True), (BEHIND_MAX, 1_001, True), (BEHIND_MAX + 1, 3_999, False), (BEHIND_MAX + 1, 4_001, True)],
+)
+async def test_who_was_away_first_applies_what_it_missed(behind: int, journal_bytes: int, is_due: bool) -> None:
+    replica: Any = SimpleNamespace(
+        kernel=SimpleNamespace(applied=100, commit=100 + behind),
+        journal=SimpleNamespace(bytes=journal_bytes),
+        store=SimpleNamespace(all=list),
+        snapshot_index=1,
+        snapshot_wanted=False,
+    )
+    assert Scribe(replica, ManualClock(), lambda: iter(()), journal_bytes_max=1_000).is_due is is_due
 
 
 def test_a_slice_is_short_beside_a_heartbeat() -> None:
