@@ -55,7 +55,7 @@ class Outlet(Protocol):
         """Asked when the election time-out has passed."""
 
     def apply(self, index: int, term: int, command: bytes) -> int:
-        """Apply an entry; how many commands it held."""
+        """Apply an entry; what it was beyond its length, as bytes of what is applied in one step."""
 
     def apply_configuration(self, index: int, command: bytes) -> None: ...
     def answers_wanted(self) -> bool:

@@ -47,8 +47,6 @@ WINDOW_BYTES_MAX: Final = 4 << 20
 ANSWER_EVERY: Final = 4
 #: Commands applied in one step, so that catching up leaves the loop free in between.
 APPLY_BYTES_MAX: Final = 256 << 10
-#: What a command counts for beside its length: that of small ones says nothing about the work that they are.
-APPLY_COMMAND_BYTES: Final = 512
 
 
 class KernelMismatch(Exception):
@@ -380,7 +378,7 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
             command, index, term = self._journal[self.applied + 1 - base]
             budget -= len(command)
             if command[:1] == BATCH:
-                budget -= self._outlet.apply(index, term, command[1:]) * APPLY_COMMAND_BYTES
+                budget -= self._outlet.apply(index, term, command[1:])
             elif command[:1] == CONFIGURATION:
                 self._outlet.apply_configuration(index, command)
             elif command[:1] != NO_OP:

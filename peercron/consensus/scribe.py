@@ -20,8 +20,8 @@ T = TypeVar("T")
 #: The newest segment has grown to this: time for a snapshot, so that restarts stay short.
 SNAPSHOT_JOURNAL_BYTES: Final = 16 << 20
 #: Where a snapshot is larger than so many of those, the segment may grow to this part of it: otherwise writing what
-#: did not change would be most of what the disk does.
-SNAPSHOT_PER_JOURNAL: Final = 8
+#: did not change would be most of what the disk does. (What it holds is applied anew by whoever restarts.)
+SNAPSHOT_PER_JOURNAL: Final = 16
 #: Who has so many entries still to apply, since it was away, first does that: what is not applied would be written
 #: again, behind the snapshot. But not for ever: the segment may become this many times as long.
 BEHIND_MAX: Final = 16
