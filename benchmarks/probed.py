@@ -23,11 +23,11 @@ def watch_loop(out: IO[str]) -> None:
     clock, cpu_clock = time.perf_counter, time.thread_time
 
     def timed(handle: asyncio.Handle) -> None:
-        began, cpu = clock(), cpu_clock()
+        callback, began, cpu = getattr(handle, "_callback", None), clock(), cpu_clock()
         run(handle)
         wall_ms = (clock() - began) * 1e3
         if wall_ms > SLOW_MS:
-            _write(out, wall_ms, (cpu_clock() - cpu) * 1e3, _name(handle))
+            _write(out, wall_ms, (cpu_clock() - cpu) * 1e3, _name(callback))
 
     asyncio.Handle._run = timed  # type: ignore[assignment,method-assign]  # noqa: SLF001
 
@@ -51,8 +51,7 @@ def _write(out: IO[str], wall_ms: float, cpu_ms: float, what: str) -> None:
     out.write(json.dumps(line) + "\n")
 
 
-def _name(handle: Any) -> str:
-    callback = getattr(handle, "_callback", None)
+def _name(callback: Any) -> str:
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
         return str(getattr(owner.get_coro(), "__qualname__", owner))

@@ -1,15 +1,16 @@
 """scale: a cluster of 100,000 jobs and 1,000,000 ledger entries, and what its users feel of each large thing it does.
 
-    python -m benchmarks.scale                         # about five minutes
+    python -m benchmarks.scale                         # about three minutes
     python -m benchmarks.scale --jobs 10000 --ledger 100000 --json out.json
 
 The state is written into the data directories of three nodes before they start, through the snapshots of the product.
 Then, under a light load of writes: a quiet time, a snapshot on every node, a follower killed and started again, one
-that comes back after the log it needs is gone, a leader that hands over, one that is killed, and reads of everything.
+that comes back after the log it needs is gone, a new member, a leader that hands over, one that is killed, and reads of
+everything. Data and logs are in a temporary folder (TMPDIR says where); on tmpfs the disk's own whims are left out.
 
-For each: how long it took; the longest callback of the leader's loop and what it was (from inside, of which `cpu` is
-the loop's own work and the rest waiting for the machine); the longest answer of a leader to a trivial question (from
-outside); the longest time in which no write was accepted; and memory.
+For each: how long it took; the longest callback of the leader's loop, and the one with the most work of its own (the
+rest is waiting, for the disk or for a core); the longest answer of the leader to a trivial question; the longest time
+in which no write was accepted; and the largest node's memory.
 """
 
 from __future__ import annotations
@@ -23,19 +24,18 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.bigstate import build
-from benchmarks.cluster import Node, Peercron, close, scratch, settled, until
+from benchmarks.cluster import Node, Peercron, close, free_ports, scratch, settled, until
 from benchmarks.http1 import ask, request
+from benchmarks.phases import Phase, longest, table
 from benchmarks.prober import Prober
 from benchmarks.report import machine, write_json
-from benchmarks.stalls import Outside, Slow, inside, resident_mb
+from benchmarks.stalls import Outside, inside, resident_mb
 
-#: Longer stalls of a leader are what this program is here to find.
-STALL_MS = 50.0
 QUIET_S = 10.0
 AFTER_S = 2.0
 WAIT_S = 240.0
@@ -52,34 +52,23 @@ READS = (
 )
 
 
-@dataclass(slots=True)
-class Phase:
-    """One large thing. Times in ms but for `took_s`."""
-
-    name: str
-    leader: str = ""
-    took_s: float = 0.0
-    note: str = ""
-    inside: Slow | None = None
-    outside_ms: float = 0.0
-    write_gap_ms: float = 0.0
-    slow: dict[str, list[Slow]] = field(default_factory=dict)
-    resident_mb: dict[str, float] = field(default_factory=dict)
-
-
 class Scale:
     """The cluster, its load, and the phases that were measured."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.folder, self.options = folder, options
         self.cluster = Peercron(folder, 3, options.flag)
+        self.outside: dict[str, Outside] = {}
         for node in self.cluster.nodes:
-            at = node.command.index("peercron")
-            node.command[at : at + 1] = ["benchmarks.probed", str(self.stalls(node))]
-        self.outside = {node.name: Outside(node) for node in self.cluster.nodes}
+            self._probe(node)
         self.prober = Prober([node.http for node in self.cluster.nodes], self.cluster.write, pace_s=0.05)
         self.phases: list[Phase] = []
         self.leader = self.cluster.nodes[0]
+
+    def _probe(self, node: Node) -> None:
+        at = node.command.index("peercron")
+        node.command[at : at + 1] = ["benchmarks.probed", str(self.stalls(node))]
+        self.outside[node.name] = Outside(node)
 
     def stalls(self, node: Node) -> Path:
         return self.folder / f"{node.name}.stalls"
@@ -112,6 +101,10 @@ class Scale:
             await self._restart(self.followers()[0])
         async with self.phase("follower filled by snapshot") as phase:
             phase.note = await self._refill(self.followers()[0])
+        async with self.phase("a fourth member joins"):
+            newcomer = await self._join()
+        async with self.phase("it is removed"):
+            await self._leave(newcomer)
         async with self.phase("leader hands over"):
             await self._hand_over()
         async with self.phase("leader killed"):
@@ -137,7 +130,7 @@ class Scale:
         for node in self.cluster.nodes:
             phase.slow[node.name] = inside(self.stalls(node), from_ns, to_ns)[:10]
             phase.resident_mb[node.name] = resident_mb(node) if node.alive else 0.0
-        phase.inside = next(iter(phase.slow[self.leader.name]), None)
+        phase.longest, phase.hardest = longest(self.stalls(self.leader), from_ns, to_ns)
         phase.outside_ms = self.outside[self.leader.name].longest_ms(from_ns, to_ns)
         times = sorted(w.answered_ns for w in self.prober.accepted if from_ns <= w.answered_ns <= to_ns)
         phase.write_gap_ms = max(((b - a) / 1e6 for a, b in pairwise(times)), default=0.0)
@@ -182,6 +175,36 @@ class Scale:
         self.leader = await settled(self.cluster, WAIT_S)
         return f"{size}, caught up after {time.monotonic() - began:.1f} s"
 
+    async def _join(self) -> Node:
+        """A newcomer with an empty disk, which gets everything from the leader."""
+        peer, http = free_ports(2)
+        address, any_member = f"127.0.0.1:{peer}", address_of(self.leader)
+        status, told = await ask(self.leader.http, "POST", "/v1/members", {"address": address, "name": "n4"})
+        assert status in (200, 201), told
+        command = [*(sys.executable, "-m", "peercron", "--join", any_member, "--self", address, "--name", "n4")]
+        command += ["--data-dir", str(self.folder / "n4"), "--http", f"127.0.0.1:{http}", *self.options.flag]
+        node = Node("n4", ("127.0.0.1", http), command, self.folder / "n4.log")
+        self._probe(node)
+        self.cluster.nodes.append(node)
+        self.cluster.size += 1
+        node.spawn()
+        self.outside[node.name].start()
+        self.leader = await settled(self.cluster, WAIT_S)
+        await until(self._all_vote, WAIT_S, "the newcomer to become a voter", every=0.1)
+        return node
+
+    async def _all_vote(self) -> bool:
+        members = (await self.cluster.status(self.leader)).get("members", [])
+        return bool(members) and all(member["role"] == "voter" for member in members)
+
+    async def _leave(self, node: Node) -> None:
+        status, told = await ask(self.leader.http, "DELETE", f"/v1/members/{node.name}", timeout=30)
+        assert status == 200, told
+        await node.gone()
+        self.cluster.nodes.remove(node)
+        self.cluster.size -= 1
+        self.leader = await settled(self.cluster, WAIT_S)
+
     async def _hand_over(self) -> None:
         before = self.leader
         await ask(before.http, "POST", "/v1/leader:transfer", {}, timeout=30)
@@ -205,6 +228,11 @@ class Scale:
         return f"{status}, {size / 1e6:.2f} MB"
 
 
+def address_of(node: Node) -> str:
+    """Where its peers reach it."""
+    return node.command[node.command.index("--self") + 1]
+
+
 async def once(node: Node, raw: bytes, timeout: float = 30.0) -> tuple[int, int]:
     """One request on a connection of its own: status and size of the answer."""
     from benchmarks.http1 import Connection
@@ -224,26 +252,6 @@ def snapshots(node: Node) -> list[int]:
     return [int(size) for size in re.findall(r"snapshot_written .*bytes=(\d+)", text)]
 
 
-def table(phases: list[Phase]) -> str:
-    """Markdown, aligned for a terminal."""
-    head = ["phase", "took s", "leader inside ms", "cpu ms", "outside ms", "write gap ms", "MB", "longest callback"]
-    rows = [head, *(_row(phase) for phase in phases)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
-
-
-def _row(phase: Phase) -> list[str]:
-    slow = phase.inside
-    worst = max(phase.resident_mb.values(), default=0.0)
-    name = f"{phase.name} ({phase.note})" if phase.note else phase.name
-    figures = [f"{phase.took_s:.1f}", f"{slow.wall_ms:.0f}" if slow else "<5", f"{slow.cpu_ms:.0f}" if slow else ""]
-    figures += [f"{phase.outside_ms:.0f}", f"{phase.write_gap_ms:.0f}", f"{worst:.0f}"]
-    return [name, *figures, slow.what if slow else ""]
-
-
 def options_of(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=100_000)
@@ -261,7 +269,7 @@ def main(arguments: list[str]) -> int:
         scale = Scale(folder, options)
         print("making the state …", file=sys.stderr, flush=True)
         nodes = scale.cluster.nodes
-        members = [node.command[node.command.index("--self") + 1] for node in nodes]
+        members = [address_of(node) for node in nodes]
         folders = [folder / node.name for node in nodes]
         size = build(folders, options.jobs, options.ledger, int(time.time() * 1000), members)
         asyncio.run(scale.run())

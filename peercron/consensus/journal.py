@@ -8,8 +8,7 @@ damage, which stops the node: cutting there would forget what was promised.
 A new segment is begun at each snapshot. It repeats what is still needed of the log, so the older segments can be
 removed as soon as the snapshot is durable, and nothing is ever rewritten in place.
 
-The checksum is CRC-32 of zlib, from the standard library: for frames of this size it finds what CRC-32C finds, and
-needs no other package.
+The checksum is zlib's CRC-32: for frames of this size it finds what CRC-32C finds, and needs no other package.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import msgpack
 
 from peercron.consensus.disk import Disk
 from peercron.consensus.entry import NO_OP, Entry
-from peercron.consensus.segment import HEADER, MAGIC, frame, frame_at, sound_frame_after
+from peercron.consensus.segment import HEADER, MAGIC, frame, frame_at, portions, sound_frame_after
 from peercron.errors import TooOld
 
 FORMAT: Final = 2
@@ -152,7 +151,8 @@ class Journal:
     def flush(self) -> None:
         """Write the collected records as one frame and wait until the disk has it. OSError: fail-stop."""
         if self._pending:
-            self._write(self._segments[-1], self._pending)
+            self._append(self._segments[-1], self._pending)
+            self._disk.sync(self._segments[-1])
             self._pending = []
 
     def begin_segment(self, index: int, term: int) -> None:
@@ -202,15 +202,16 @@ class Journal:
         if name + ".new" in self._disk.names():
             self._disk.remove(name + ".new")  # of an attempt that failed
         self.bytes = 0
-        self._write(name + ".new", records)
+        for portion in portions(records):  # who reads it finds all of them: it is published when they are there
+            self._append(name + ".new", portion)
+        self._disk.sync(name + ".new")
         self._disk.publish(name + ".new", name)
         self._segments.append(name)
         self._segment_base = index
 
-    def _write(self, name: str, records: Sequence[tuple[Any, ...]]) -> None:
+    def _append(self, name: str, records: Sequence[tuple[Any, ...]]) -> None:
         payload = msgpack.packb(records)
         self._disk.append(name, frame(payload))
-        self._disk.sync(name)
         self.bytes += HEADER.size + len(payload)
 
     def _recover(self) -> None:

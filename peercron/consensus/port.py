@@ -54,7 +54,9 @@ class Outlet(Protocol):
     def may_campaign(self) -> bool:
         """Asked when the election time-out has passed."""
 
-    def apply(self, index: int, term: int, command: bytes) -> None: ...
+    def apply(self, index: int, term: int, command: bytes) -> int:
+        """Apply an entry; what it was beyond its length, as bytes of what is applied in one step."""
+
     def apply_configuration(self, index: int, command: bytes) -> None: ...
     def answers_wanted(self) -> bool:
         """Does something wait for the followers' answer to the next heartbeat?"""

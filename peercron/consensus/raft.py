@@ -46,7 +46,7 @@ WINDOW_BYTES_MAX: Final = 4 << 20
 #: Of the heartbeats to a follower that has the whole log, one in so many wants an answer.
 ANSWER_EVERY: Final = 4
 #: Commands applied in one step, so that catching up leaves the loop free in between.
-APPLY_BYTES_MAX: Final = 64 << 10
+APPLY_BYTES_MAX: Final = 256 << 10
 
 
 class KernelMismatch(Exception):
@@ -378,7 +378,7 @@ class Kernel(upstream.SyncObj):  # type: ignore[misc]
             command, index, term = self._journal[self.applied + 1 - base]
             budget -= len(command)
             if command[:1] == BATCH:
-                self._outlet.apply(index, term, command[1:])
+                budget -= self._outlet.apply(index, term, command[1:])
             elif command[:1] == CONFIGURATION:
                 self._outlet.apply_configuration(index, command)
             elif command[:1] != NO_OP:

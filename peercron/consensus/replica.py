@@ -29,6 +29,8 @@ from peercron.wire.plain import pack, unpack
 
 #: Proposals waiting at the leader to be put in the log; more are told to come again.
 QUEUE_MAX: Final = 8_192
+#: What applying a command is beyond its length, as bytes: many small ones are more work than a large one.
+COMMAND_BYTES: Final = 512
 #: Log entries made in one step.
 ENTRIES_PER_STEP: Final = 8
 BATCH_FORMAT: Final = 1
@@ -182,12 +184,13 @@ class Replica(Registrar):
     def answers_wanted(self) -> bool:
         return self._reads.pressing or self._handing_over()
 
-    def apply(self, index: int, term: int, command: bytes) -> None:
+    def apply(self, index: int, term: int, command: bytes) -> int:
         version, *batch = unpack(command)
         if version != BATCH_FORMAT:
             raise TooOld(f"entry {index} of the log is of format {version}, this version reads {BATCH_FORMAT}")
         now_ms, payloads = batch
         self._machine.apply(index, now_ms, payloads)
+        return len(payloads) * COMMAND_BYTES
 
     # The log.
 

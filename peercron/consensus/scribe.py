@@ -20,8 +20,12 @@ T = TypeVar("T")
 #: The newest segment has grown to this: time for a snapshot, so that restarts stay short.
 SNAPSHOT_JOURNAL_BYTES: Final = 16 << 20
 #: Where a snapshot is larger than so many of those, the segment may grow to this part of it: otherwise writing what
-#: did not change would be most of what the disk does.
-SNAPSHOT_PER_JOURNAL: Final = 8
+#: did not change would be most of what the disk does. (What it holds is applied anew by whoever restarts.)
+SNAPSHOT_PER_JOURNAL: Final = 16
+#: Who has so many entries still to apply, since it was away, first does that: what is not applied would be written
+#: again, behind the snapshot. But not for ever: the segment may become this many times as long.
+BEHIND_MAX: Final = 16
+PATIENCE: Final = 4
 #: A snapshot is made for so long, or until so much more of it is there, before others have the loop.
 SLICE_S: Final = 0.002
 SLICE_BYTES: Final = 256 << 10
@@ -48,10 +52,13 @@ class Scribe:
     @property
     def is_due(self) -> bool:
         """Is it time for a snapshot?"""
-        replica = self._replica
+        replica, kernel = self._replica, self._replica.kernel
+        if self._task is not None or kernel.applied <= replica.snapshot_index:
+            return False
         bytes_max = max(self._journal_bytes_max, self._size // SNAPSHOT_PER_JOURNAL)
-        wanted = replica.journal.bytes > bytes_max or replica.snapshot_wanted
-        return wanted and self._task is None and replica.kernel.applied > replica.snapshot_index
+        if kernel.commit - kernel.applied > BEHIND_MAX:
+            bytes_max *= PATIENCE
+        return replica.journal.bytes > bytes_max or replica.snapshot_wanted
 
     def begin(self) -> asyncio.Task[None]:
         """Write the state as it is now, or go on with what is being written. OSError: the journal has no room."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 MAGIC: Final = b"PCJ1"
 HEADER: Final = struct.Struct(">4sII")
 #: A length beyond this is damage, not a frame.
 FRAME_BYTES_MAX: Final = 64 << 20
+#: Of a new segment, which repeats all that the log has behind a snapshot, however much that is.
+PORTION_BYTES: Final = 1 << 20
 
 
 def frame(payload: bytes) -> bytes:
     """The payload with magic, length and CRC-32 in front."""
+    assert len(payload) <= FRAME_BYTES_MAX, f"a frame of {len(payload)} bytes could never be read"
     return HEADER.pack(MAGIC, len(payload), zlib.crc32(payload)) + payload
 
 
@@ -36,3 +40,17 @@ def sound_frame_after(raw: bytes, offset: int) -> bool:
             return True
         offset += 1
     return False
+
+
+def portions(records: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Records, cut into what makes frames of moderate size; what is long in one stands at its end."""
+    portion: list[tuple[Any, ...]] = []
+    size = 0
+    for record in records:
+        portion.append(record)
+        size += len(record[-1]) if isinstance(record[-1], bytes) else 0
+        if size >= PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion

@@ -45,7 +45,7 @@ PLACEMENTS_PER_PLAN_MAX = 256
 #: New and edited jobs whose next slot is computed in one turn, beside the fires that are due.
 CURSORS_READ_PER_PLAN_MAX = 64
 #: Jobs and waiting runs that a new leader's planner takes in with one turn: some milliseconds.
-JOBS_SEEN_PER_PLAN_MAX = 2_000
+JOBS_SEEN_PER_PLAN_MAX = 1_000
 SLOTS_LISTED_PER_PLAN_MAX = 1_024
 #: Plans that wait for their answer; the planner adds none beyond.
 PLANS_IN_FLIGHT_MAX = 4_096

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from peercron.consensus import journal as journal_module
+from peercron.consensus import segment
 from peercron.consensus.disk import FolderDisk
 from peercron.consensus.entry import NO_OP, Entry
 from peercron.consensus.journal import DOUBT_MARK, FORMAT, Journal, JournalDamaged
@@ -325,6 +326,29 @@ def test_a_large_command_is_not_repeated_for_the_sake_of_followers() -> None:
     journal.begin_segment(11, 1)
     journal.drop_old_segments()
     assert 11 - 4 <= journal.base[0] <= 11 - 3
+
+
+def test_however_much_the_log_has_behind_a_snapshot_the_segment_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was away for long gets much of the log at once, and may take a snapshot before all of it is applied. All of
+    that in one frame was more than a frame may hold: the node could never start again.
+    """
+    monkeypatch.setattr(segment, "PORTION_BYTES", 100)
+    monkeypatch.setattr(segment, "FRAME_BYTES_MAX", 400)
+    disk = new_disk()
+    journal = Journal(disk)
+    journal.setCurrentTerm(1, "me")
+    for index in range(2, 60):
+        journal.add(b"e%d" % index * 10, index, 1)
+        journal.flush()
+    before, synced = contents(journal), []
+    monkeypatch.setattr(disk, "sync", synced.append)
+    journal.begin_segment(3, 1)
+    journal.drop_old_segments()
+    assert len(synced) == 1
+    assert contents(Journal(disk)) == before[before.index((b"e2" * 10, 2, 1)) - 1 :]
+    journal.add(b"x" * 500, 60, 1)
+    with pytest.raises(AssertionError, match="could never be read"):
+        journal.flush()
 
 
 def test_a_segment_of_anothers_snapshot_replaces_the_log() -> None:

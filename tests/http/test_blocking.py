@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import pytest
+
+from peercron.core.apply import apply
+from peercron.core.commands import DeleteJob, PauseJob
+from peercron.core.job import Job
+from peercron.core.state import ClusterState
+from peercron.http import jobs
 from peercron.http.answers import LastChanges
-from tests.http.conftest import Answer, Site
+from tests.http.conftest import NOW_MS, Answer, Site
 
 
 async def index_of(site: Site, path: str) -> str:
@@ -78,3 +86,31 @@ def test_only_so_many_resources_are_remembered() -> None:
     # Forgotten means: counts as changed now, never as unchanged.
     assert changes.changed_at("/v1/jobs/0", b"x", 10_000) == 10_000
     assert changes.changed_at("/v1/jobs/9999", b"x", 10_000) == 9_999
+
+
+async def test_a_long_list_leaves_the_loop_to_others_and_what_changes_meanwhile_is_new(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(20):
+        await site.put_job(f"job-{n:02d}")
+    index, view = site.node.state.index, jobs.job_view
+    monkeypatch.setattr("peercron.http.answers.SLICE_S", -1.0)  # a pause after each
+
+    def meddle() -> None:
+        apply(site.node.state, DeleteJob("default/job-19"), NOW_MS)
+        apply(site.node.state, PauseJob("default/job-00"), NOW_MS)
+
+    def disturbed(state: ClusterState, job: Job) -> dict[str, Any]:
+        if job.key == "default/job-05":
+            asyncio.get_running_loop().call_soon(meddle)
+        return view(state, job)
+
+    monkeypatch.setattr(jobs, "job_view", disturbed)
+    answer = await site.get("/v1/jobs")
+    # One that is gone by the time its turn comes is left out; one that changed behind our back is told to who asks
+    # again, because the answer stands for the moment at which it was begun.
+    assert [job["name"] for job in answer.json["jobs"]] == [f"job-{n:02d}" for n in range(19)]
+    assert answer.json["jobs"][0]["paused"] is False
+    assert answer.headers["Peercron-Index"] == str(index)
+    again = await site.get(f"/v1/jobs?index={index}&wait=60s")
+    assert again.json["jobs"][0]["paused"] is True

@@ -92,17 +92,20 @@ def test_a_restored_member_goes_on_as_the_others() -> None:
     assert repr(back) == repr(state)
 
 
-def test_what_is_frozen_stays_as_it_was() -> None:
-    state = some_state(4, 200)
-    frozen, before = freeze(state), b"".join(blocks(freeze(state)))
-    dice = random.Random(5)
-    slices = blocks(frozen)
-    taken = [next(slices)]
-    for step in range(200):
-        apply(state, some_command(dice, state), 3_000_000 + step)
-    taken.extend(slices)
-    assert b"".join(taken) == before
-    assert b"".join(blocks(freeze(state))) != before
+@settings(derandomize=True, deadline=None, max_examples=20)
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 9))
+def test_what_is_frozen_stays_as_it_was_whatever_is_done_between_two_slices(seed: int, rows: int, pace: int) -> None:
+    state = some_state(seed, 200)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(snapshot, "BLOCK_ROWS", rows)
+        slices, before = blocks(freeze(state)), b"".join(blocks(freeze(state)))
+        dice, taken = random.Random(seed), []
+        for step, block in enumerate(slices):
+            taken.append(block)
+            for n in range(pace):
+                apply(state, some_command(dice, state), 3_000_000 + 1_000 * step + n)
+        assert b"".join(taken) == before
+        assert b"".join(blocks(freeze(state))) != before
 
 
 def test_many_rows_are_cut_into_blocks() -> None:
