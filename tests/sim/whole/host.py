@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -415,5 +414,3 @@ class Host:
         self.guardians = [g for g in self.guardians if g is not guardian]
         process.loop.call_soon(keeper.lose)
 
-
-logging.getLogger("peercron").setLevel(logging.CRITICAL + 1)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +21,7 @@ from tests.sim.whole.clients import Clients, commit
 from tests.sim.whole.cluster import Cluster, Finding, Plan
 from tests.sim.whole.faults import EVERYTHING, Faults
 from tests.sim.whole.host import Host
+from tests.sim.whole.trace import silence
 from tests.sim.whole.work import Work
 
 #: Virtual minutes of a seed.
@@ -90,7 +92,10 @@ def run(plan: Plan, tell: Tell | None = None, prepare: Callable[[Cluster], None]
     bytes_max = 1 if plan.narrow else raft.APPEND_BYTES_MAX
     window = 1 if plan.narrow else raft.WINDOW_BYTES_MAX
     try:
-        with patch.multiple(raft, APPEND_BYTES_MAX=bytes_max, WINDOW_BYTES_MAX=window):
+        with (
+            silence() if tell is None else nullcontext(),
+            patch.multiple(raft, APPEND_BYTES_MAX=bytes_max, WINDOW_BYTES_MAX=window),
+        ):
             return Course(plan, tell, prepare).run()
     finally:
         gc.enable()

@@ -70,6 +70,18 @@ class Trace:
             self._line(f"{name} {record.exc_info[1]!r}")
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """What nodes log is lost: where nobody reads it, it only costs time."""
+    logger = logging.getLogger("peercron")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def said(message: dict[str, Any]) -> str:
     """A message on one line.
 
