@@ -413,4 +413,3 @@ class Host:
         guardian.die()
         self.guardians = [g for g in self.guardians if g is not guardian]
         process.loop.call_soon(keeper.lose)
-
