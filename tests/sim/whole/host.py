@@ -409,6 +409,8 @@ class Host:
         if process is None or keeper is None or keeper.guardian is None:
             return
         guardian = keeper.guardian
+        if guardian.dead:
+            return  # its node, which stands still, has not heard of it; nobody dies twice
         self.cluster.note("guardian dies", self.name)
         guardian.die()
         self.guardians = [g for g in self.guardians if g is not guardian]
