@@ -1,3 +1,3 @@
 """peercron: cron that outlives its machines."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

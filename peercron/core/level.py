@@ -32,9 +32,9 @@ from peercron.core.member import MemberInfo
 from peercron.core.state import ClusterState
 
 #: What this build speaks.
-LEVEL: Final = 1
+LEVEL: Final = 2
 #: The release in which each level began.
-RELEASES: Final[dict[int, str]] = {1: "0.1.0"}
+RELEASES: Final[dict[int, str]] = {1: "0.1.0", 2: "0.2.0"}
 #: What came with a level above 1. Never changed once it is released.
 SINCE: Final[dict[Any, int]] = {}
 

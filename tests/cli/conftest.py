@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from peercron.cli.root import cli
 from peercron.clock import ManualClock
 from peercron.core.commands import OpenSession
+from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo
 from peercron.core.state import ClusterState
 from peercron.http.app import serve
@@ -64,7 +65,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         peer = f"127.0.0.1:{free_port()}"
         settings = load({"peers": peer, "self": peer, "name": "n1", "http": f"127.0.0.1:{free_port()}"}, {})
         node = FakeNode(settings, ClusterState(), tmp_path)
-        await node.do(OpenSession(MemberInfo("id-n1", "n1", peer, settings.http, "east"), 1))
+        await node.do(OpenSession(MemberInfo("id-n1", "n1", peer, settings.http, "east", level=LEVEL), 1))
         return node, await serve(node, ManualClock(wall_ms=NOW_MS))
 
     node, server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)

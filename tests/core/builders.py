@@ -9,6 +9,7 @@ from peercron.core.apply import apply
 from peercron.core.commands import AttemptFinished, AttemptStarted, Command, Fire, OpenSession, PutJob
 from peercron.core.history import entries_of, find_run, recent_runs
 from peercron.core.job import CommandTask, Definition, EveryTrigger, Job
+from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo, Role
 from peercron.core.run import Attempt, AttemptState, LedgerEntry, Run
 from peercron.core.state import ClusterState
@@ -24,7 +25,9 @@ def definition(name: str = "job", **changes: Any) -> Definition:
 
 
 def info(name: str, **changes: Any) -> MemberInfo:
-    return replace(MemberInfo(f"id-{name}", name, f"{name}:7400", f"{name}:8400", role=Role.VOTER), **changes)
+    return replace(
+        MemberInfo(f"id-{name}", name, f"{name}:7400", f"{name}:8400", role=Role.VOTER, level=LEVEL), **changes
+    )
 
 
 def cluster(*names: str) -> ClusterState:

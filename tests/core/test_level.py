@@ -15,7 +15,7 @@ from peercron.core.level import LEVEL, RELEASES, SINCE, level_of, objection, spo
 from peercron.core.member import Configuration, MemberInfo, Role, Seat
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
-from tests.core.builders import cluster, code, done, info
+from tests.core.builders import code, done, info
 from tests.wire.rows import COMMANDS
 
 VERSIONS = {1: "0.1.0", 2: "0.2.0", 3: "0.3.0"}
@@ -78,7 +78,9 @@ def test_a_level_never_falls() -> None:
 
 
 def test_without_seats_the_members_count() -> None:
-    state = cluster("a", "b")
+    state = ClusterState()
+    for name in ("a", "b"):
+        opened(state, name, 1)
     assert opened(state, "a", 2, session=2) == Done(3, 2)
     assert state.level == 1
     opened(state, "b", 2, session=2)

@@ -26,6 +26,7 @@ from peercron.core.commands import (
     StageSnapshot,
 )
 from peercron.core.job import Guarantee, Overlap
+from peercron.core.level import LEVEL
 from peercron.core.limits import (
     GENERATION_MAX,
     GENERATION_SHIFT,
@@ -336,16 +337,16 @@ def test_what_is_announced_has_bounds(changes: dict[str, object], why: Refusal) 
 
 def test_a_snapshot_in_words_that_not_all_members_know_waits_for_them() -> None:
     state, old = cluster("p"), running()
-    assert refused(state, begin(level=2)) is Refusal.UNSUPPORTED
+    assert refused(state, begin(level=LEVEL + 1)) is Refusal.UNSUPPORTED
     assert state.stage is None
-    old.level = 2
+    old.level = LEVEL + 1
     stage(state, old)
     before = tables(state)
     assert refused(state, adoption()) is Refusal.UNSUPPORTED
     assert tables(state) == before
-    state.level = 3
+    state.level = LEVEL + 2
     done(state, adoption())
-    assert state.level == 3, "a cluster does not unlearn"
+    assert state.level == LEVEL + 2, "a cluster does not unlearn"
 
 
 @pytest.mark.parametrize("has", [running(), cluster("a")], ids=["jobs", "a key"])

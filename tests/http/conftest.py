@@ -18,6 +18,7 @@ from peercron.clock import ManualClock
 from peercron.core.apply import apply
 from peercron.core.apply.configuration import configure
 from peercron.core.commands import AdoptSnapshot, AttemptFinished, AttemptStarted, Command, OpenSession
+from peercron.core.level import LEVEL
 from peercron.core.member import Configuration, MemberInfo
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
@@ -195,7 +196,9 @@ async def start_site(tmp_path: Path) -> AsyncIterator[StartSite]:
             settings = load({"peers": peer, "self": peer, "name": name, "http": http} | flags, {})
             (tmp_path / name).mkdir()
             node = FakeNode(settings, state, tmp_path / name)
-            info = MemberInfo(f"id-{name}", name, peer, settings.http_advertised, "east", (("disk", "ssd"),))
+            info = MemberInfo(
+                f"id-{name}", name, peer, settings.http_advertised, "east", (("disk", "ssd"),), level=LEVEL
+            )
             await node.do(OpenSession(info, 1))
             clock = ManualClock(wall_ms=NOW_MS)
             server = await serve(node, clock)

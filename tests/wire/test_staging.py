@@ -13,6 +13,7 @@ import pytest
 
 from peercron.core.apply import apply
 from peercron.core.commands import AbandonRestore, BeginRestore, Command, PutKey, StageSnapshot
+from peercron.core.level import LEVEL
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
 from peercron.errors import SnapshotDamaged, SnapshotTooNew
@@ -191,4 +192,4 @@ def test_a_trial_keeps_nothing() -> None:
     tried = trial()
     for part in parts_of(large_state()):
         tried.feed(part)
-    assert tried.finish() == ClusterState()
+    assert tried.finish() == ClusterState(level=LEVEL)
