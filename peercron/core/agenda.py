@@ -36,6 +36,15 @@ class Agenda:
             self._heap = [(due_ms, key) for key, due_ms in self._due_ms.items()]
             heapify(self._heap)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._due_ms
+
+    def delay(self, by_ms: int) -> None:
+        """Everything is due so much later."""
+        self._due_ms = {key: at_ms + by_ms for key, at_ms in self._due_ms.items()}
+        self._heap = [(at_ms, key) for key, at_ms in self._due_ms.items()]
+        heapify(self._heap)
+
     def drop(self, key: str) -> None:
         self._due_ms.pop(key, None)
 

@@ -27,7 +27,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
-from peercron.core.commands import Command
+from peercron.core.commands import CloseClient, Command, ExpireLease, OpenClient
 from peercron.core.member import MemberInfo
 from peercron.core.state import ClusterState
 
@@ -36,7 +36,14 @@ LEVEL: Final = 2
 #: The release in which each level began.
 RELEASES: Final[dict[int, str]] = {1: "0.1.0", 2: "0.2.0"}
 #: What came with a level above 1. Never changed once it is released.
-SINCE: Final[dict[Any, int]] = {}
+SINCE: Final[dict[Any, int]] = {
+    # Leases: what ends by itself.
+    OpenClient: 2,
+    CloseClient: 2,
+    ExpireLease: 2,
+    (ClusterState, "leases"): 2,
+    (ClusterState, "client_leases"): 2,
+}
 
 #: How to find the level of a value.
 Ask = Callable[[Any], int]

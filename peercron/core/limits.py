@@ -68,6 +68,10 @@ RESTORE_IDLE_MS_MAX = 600_000
 KEY_BYTES_MAX = 512
 VALUE_BYTES_MAX = 256 * 1024
 KEYS_MAX = 1_000_000
+#: Leases over all locks, deliveries, keys and clients; a new one beyond is refused.
+LEASES_MAX = 500_000
+LEASE_MS_MIN = 100
+LEASE_MS_MAX = 366 * 24 * 3_600_000
 TIMEOUT_MS_MAX = 30 * 24 * 3_600_000
 EVERY_MS_MIN = 100
 

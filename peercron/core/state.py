@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peercron.core.job import Cursor, Job
+from peercron.core.lease import Lease
 from peercron.core.member import Invitation, Member, Seat
 from peercron.core.restore import Stage
 from peercron.core.run import Run
 from peercron.core.verdict import Verdict
+
+#: Kind, namespace and name of something that programs wait for a change of.
+Resource = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +97,34 @@ class ClusterState:
     #: Restore id of the snapshot that was adopted last, so that who asks again is told that it is done; empty: none.
     adopted: str = ""
 
+    #: Lease id -> lease: everything that ends by itself.
+    leases: dict[int, Lease] = field(default_factory=dict)
+    #: Client session -> ids of the leases that end with it (absent: none); each stands for itself.
+    client_leases: dict[int, dict[int, int]] = field(default_factory=dict)
+
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
     #: takes it away again; None: they hold no state.
     staged_state: ClusterState | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: uids of jobs that changed since the planner here last looked, in order; None: there is none.
     changed_jobs: dict[str, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
+    #: Not replicated: ids of leases that began or ended since the leader here last looked; None: nobody counts.
+    changed_leases: dict[int, None] | None = field(
+        default=None, compare=False, repr=False, metadata={"transient": True}
+    )
+    #: Not replicated: resources that changed since this member last woke who waits for them; None: nobody listens.
+    news: dict[Resource, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
 
     def touch(self, job_uid: str) -> None:
         """Note for the planner that the job, its cursor or its runs changed."""
         if self.changed_jobs is not None:
             self.changed_jobs[job_uid] = None
+
+    def touch_lease(self, lease_id: int) -> None:
+        """Note for who counts that the lease began or ended."""
+        if self.changed_leases is not None:
+            self.changed_leases[lease_id] = None
+
+    def tell(self, kind: str, namespace: str, name: str) -> None:
+        """Note for who waits that this resource changed: a "lock", "queue", "key", "job", "run" or "client"."""
+        if self.news is not None:
+            self.news[kind, namespace, name] = None

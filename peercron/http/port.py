@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from peercron.core.commands import Command
-from peercron.core.state import ClusterState
+from peercron.core.state import ClusterState, Resource
 from peercron.core.verdict import Done
 from peercron.settings import Settings
 
@@ -45,6 +45,19 @@ class NodePort(Protocol):
 
     async def wait_changed(self, index: int, timeout_s: float) -> None:
         """Returns when `state.index` is greater than `index`, or when the time is up."""
+        ...
+
+    async def wait_for(self, resource: Resource, timeout_s: float) -> bool:
+        """Whether the resource (kind, namespace, name) was told to have changed after this call; False: the time is up.
+
+        With the name "" any of that kind and namespace will do. Look at `state` and call this with no await in between.
+        """
+        ...
+
+    async def renew(self, lease: int, timeout_s: float) -> int:
+        """The lease lives so many ms more, counted from this call. Raises Refused (stale_token: it has ended), NoLeader
+        or OutcomeUnknown.
+        """
         ...
 
     def status(self) -> dict[str, Any]:

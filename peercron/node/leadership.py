@@ -12,6 +12,7 @@ from peercron.consensus.driver import Driver
 from peercron.consensus.proposer import Proposer
 from peercron.core.member import Role
 from peercron.errors import NoLeader, Refused
+from peercron.node.leases import Leases
 from peercron.node.planning import Planning
 from peercron.node.renewal import Renewal
 from peercron.node.roster import Roster
@@ -41,10 +42,11 @@ class Leadership:
         proposer: Proposer,
         planning: Planning,
         renewal: Renewal,
+        leases: Leases,
         roster: Roster,
     ) -> None:
         self._driver, self._clock, self._proposer = driver, clock, proposer
-        self._planning, self._renewal, self._roster = planning, renewal, roster
+        self._planning, self._renewal, self._leases, self._roster = planning, renewal, leases, roster
         #: The term in which we lead and have committed an entry; None: we do not.
         self._term: int | None = None
         self._wait_s = 2 * timers.election_max_ms / 1000
@@ -70,6 +72,7 @@ class Leadership:
         if term is None:
             return
         self._renewal.lead()
+        self._leases.lead()
         if self._driver.replica.clocks.suspect:
             self._planning.stop()
         else:
@@ -82,6 +85,7 @@ class Leadership:
         """Nothing of what we did as leader goes on."""
         self._term = None
         self._planning.stop()
+        self._leases.stop()
         self._renewal.follow()
 
     def stop(self) -> None:

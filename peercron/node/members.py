@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from peercron.clock import Clock
@@ -13,7 +13,7 @@ from peercron.node.attendance import Attendance
 from peercron.node.errands import Errands
 from peercron.node.membership import Membership
 from peercron.node.remembered import incarnations
-from peercron.node.steward import Steward
+from peercron.node.steward import Answer, Steward
 from peercron.node.undertaker import Undertaker
 from peercron.settings import Settings
 
@@ -31,6 +31,7 @@ class Members:
         clock: monotonic time.
         state: what was applied here.
         resign: begins to hand leadership to somebody else.
+        errands: name -> who answers it where this node leads; beside those about members.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class Members:
         clock: Clock,
         state: Callable[[], ClusterState],
         resign: Callable[[], None],
+        errands: Mapping[str, Answer],
     ) -> None:
         self._driver, self._clock = driver, clock
-        self._steward = Steward(driver, state, resign)
+        self._steward = Steward(driver, state, resign, errands)
         self._errands = Errands(driver, clock, self._steward.serve)
         replica = driver.replica
         unapplied = replica.journal[replica.kernel.applied + 1 - replica.journal.base[0] :]
@@ -65,6 +67,10 @@ class Members:
         self.attendance.look(members, (replica.me, *self._driver.connected), now_s)
         self.attendance.lead(now_s, leading=replica.kernel.noop_applied)
         self._undertaker.look(now_s)
+
+    async def ask(self, errand: str, body: Any, seconds: float) -> Any:
+        """See `Errands.ask`."""
+        return await self._errands.ask(errand, body, seconds)
 
     def on_mail(self, peer: str, kind: str, body: Any) -> None:
         self._errands.on_mail(peer, kind, body)

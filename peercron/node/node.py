@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from peercron.address import split_address
@@ -14,15 +13,12 @@ from peercron.consensus.driver import Driver
 from peercron.consensus.outbox import Output
 from peercron.consensus.proposer import Proposer
 from peercron.consensus.raft import verify_kernel
-from peercron.core.commands import Command
-from peercron.core.state import ClusterState
-from peercron.core.verdict import Done, Refusal
-from peercron.errors import NoLeader
-from peercron.errors import Refused as RefusedError
 from peercron.machine import Machine
+from peercron.node.asked import Asked
 from peercron.node.assembly import Parts, describe, identify, open_replica
 from peercron.node.dispatch import Dispatch
 from peercron.node.leadership import HANDOVER_S, Leadership
+from peercron.node.leases import Leases
 from peercron.node.members import MAIL, Members
 from peercron.node.planning import Planning
 from peercron.node.proposals import Proposals
@@ -35,11 +31,9 @@ log = logging.getLogger(__name__)
 
 #: How long, beyond their grace, an orderly end waits for attempts to be gone.
 END_S: Final = 5.0
-#: A leader that is this far ahead of what we applied makes us not ready.
-BEHIND_MAX: Final = 1_000
 
 
-class Node:
+class Node(Asked):
     """A member of the cluster in this process. `start`, then `run` for ever, then `stop`.
 
     Args:
@@ -60,7 +54,7 @@ class Node:
         identity = identify(settings, parts, self._data_dir)
         self.me = identity.member
         self._machine = Machine(self.me)
-        self._watch = Watch(lambda: self.state.index)
+        self._watch = Watch(lambda: self.state)
         self._tasks: list[asyncio.Task[None]] = []
         replica = open_replica(parts, identity, self._machine)
         identity = self._data_dir.next_session(identity)
@@ -70,7 +64,18 @@ class Node:
         self._proposer.open(identity.session)
         self._proposals = Proposals(self._proposer, self._driver, self._clock)
         propose = self._proposals.propose
-        self._members = Members(settings, identity, self._driver, self._clock, lambda: self.state, self._resign)
+        self._leases = Leases(
+            self._machine, self._clock, partial(propose, here=True), self._driver.read_barrier, self._errand
+        )
+        self._members = Members(
+            settings,
+            identity,
+            self._driver,
+            self._clock,
+            lambda: self.state,
+            self._resign,
+            {"renew": self._leases.serve},
+        )
         #: Our own place in the cluster, and whether we still have one.
         self.membership = mine = self._members.mine
         self._dispatch = Dispatch(self.me, lambda: mine.name, settings.http_url, self._machine, self._clock, propose)
@@ -101,7 +106,8 @@ class Node:
             self._clock.monotonic,
         )
         self._leadership = Leadership(
-            self._driver, self._clock, timers, self._proposer, self._planning, self._renewal, self._roster
+            *(self._driver, self._clock, timers, self._proposer),
+            *(self._planning, self._renewal, self._leases, self._roster),
         )
         self._transport = parts.network(identity, self._driver, mine)
         mine.begin(self._transport)
@@ -146,87 +152,10 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._dispatch.close()
         self._members.close()
+        self._leases.close()
         self._renewal.close()
         await self._driver.close()
         self._data_dir.close()
-
-    # What HTTP asks.
-
-    @property
-    def name(self) -> str:
-        return self.membership.name
-
-    @property
-    def state(self) -> ClusterState:
-        return self._machine.state
-
-    @property
-    def term(self) -> int:
-        return self._driver.replica.kernel.term
-
-    def leader(self) -> str | None:
-        return self._roster.name_of(self._driver.replica.kernel.leader)
-
-    async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
-        """See `http.port.NodePort`. A node whose session is not open (it has just come, or come back) waits for it."""
-        until_s = self._clock.monotonic() + timeout_s
-        while True:
-            if self.membership.expelled:
-                raise NoLeader(self.membership.expelled)
-            if self._leadership.leader is None:
-                await self._leadership.known(timeout_s)
-            if not self._renewal.is_open:
-                await self._session_open(until_s)
-            verdict = await self._proposals.propose(command, max(0.0, until_s - self._clock.monotonic()))
-            if isinstance(verdict, Done):
-                return verdict
-            if verdict.code is not Refusal.STALE_SESSION:
-                raise RefusedError(str(verdict.code), verdict.detail, verdict.index)
-
-    async def _session_open(self, until_s: float) -> None:
-        while not self._renewal.is_open:
-            left_s = until_s - self._clock.monotonic()
-            if left_s <= 0:
-                raise NoLeader("this node has no open session with the cluster")
-            await self.wait_changed(self.state.index, left_s)
-
-    async def read_barrier(self, timeout_s: float) -> None:
-        if self.membership.expelled:
-            raise NoLeader(self.membership.expelled)
-        await self._leadership.known(timeout_s)
-        await self._driver.read_barrier(self._clock.monotonic() + timeout_s)
-
-    async def wait_changed(self, index: int, timeout_s: float) -> None:
-        await self._watch.beyond(index, timeout_s)
-
-    def status(self) -> dict[str, Any]:
-        return self._roster.status()
-
-    def run_log_path(self, run_id: str, token: int) -> Path | None:
-        return self._supervisor.log_path(run_id, token)
-
-    def alive(self) -> bool:
-        return self._driver.halt_reason is None
-
-    def ready(self) -> list[tuple[str, bool, str]]:
-        kernel, clocks = self._driver.replica.kernel, self._driver.replica.clocks
-        behind = kernel.commit - kernel.applied
-        halted = self._driver.halt_reason
-        return [
-            ("consensus", halted is None, halted or "ok"),
-            ("leader", kernel.leader is not None, self.leader() or "none is known"),
-            ("session", self._renewal.is_open, f"number {self._renewal.identity.session}"),
-            ("clock", not clocks.suspect, f"{clocks.deviation_ms()} ms off the median"),
-            ("caught_up", behind <= BEHIND_MAX, f"{behind} entries to apply"),
-        ]
-
-    async def transfer_leadership(self, to: str | None) -> None:
-        """Hand leadership to the member of this name, or to the one that has the most of the log."""
-        await self._leadership.transfer(to)
-
-    async def remove_member(self, member: str, timeout_s: float) -> None:
-        """See `http.port.NodePort`."""
-        await self.membership.remove(member, timeout_s)
 
     # What the driver tells.
 
@@ -272,6 +201,9 @@ class Node:
         return self._machine.frozen()
 
     # Inside.
+
+    async def _errand(self, errand: str, body: Any, seconds: float) -> Any:
+        return await self._members.ask(errand, body, seconds)
 
     def _resign(self) -> None:
         self._leadership.begin_hand_over(None)

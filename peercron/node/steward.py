@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from peercron.address import NAME_PATTERN, is_unspecified, join_address, split_address
@@ -24,6 +25,8 @@ LOOK_S: Final = 0.1
 ROLES: Final = (Role.VOTER, Role.WITNESS)
 
 Seats = tuple[Seat, ...]
+#: Takes who asks, and about what.
+Answer = Callable[[str, Any], Awaitable[Any]]
 
 
 class Steward:
@@ -33,12 +36,20 @@ class Steward:
         driver: whose replica is asked for changes.
         state: what was applied here.
         resign: begins to hand leadership to somebody else.
+        errands: name -> who answers it; beside those about members.
     """
 
-    def __init__(self, driver: Driver, state: Callable[[], ClusterState], resign: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        state: Callable[[], ClusterState],
+        resign: Callable[[], None],
+        errands: Mapping[str, Answer] = MappingProxyType({}),
+    ) -> None:
         self._driver, self._state, self._resign = driver, state, resign
         #: Errand -> who answers it.
-        self._errands: dict[str, Callable[[str, Any], Any]] = {
+        self._errands: dict[str, Answer] = {
+            **errands,
             "admit": self._admit,
             "reseat": self._reseat,
             "remove": self._remove,

@@ -14,14 +14,17 @@ from peercron.core.commands import (
     AttemptStarted,
     BeginRestore,
     CancelRun,
+    CloseClient,
     Command,
     DeleteJob,
     DeleteKey,
     DrainMember,
     EndRuns,
+    ExpireLease,
     ExpireSession,
     Fire,
     Invite,
+    OpenClient,
     OpenSession,
     PauseJob,
     PlaceRun,
@@ -193,6 +196,11 @@ def _key(dice: Random, state: ClusterState) -> Command:
     return PutKey(namespace, key, dice.randbytes(3), if_revision)
 
 
+def _lease(dice: Random, state: ClusterState) -> Command:
+    known = dice.choice([*state.leases, 1]) if dice.random() < 0.9 else dice.randrange(999)
+    return dice.choice((OpenClient("x", dice.choice((1_000, 1_000, 5))), CloseClient(known), ExpireLease(known)))
+
+
 def _restore(dice: Random, state: ClusterState) -> Command:
     """Nothing is ever adopted: nobody here reads what is staged."""
     restore_id = dice.choice("rs") if state.stage is None or dice.random() < 0.1 else state.stage.restore_id
@@ -224,5 +232,6 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_started] * 8,
     *[_finished] * 12,
     *[_key] * 3,
+    *[_lease] * 2,
     _restore,
 )

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from peercron.core.history import unpack_entry, unpack_run
 from peercron.core.job import Cursor, Overlap
+from peercron.core.lease import LeaseKind
 from peercron.core.limits import (
     DELETED_JOBS_KEPT,
     JOBS_MAX,
@@ -31,7 +32,10 @@ from peercron.core.state import ClusterState
 
 def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
-    checks = (_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds)
+    checks = (
+        *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
+        _leases,
+    )
     return [problem for check in checks for problem in check(state)]
 
 
@@ -318,3 +322,13 @@ class History:
             plain = replace(attempt, note="")
             if self.ended.setdefault(attempt.token, plain) != plain:
                 yield f"the end of attempt {name} was written twice"
+
+
+def _leases(state: ClusterState) -> Iterator[str]:
+    """A lease that ends with a client is listed with it, and the client has not ended."""
+    listed = {(client, lease) for client, held in state.client_leases.items() for lease in held}
+    if listed != {(lease.client, id_) for id_, lease in state.leases.items() if lease.client}:
+        yield "client_leases are not the leases of clients"
+    for client in state.client_leases:
+        if client not in state.leases or state.leases[client].kind is not LeaseKind.CLIENT:
+            yield f"client session {client} has ended, and what it held has not"

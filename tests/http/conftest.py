@@ -21,10 +21,11 @@ from peercron.core.commands import AdoptSnapshot, AttemptFinished, AttemptStarte
 from peercron.core.level import LEVEL
 from peercron.core.member import Configuration, MemberInfo
 from peercron.core.run import AttemptState
-from peercron.core.state import ClusterState
+from peercron.core.state import ClusterState, Resource
 from peercron.core.verdict import Done
 from peercron.errors import NoLeader, PeercronError, Refused
 from peercron.http.app import serve
+from peercron.node.watch import Watch
 from peercron.settings import Settings, load
 from peercron.wire import snapshot
 from peercron.wire.staging import Staging
@@ -42,7 +43,7 @@ def free_port() -> int:
 class FakeNode:
     """Implements NodePort: commands are applied at once, and go wrong on request."""
 
-    def __init__(self, settings: Settings, state: ClusterState, folder: Path) -> None:
+    def __init__(self, settings: Settings, state: ClusterState, folder: Path, watch: Watch | None = None) -> None:
         self.settings = settings
         self.state = state
         self.folder = folder
@@ -58,6 +59,8 @@ class FakeNode:
         #: Set whenever somebody begins to wait for a change.
         self.waiting = asyncio.Event()
         self._changed = asyncio.Condition()
+        self._watch = watch or Watch(lambda: state)
+        self.renewed: list[int] = []
 
     def leader(self) -> str | None:
         return "n1" if self.has_leader else None
@@ -77,6 +80,7 @@ class FakeNode:
             self.state.staged_state = Staging().take(self.state)
         verdict = apply(self.state, command, NOW_MS)
         self.state.staged_state = None
+        self._watch.turn()
         async with self._changed:
             self._changed.notify_all()
         return verdict
@@ -94,6 +98,19 @@ class FakeNode:
                 await self._changed.wait_for(lambda: self.state.index > index)
         except TimeoutError:
             return
+
+    async def wait_for(self, resource: Resource, timeout_s: float) -> bool:
+        self.waiting.set()
+        return await self._watch.change(resource, timeout_s)
+
+    async def renew(self, lease: int, timeout_s: float) -> int:
+        if self.fails is not None:
+            raise self.fails
+        row = self.state.leases.get(lease)
+        if row is None:
+            raise Refused("stale_token", f"lease {lease} has ended")
+        self.renewed.append(lease)
+        return row.ttl_ms
 
     def status(self) -> dict[str, Any]:
         id_ = f"id-{self.name}"
@@ -188,6 +205,7 @@ StartSite = Callable[..., Awaitable[Site]]
 async def start_site(tmp_path: Path) -> AsyncIterator[StartSite]:
     """Starts nodes of one cluster, n1, n2 and so on, that share one state, as if replication took no time."""
     state = ClusterState()
+    watch = Watch(lambda: state)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
 
@@ -195,7 +213,7 @@ async def start_site(tmp_path: Path) -> AsyncIterator[StartSite]:
             peer, http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
             settings = load({"peers": peer, "self": peer, "name": name, "http": http} | flags, {})
             (tmp_path / name).mkdir()
-            node = FakeNode(settings, state, tmp_path / name)
+            node = FakeNode(settings, state, tmp_path / name, watch)
             info = MemberInfo(
                 f"id-{name}", name, peer, settings.http_advertised, "east", (("disk", "ssd"),), level=LEVEL
             )

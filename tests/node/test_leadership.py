@@ -18,7 +18,7 @@ class Stage:
         clock: Any = SimpleNamespace(monotonic=lambda: 100.0)
         idle: Any = SimpleNamespace(lead=_nothing, follow=_nothing, stop=_nothing, resend=_nothing)
         roster: Any = SimpleNamespace(send=self._send, name_of=str)
-        self.leadership = Leadership(at, clock, PROFILES["lan"], idle, idle, idle, roster)  # type: ignore[arg-type]
+        self.leadership = Leadership(at, clock, PROFILES["lan"], idle, idle, idle, idle, roster)  # type: ignore[arg-type]
 
     def _send(self) -> None:
         self.told += 1

@@ -13,6 +13,7 @@ from peercron.core.apply.attempt import attempt_finished, attempt_started
 from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
 from peercron.core.apply.key import delete_key, put_key
+from peercron.core.apply.lease import close_client, expire_lease, open_client
 from peercron.core.apply.member import drain_member, invite, uninvite
 from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_restore, end_runs, stage_snapshot
 from peercron.core.apply.run import cancel_run, place_run
@@ -25,14 +26,17 @@ from peercron.core.commands import (
     AttemptStarted,
     BeginRestore,
     CancelRun,
+    CloseClient,
     Command,
     DeleteJob,
     DeleteKey,
     DrainMember,
     EndRuns,
+    ExpireLease,
     ExpireSession,
     Fire,
     Invite,
+    OpenClient,
     OpenSession,
     PauseJob,
     PlaceRun,
@@ -76,6 +80,9 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     EndRuns: end_runs,
     AdoptSnapshot: adopt_snapshot,
     AbandonRestore: abandon_restore,
+    OpenClient: open_client,
+    CloseClient: close_client,
+    ExpireLease: expire_lease,
 }
 
 

@@ -1,0 +1,91 @@
+"""Commands: everything that can be asked of the state machine, as plain data. `apply` has one case for each.
+
+A command is refused or done as a whole; a refusal changes nothing. Times are the proposer's (`now_ms` comes with the
+batch, stamped by the leader and never going back).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peercron.core.commands.job import ApplyJobs, DeleteJob, Fire, PauseJob, PutJob, ResumeJob
+from peercron.core.commands.key import DeleteKey, PutKey
+from peercron.core.commands.lease import CloseClient, ExpireLease, OpenClient
+from peercron.core.commands.member import DrainMember, ExpireSession, Invite, OpenSession, Uninvite
+from peercron.core.commands.restore import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
+from peercron.core.commands.run import AttemptFinished, AttemptStarted, CancelRun, PlaceRun, RunJob
+
+__all__ = [
+    "AbandonRestore",
+    "AdoptSnapshot",
+    "ApplyJobs",
+    "AttemptFinished",
+    "AttemptStarted",
+    "BeginRestore",
+    "CancelRun",
+    "CloseClient",
+    "Command",
+    "DeleteJob",
+    "DeleteKey",
+    "DrainMember",
+    "EndRuns",
+    "ExpireLease",
+    "ExpireSession",
+    "Fire",
+    "Invite",
+    "OpenClient",
+    "OpenSession",
+    "PauseJob",
+    "PlaceRun",
+    "Proposal",
+    "PutJob",
+    "PutKey",
+    "ResumeJob",
+    "RunJob",
+    "StageSnapshot",
+    "Uninvite",
+]
+
+Command = (
+    OpenSession
+    | ExpireSession
+    | Invite
+    | Uninvite
+    | DrainMember
+    | PutJob
+    | ApplyJobs
+    | DeleteJob
+    | PauseJob
+    | ResumeJob
+    | RunJob
+    | CancelRun
+    | Fire
+    | PlaceRun
+    | AttemptStarted
+    | AttemptFinished
+    | PutKey
+    | DeleteKey
+    | BeginRestore
+    | StageSnapshot
+    | EndRuns
+    | AdoptSnapshot
+    | AbandonRestore
+    | OpenClient
+    | CloseClient
+    | ExpireLease
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A command with its sender's name on it, so that a retry is answered and not applied again.
+
+    `member` and `session` name the sender; `seq` grows by one per proposal of the session; all seqs below `floor` are
+    answered and may be forgotten.
+    """
+
+    member: str
+    session: int
+    seq: int
+    floor: int
+    command: Command

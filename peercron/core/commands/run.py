@@ -1,0 +1,46 @@
+"""Runs and attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peercron.core.run import AttemptState
+
+
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    """A manual run, now; passes through the overlap policy like any slot."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRun:
+    """The leader found a queued run that can go now (a node is there, or the run it waited for has ended)."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    run_id: str
+    token: int
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished:
+    """The result of an attempt. A superseded token is refused (stale_token) and kept as a note on its attempt."""
+
+    run_id: str
+    token: int
+    outcome: AttemptState
+    finished_ms: int
+    exit_code: int | None = None
+    reason: str = ""
+    output_tail: str = ""

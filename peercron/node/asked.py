@@ -1,0 +1,127 @@
+"""Asked: what HTTP asks of a node; `http.port.NodePort` says what each of these does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from peercron.clock import Clock
+from peercron.consensus.driver import Driver
+from peercron.core.commands import Command
+from peercron.core.state import ClusterState, Resource
+from peercron.core.verdict import Done, Refusal
+from peercron.errors import NoLeader
+from peercron.errors import Refused as RefusedError
+from peercron.execution.port import Executor
+from peercron.machine import Machine
+from peercron.node.leadership import Leadership
+from peercron.node.leases import Leases
+from peercron.node.membership import Membership
+from peercron.node.proposals import Proposals
+from peercron.node.renewal import Renewal
+from peercron.node.roster import Roster
+from peercron.node.watch import Watch
+
+#: A leader that is this far ahead of what we applied makes us not ready.
+BEHIND_MAX: Final = 1_000
+
+
+class Asked:
+    """Answers from the parts of a node, which `Node` puts together."""
+
+    #: Our own place in the cluster, and whether we still have one.
+    membership: Membership
+    _clock: Clock
+    _driver: Driver
+    _leadership: Leadership
+    _leases: Leases
+    _machine: Machine
+    _proposals: Proposals
+    _renewal: Renewal
+    _roster: Roster
+    _supervisor: Executor
+    _watch: Watch
+
+    @property
+    def name(self) -> str:
+        return self.membership.name
+
+    @property
+    def state(self) -> ClusterState:
+        return self._machine.state
+
+    @property
+    def term(self) -> int:
+        return self._driver.replica.kernel.term
+
+    def leader(self) -> str | None:
+        return self._roster.name_of(self._driver.replica.kernel.leader)
+
+    async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+        """See `http.port.NodePort`. A node whose session is not open (it has just come, or come back) waits for it."""
+        until_s = self._clock.monotonic() + timeout_s
+        while True:
+            if self.membership.expelled:
+                raise NoLeader(self.membership.expelled)
+            if self._leadership.leader is None:
+                await self._leadership.known(timeout_s)
+            if not self._renewal.is_open:
+                await self._session_open(until_s)
+            verdict = await self._proposals.propose(command, max(0.0, until_s - self._clock.monotonic()))
+            if isinstance(verdict, Done):
+                return verdict
+            if verdict.code is not Refusal.STALE_SESSION:
+                raise RefusedError(str(verdict.code), verdict.detail, verdict.index)
+
+    async def _session_open(self, until_s: float) -> None:
+        while not self._renewal.is_open:
+            left_s = until_s - self._clock.monotonic()
+            if left_s <= 0:
+                raise NoLeader("this node has no open session with the cluster")
+            await self.wait_changed(self.state.index, left_s)
+
+    async def read_barrier(self, timeout_s: float) -> None:
+        if self.membership.expelled:
+            raise NoLeader(self.membership.expelled)
+        await self._leadership.known(timeout_s)
+        await self._driver.read_barrier(self._clock.monotonic() + timeout_s)
+
+    async def wait_changed(self, index: int, timeout_s: float) -> None:
+        await self._watch.beyond(index, timeout_s)
+
+    async def wait_for(self, resource: Resource, timeout_s: float) -> bool:
+        return await self._watch.change(resource, timeout_s)
+
+    async def renew(self, lease: int, timeout_s: float) -> int:
+        if self.membership.expelled:
+            raise NoLeader(self.membership.expelled)
+        return await self._leases.renew(lease, timeout_s)
+
+    def status(self) -> dict[str, Any]:
+        return self._roster.status()
+
+    def run_log_path(self, run_id: str, token: int) -> Path | None:
+        return self._supervisor.log_path(run_id, token)
+
+    def alive(self) -> bool:
+        return self._driver.halt_reason is None
+
+    def ready(self) -> list[tuple[str, bool, str]]:
+        kernel, clocks = self._driver.replica.kernel, self._driver.replica.clocks
+        behind = kernel.commit - kernel.applied
+        halted = self._driver.halt_reason
+        return [
+            ("consensus", halted is None, halted or "ok"),
+            ("leader", kernel.leader is not None, self.leader() or "none is known"),
+            ("session", self._renewal.is_open, f"number {self._renewal.identity.session}"),
+            ("clock", not clocks.suspect, f"{clocks.deviation_ms()} ms off the median"),
+            ("caught_up", behind <= BEHIND_MAX, f"{behind} entries to apply"),
+        ]
+
+    async def transfer_leadership(self, to: str | None) -> None:
+        """Hand leadership to the member of this name, or to the one that has the most of the log."""
+        await self._leadership.transfer(to)
+
+    async def remove_member(self, member: str, timeout_s: float) -> None:
+        """See `http.port.NodePort`."""
+        await self.membership.remove(member, timeout_s)
