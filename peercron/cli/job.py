@@ -84,7 +84,7 @@ def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str
     """The job as jobs.toml would write it; what is wrong with it is said by the server, as for every other way in."""
     namespace, slash, bare = name.partition("/")
     table: dict[str, Any] = {"name": bare, "namespace": namespace} if slash else {"name": name}
-    env = dict(_pair(text) for text in given.pop("env"))
+    env = dict(_pair(text, "--env") for text in given.pop("env"))
     url = given.pop("http_url")
     table |= {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value}
     table |= {"command": list(words)} if words else {}
@@ -92,10 +92,10 @@ def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str
     return table | ({"env": env} if env else {})
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str, flag: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--env")
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=flag)
     return name, value
 
 
@@ -175,11 +175,16 @@ def _text(value: object) -> str:
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Show its output, and end with its status.")
 @duration("--wait", help="With --follow: give up after this long (exit 124); the run goes on.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="For this run; repeatable.")
 @common()
-def run_now(name: str, follow: bool, wait: float | None) -> int:
-    """Run the job now, beside its schedule; it meets the overlap policy like any slot."""
+def run_now(name: str, follow: bool, wait: float | None, params: tuple[str, ...]) -> int:
+    """Run the job now, beside its schedule; it meets the overlap policy like any slot.
+
+    A --param is seen by the run as PEERCRON_PARAM_<NAME>. Everybody who may read the cluster may read it: no secrets.
+    """
     options = options_of()
-    row = options.post(path_of(name, ":run"))
+    given = dict(_pair(text, "--param") for text in params)
+    row = options.post(path_of(name, ":run"), {"params": given} if given else None)
     if not follow:
         record(
             options, row, [("run", row["id"]), ("state", row["state"]), ("reason", row.get("reason", ""))], name="id"

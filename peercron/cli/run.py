@@ -67,6 +67,7 @@ def show(run_id: str) -> None:
         ("run", row["id"]),
         ("job", row["job"]),
         ("slot", row["scheduled_for"]),
+        ("params", ", ".join(f"{name}={value}" for name, value in row["params"].items())),
         ("state", row["state"]),
         ("reason", row["reason"]),
         ("finished", row["finished_at"] or ""),

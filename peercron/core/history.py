@@ -9,10 +9,12 @@ default, so that members of an older release write the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from json import loads
+from functools import cache
+from json import dumps, loads
 from json.encoder import encode_basestring as quoted
 from typing import Any
 
+from peercron.core.level import default_of, late_fields
 from peercron.core.limits import RECENT_RUNS_KEPT
 from peercron.core.run import Attempt, AttemptState, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
@@ -23,9 +25,23 @@ def pack_run(run: Run) -> bytes:
     attempts = ",".join([_attempt(attempt) for attempt in run.attempts])
     text = (
         f'["{_named(run.id, run.manual)}",{run.slot_ms},"{run.state}",{run.created_ms},[{attempts}],'
-        f"{_number(run.finished_ms)},{quoted(run.reason)},{int(run.cancel_requested)}]"
+        f"{_number(run.finished_ms)},{quoted(run.reason)},{int(run.cancel_requested)}{_late(run)}]"
     )
     return text.encode("utf-8", "surrogatepass")
+
+
+def _late(run: Run) -> str:
+    """What came after level 1, up to the last field that says something."""
+    values = [(getattr(run, name), default) for name, default in _late_fields()]
+    while values and values[-1][0] == values[-1][1]:
+        values.pop()
+    return "".join([f",{dumps(value, ensure_ascii=False, separators=(',', ':'))}" for value, _ in values])
+
+
+@cache
+def _late_fields() -> tuple[tuple[str, Any], ...]:
+    """(name, default) of each."""
+    return tuple([(field.name, default_of(field)) for field in late_fields(Run)])
 
 
 def _attempt(attempt: Attempt) -> str:
@@ -38,14 +54,21 @@ def _attempt(attempt: Attempt) -> str:
 
 def unpack_run(job_uid: str, job_key: str, packed: bytes) -> Run:
     """The run that `pack_run` made this of."""
-    named, slot_ms, state, created_ms, attempts, finished_ms, reason, cancel_requested = loads(packed)
+    named, slot_ms, state, created_ms, attempts, finished_ms, reason, cancel_requested, *late = loads(packed)
+    later = {name: _frozen(value) for (name, _), value in zip(_late_fields(), late, strict=False)}
     return Run(
         *(f"{job_uid}/{named or slot_ms}", job_uid, job_key, slot_ms, bool(named), RunState(state), created_ms),
         attempts=tuple([_unpack_attempt(fields) for fields in attempts]),
         finished_ms=finished_ms,
         reason=reason,
         cancel_requested=bool(cancel_requested),
+        **later,
     )
+
+
+def _frozen(value: Any) -> Any:
+    """What was a tuple before it was JSON is one again."""
+    return tuple([_frozen(each) for each in value]) if isinstance(value, list) else value
 
 
 def _unpack_attempt(fields: list[Any]) -> Attempt:

@@ -27,8 +27,9 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
-from peercron.core.commands import CloseClient, Command, ExpireLease, OpenClient
+from peercron.core.commands import CloseClient, Command, ExpireLease, OpenClient, RunJob
 from peercron.core.member import MemberInfo
+from peercron.core.run import Run
 from peercron.core.state import ClusterState
 
 #: What this build speaks.
@@ -43,6 +44,9 @@ SINCE: Final[dict[Any, int]] = {
     ExpireLease: 2,
     (ClusterState, "leases"): 2,
     (ClusterState, "client_leases"): 2,
+    # Params of a run.
+    (RunJob, "params"): 2,
+    (Run, "params"): 2,
 }
 
 #: How to find the level of a value.

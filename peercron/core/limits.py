@@ -50,6 +50,9 @@ SLOTS_LISTED_PER_PLAN_MAX = 1_024
 #: Plans that wait for their answer; the planner adds none beyond.
 PLANS_IN_FLIGHT_MAX = 4_096
 ENV_ENTRIES_MAX = 256
+#: What one run is given on its way: how many parameters, and bytes of their names and values together.
+PARAMS_MAX = 64
+PARAMS_BYTES_MAX = 16 * 1024
 ARGUMENT_BYTES_MAX = 64 * 1024
 #: Ids of removed members that are remembered, so that one that comes back is told.
 REMOVED_KEPT = 256

@@ -79,6 +79,8 @@ class Run:
     #: the guarantee they began with. Edits and the deletion of the job do not reach it (`nodes` excepted, for the next
     #: attempt's place). None: no attempt was made, or the run has ended.
     definition: Definition | None = None
+    #: (name, value) of what whoever asked for the run gave it on its way.
+    params: tuple[tuple[str, str], ...] = ()
 
     @property
     def live_attempt(self) -> Attempt | None:

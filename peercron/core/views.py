@@ -42,6 +42,7 @@ def run_view(state: ClusterState, run: Run) -> dict[str, Any]:
         "scheduled_for": instant(run.slot_ms),
         "manual": run.manual,
         "state": run.state.value,
+        "params": dict(run.params),
         "reason": run.reason,
         "cancel_requested": run.cancel_requested,
         "created_at": instant(run.created_ms),

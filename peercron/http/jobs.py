@@ -32,7 +32,7 @@ from peercron.http.asking import (
     node_of,
     whole_number,
 )
-from peercron.jobspec import JobSpec, read_job, render_job
+from peercron.jobspec import JobSpec, read_job, read_params, render_job
 
 NEXT_SLOTS_MAX = 100
 JOBS_LISTED = 1_000
@@ -148,9 +148,12 @@ async def delete_job(request: web.Request) -> web.Response:
 
 
 async def run_job(request: web.Request) -> web.Response:
-    """A manual run; it passes the overlap policy like any slot, so it may come back skipped, with the reason."""
-    await fields_of_body(request)
-    done = await commit(request, RunJob(job_key(request)))
+    """A manual run; it passes the overlap policy like any slot, so it may come back skipped, with the reason.
+
+    `params` in the body: an object of names and plain values, which the run sees as PEERCRON_PARAM_<NAME>.
+    """
+    given = (await fields_of_body(request, "params")).get("params", {})
+    done = await commit(request, RunJob(job_key(request), read_params(given)))
     state = node_of(request).state
     return json_answer(views.find_run_view(state, str(done.value)) or {"id": done.value}, status=202)
 

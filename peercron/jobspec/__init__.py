@@ -9,7 +9,17 @@ EveryTrigger(every_ms=5000, anchor_ms=0)
 
 from __future__ import annotations
 
+from peercron.jobspec.params import read_params
 from peercron.jobspec.reading import JobsDocument, JobSpec, read_document, read_job
 from peercron.jobspec.rendering import render_document, render_head, render_job
 
-__all__ = ["JobSpec", "JobsDocument", "read_document", "read_job", "render_document", "render_head", "render_job"]
+__all__ = [
+    "JobSpec",
+    "JobsDocument",
+    "read_document",
+    "read_job",
+    "read_params",
+    "render_document",
+    "render_head",
+    "render_job",
+]

@@ -13,6 +13,7 @@ from peercron.clock import Clock
 from peercron.core.commands import AttemptFinished, AttemptStarted, Command
 from peercron.core.dispatcher import Announce, Forgo, Instruction, Start, Stop, decide
 from peercron.core.job import OnDisconnect
+from peercron.core.params import variable
 from peercron.core.run import Attempt, AttemptState, Run
 from peercron.core.verdict import Refusal, Refused, Verdict
 from peercron.errors import ProposalError
@@ -153,6 +154,7 @@ class Dispatch:
             "PEERCRON_FENCING_TOKEN": str(attempt.token),
             "PEERCRON_URL": self._url,
             "TRACEPARENT": f"00-{trace}-{span}-01",
+            **{variable(name): value for name, value in run.params},
         }
         return AttemptSpec(
             run_id=run.id,

@@ -238,3 +238,12 @@ def test_logs_follow_run_after_run(shell: Shell, monkeypatch: pytest.MonkeyPatch
     result = shell("job", "logs", "-f", "a")
     assert result.exit_code == 130
     assert followed == [run.id for run in all_runs(shell.node.state)][1:]
+
+
+def test_a_run_by_hand_is_given_parameters(shell: Shell) -> None:
+    shell.ok("job", "add", "hello", "--every", "1h", "--shell", "true")
+    shell.ok("job", "run", "hello", "--param", "day=mon", "--param", "query=a=b")
+    assert shell.json("run", "show", run_in(shell))["params"] == {"day": "mon", "query": "a=b"}
+    assert "params     day=mon, query=a=b" in shell.ok("run", "show", run_in(shell))
+    wrong = shell("job", "run", "hello", "--param", "day")
+    assert (wrong.exit_code, "'day' is not NAME=VALUE" in wrong.stderr) == (2, True)

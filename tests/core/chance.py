@@ -125,6 +125,11 @@ def _named(*kinds: Callable[[str], Command]) -> Callable[[Random, ClusterState],
     return lambda dice, _: dice.choice(kinds)(f"default/{dice.choice((*JOBS, 'nobody'))}")
 
 
+def _run(dice: Random, state: ClusterState) -> Command:
+    params = dice.choice(((), (), (("day", "mon"),), (("no good", ""),)))
+    return RunJob(f"default/{dice.choice((*JOBS, 'nobody'))}", params)
+
+
 def _run_id(dice: Random, state: ClusterState) -> str:
     live = [run_id for line in state.live_runs.values() for run_id in line]
     known = [run.id for run in all_runs(state)]
@@ -225,7 +230,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     _apply,
     _named(DeleteJob),
     _named(PauseJob, ResumeJob, ResumeJob),
-    *[_named(RunJob)] * 4,
+    *[_run] * 4,
     *[_cancel] * 2,
     *[_place] * 6,
     *[_fire] * 20,

@@ -39,7 +39,10 @@ def test_a_run_comes_back_as_it_was(name: tuple[str, int, bool], row: Run) -> No
     named = run_id.partition("/")[2] if manual else ""
     attempts = [list(astuple(attempt)) for attempt in row.attempts]
     fields = [named, slot_ms, row.state, row.created_ms, attempts, row.finished_ms, row.reason]
-    plain = json.dumps([*fields, int(row.cancel_requested)], separators=(",", ":"), ensure_ascii=False)
+    late: list[object] = [row.params]
+    while late and not late[-1]:
+        late.pop()
+    plain = json.dumps([*fields, int(row.cancel_requested), *late], separators=(",", ":"), ensure_ascii=False)
     assert packed == plain.encode()
 
 

@@ -191,9 +191,9 @@ def test_a_known_name_at_a_wrong_place_is_unknown_there() -> None:
 
 
 def test_a_field_of_a_newer_version_is_unknown() -> None:
-    spoiled = plain(proposal(c.RunJob("x")))
+    spoiled = plain(proposal(c.PauseJob("x")))
     spoiled[-1][1].append("gently")
-    with pytest.raises(UnknownRow, match="RunJob"):
+    with pytest.raises(UnknownRow, match="PauseJob"):
         unpack_proposal(msgpack.packb(spoiled))
 
 

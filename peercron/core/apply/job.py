@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from peercron.core import params
 from peercron.core.apply import ledger
 from peercron.core.apply.definition import flaw
 from peercron.core.apply.run import admit, cancel, live_runs, reline
@@ -76,8 +77,11 @@ def run_job(state: ClusterState, command: RunJob) -> Verdict:
     job = find(state, command.key)
     if job is None:
         return _not_found(state, command.key)
+    wrong = params.flaw(command.params, job.definition.task)
+    if wrong:
+        return Refused(state.index, Refusal.INVALID, wrong)
     run_id = ledger.run_id_of_request(job.uid, state.index)
-    admit(state, job, run_id, state.now_ms, manual=True)
+    admit(state, job, run_id, state.now_ms, manual=True, params=command.params)
     state.touch(job.uid)
     return Done(state.index, run_id)
 

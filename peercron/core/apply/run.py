@@ -21,6 +21,7 @@ from peercron.core.commands import CancelRun, PlaceRun
 from peercron.core.history import find_run
 from peercron.core.job import Job, Overlap
 from peercron.core.limits import RECENT_RUNS_KEPT
+from peercron.core.params import Params
 from peercron.core.policy import Admission, admission
 from peercron.core.run import LIVE_RUN_STATES, Attempt, AttemptState, Run, RunState
 from peercron.core.state import ClusterState
@@ -30,7 +31,9 @@ NO_NODE = "no node that may run it is there"
 NEXT_GRANT = "waits for a grant of its own"
 
 
-def admit(state: ClusterState, job: Job, run_id: str, slot_ms: int, *, manual: bool = False) -> bool:
+def admit(
+    state: ClusterState, job: Job, run_id: str, slot_ms: int, *, manual: bool = False, params: Params = ()
+) -> bool:
     """Let a slot meet the overlap policy: it becomes a run (True), or a ledger entry that says why not."""
     assert run_id not in state.runs, "a slot has one run, for ever"
     live = live_runs(state, job.uid)
@@ -44,7 +47,12 @@ def admit(state: ClusterState, job: Job, run_id: str, slot_ms: int, *, manual: b
         for run in live:
             cancel(state, run, f"replaced by run {run_id}")
     ahead = f"waits for run {live[0].id}" if live else ""
-    run = Run(run_id, job.uid, job.key, slot_ms, manual, RunState.QUEUED, created_ms=state.now_ms, reason=ahead)
+    run = Run(
+        *(run_id, job.uid, job.key, slot_ms, manual, RunState.QUEUED),
+        created_ms=state.now_ms,
+        reason=ahead,
+        params=params,
+    )
     state.runs[run_id] = run
     state.recent_runs[state.run_count % RECENT_RUNS_KEPT] = run_id
     state.run_count += 1

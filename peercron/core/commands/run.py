@@ -12,6 +12,8 @@ class RunJob:
     """A manual run, now; passes through the overlap policy like any slot."""
 
     key: str
+    #: (name, value), which the run sees as PEERCRON_PARAM_<NAME>.
+    params: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
