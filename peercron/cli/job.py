@@ -54,6 +54,7 @@ Examples:
 @click.option("--cwd", metavar="DIR", help="Run in this folder.")
 @click.option("--overlap", metavar="POLICY", help="forbid, allow, queue_one, queue_all or replace.")
 @click.option("--guarantee", metavar="WORD", help="at_least_once, at_most_once or effectively_once.")
+@click.option("--retry", type=click.IntRange(0), metavar="N", help="Further attempts after one that failed.")
 @click.option("--paused", is_flag=True, default=None, help="Add it, and let it wait for resume.")
 @click.option("--replace", is_flag=True, help="Replace the job if there is one of this name.")
 @common(without=("timeout",))
@@ -85,10 +86,11 @@ def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str
     namespace, slash, bare = name.partition("/")
     table: dict[str, Any] = {"name": bare, "namespace": namespace} if slash else {"name": name}
     env = dict(_pair(text, "--env") for text in given.pop("env"))
-    url = given.pop("http_url")
+    url, retry = given.pop("http_url"), given.pop("retry")
     table |= {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value}
     table |= {"command": list(words)} if words else {}
     table |= {"http": {"url": url}} if url else {}
+    table |= {"retry": {"max": retry}} if retry else {}
     return table | ({"env": env} if env else {})
 
 

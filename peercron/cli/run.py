@@ -70,6 +70,7 @@ def show(run_id: str) -> None:
         ("params", ", ".join(f"{name}={value}" for name, value in row["params"].items())),
         ("state", row["state"]),
         ("reason", row["reason"]),
+        ("not before", row["not_before"] or ""),
         ("finished", row["finished_at"] or ""),
         *((f"attempt {attempt['n']}", _attempt(attempt)) for attempt in row["attempts"]),
         ("output", row["output_tail"].rstrip()),

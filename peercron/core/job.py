@@ -46,6 +46,22 @@ class OnDisconnect(StrEnum):
     KEEP = "keep"
 
 
+class Backoff(StrEnum):
+    """How the pauses between attempts grow."""
+
+    FIXED = "fixed"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+
+
+class RetryOn(StrEnum):
+    """Where the attempt after a failed one goes, if there is a choice."""
+
+    OTHER_NODE = "other_node"
+    SAME_NODE = "same_node"
+    ANY = "any"
+
+
 class DstGap(StrEnum):
     """A fixed-time slot whose local time does not exist on the day of a clock change."""
 
@@ -151,6 +167,23 @@ class Misfire:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """Further attempts after one that failed or timed out; those after a loss are not counted here.
+
+    The nth pause is `base_ms` (fixed), n times that (linear), or doubled each time (exponential), and at most `cap_ms`;
+    with `jitter` between half of that and all of it.
+    """
+
+    #: 0: none.
+    max: int = 0
+    backoff: Backoff = Backoff.EXPONENTIAL
+    base_ms: int = 10_000
+    cap_ms: int = 300_000
+    jitter: bool = True
+    on: RetryOn = RetryOn.OTHER_NODE
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
     """What a user wrote: everything about a job but the cluster's own bookkeeping.
 
@@ -172,6 +205,7 @@ class Definition:
     timeout_ms: int = 0
     kill_grace_ms: int = 10_000
     on_disconnect: OnDisconnect = OnDisconnect.KILL
+    retry: Retry = Retry()
 
 
 @dataclass(frozen=True, slots=True)

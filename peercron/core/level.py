@@ -28,6 +28,7 @@ from functools import cache
 from typing import Any, Final
 
 from peercron.core.commands import CloseClient, Command, ExpireLease, OpenClient, RunJob
+from peercron.core.job import Definition
 from peercron.core.member import MemberInfo
 from peercron.core.run import Run
 from peercron.core.state import ClusterState
@@ -47,6 +48,9 @@ SINCE: Final[dict[Any, int]] = {
     # Params of a run.
     (RunJob, "params"): 2,
     (Run, "params"): 2,
+    # Retries and pauses.
+    (Definition, "retry"): 2,
+    (Run, "not_before_ms"): 2,
 }
 
 #: How to find the level of a value.

@@ -7,6 +7,8 @@ JOBS_MAX = 200_000
 MEMBERS_MAX = 32
 #: Attempts of one run before the run is given up as lost.
 ATTEMPTS_MAX = 16
+#: Attempts that `retry` may add after failures.
+RETRIES_MAX = ATTEMPTS_MAX - 1
 #: Ended runs kept in full per job; older ones live on as ledger entries only.
 RUNS_KEPT_PER_JOB = 20
 #: Bytes of ended runs over all jobs. Each job has an equal share, and keeps its last run whatever that takes.

@@ -7,17 +7,18 @@ from hashlib import blake2b
 
 from peercron.core.job import Definition, Mode
 from peercron.core.member import Member, Role
+from peercron.core.retry import preferred
 from peercron.core.run import AttemptState, Run
 from peercron.core.state import ClusterState
 
 
 def choose(state: ClusterState, run: Run, definition: Definition) -> Member | None:
     """The member that gets the next attempt; None: nobody who may run it is there."""
-    candidates = eligible(state, definition)
+    candidates = preferred(run, eligible(state, definition))
     return MODES[definition.mode](state, run, candidates) if candidates else None
 
 
-def eligible(state: ClusterState, definition: Definition) -> list[Member]:
+def eligible(state: ClusterState, definition: Definition) -> Sequence[Member]:
     """Members that may run the job now: their session is open, they vote and are no witness, nobody drained them, and
     `nodes` names them if given. Nobody, while all that runs is being ended for a restore.
     """

@@ -35,7 +35,13 @@ from peercron.core.state import ClusterState
 from peercron.core.verdict import Refusal, Refused, Verdict
 
 #: How long a refused plan rests. A race is planned again from what is now there; a defect must not fill the log.
-REST_AFTER_MS = {Refusal.STALE_PLAN: 0, Refusal.NOT_FOUND: 0, Refusal.STALE_SESSION: 100, Refusal.LIMIT: 100}
+REST_AFTER_MS = {
+    Refusal.STALE_PLAN: 0,
+    Refusal.NOT_FOUND: 0,
+    Refusal.NOT_READY: 0,
+    Refusal.STALE_SESSION: 100,
+    Refusal.LIMIT: 100,
+}
 REST_AFTER_DEFECT_MS = 60_000
 
 #: Due since ever: comes before everything that has an instant.
@@ -155,7 +161,7 @@ class Planner:
             if run_id not in self._state.unplaced:
                 self._placing.pop(run_id, None)
             elif run_id not in self._placing:
-                self._waiting.put(run_id, AT_ONCE)
+                self._waiting.put(run_id, self._ready_ms(run_id))
 
     def _steps(self) -> list[Fire]:
         """Fires that are due first; new jobs have a share of their own, so that neither starves the other."""
@@ -216,6 +222,10 @@ class Planner:
         job = self._state.jobs[self._state.runs[run_id].job_uid]
         return bool(placement.eligible(self._state, job.definition))
 
+    def _ready_ms(self, run_id: str) -> int:
+        """Since or from when a waiting run may have its attempt."""
+        return self._state.runs[run_id].not_before_ms or AT_ONCE
+
     def _settle_fire(self, command: Fire, rest_ms: int, verdict: Verdict | None) -> None:
         if self._firing.get(command.job_uid) != command:
             return
@@ -233,9 +243,10 @@ class Planner:
         run_id = command.run_id
         if self._placing.pop(run_id, None) is None or run_id not in self._state.unplaced:
             return
-        if isinstance(verdict, Refused) and verdict.code is Refusal.NOT_READY:
+        early = self._ready_ms(run_id) > self._state.now_ms
+        if isinstance(verdict, Refused) and verdict.code is Refusal.NOT_READY and not early:
             return
-        self._waiting.put(run_id, self._now_ms + rest_ms if rest_ms else AT_ONCE)
+        self._waiting.put(run_id, max(self._now_ms + rest_ms if rest_ms else AT_ONCE, self._ready_ms(run_id)))
 
 
 def step(job: Job, cursor: Cursor, now_ms: int, leading_since_ms: int = 0) -> Fire:

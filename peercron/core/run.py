@@ -81,6 +81,8 @@ class Run:
     definition: Definition | None = None
     #: (name, value) of what whoever asked for the run gave it on its way.
     params: tuple[tuple[str, str], ...] = ()
+    #: Its next attempt begins no sooner; 0: as soon as may be. Of no meaning while it runs.
+    not_before_ms: int = 0
 
     @property
     def live_attempt(self) -> Attempt | None:

@@ -46,6 +46,7 @@ def run_view(state: ClusterState, run: Run) -> dict[str, Any]:
         "reason": run.reason,
         "cancel_requested": run.cancel_requested,
         "created_at": instant(run.created_ms),
+        "not_before": instant(run.not_before_ms or None),
         "finished_at": instant(run.finished_ms),
         "attempts": [_attempt_view(state, attempt) for attempt in run.attempts],
         "output_tail": run.attempts[-1].output_tail if run.attempts else "",

@@ -15,6 +15,7 @@ from peercron.core.job import (
     EveryTrigger,
     ManualTrigger,
     Misfire,
+    Retry,
     Trigger,
 )
 from peercron.core.schedule import check
@@ -143,6 +144,7 @@ def _with_defaults(table: object, defaults: Mapping[str, object]) -> object:
     # Defaults that mean nothing to this kind of job do not make it wrong.
     idle = {"timezone", "dst"} if "schedule" not in table else set()
     idle |= {"env", "user", "cwd"} if "http" in table else set()
+    idle |= {"retry"} if table.get("guarantee") == "at_most_once" else set()
     merged = {key: value for key, value in defaults.items() if key not in idle} | table
     if isinstance(env := table.get("env"), dict) and isinstance(common := defaults.get("env"), dict):
         merged["env"] = common | env
@@ -169,6 +171,7 @@ def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
         timeout_ms=_duration_ms("timeout", table.timeout, wrong),
         kill_grace_ms=_duration_ms("kill_grace", table.kill_grace, wrong),
         on_disconnect=table.on_disconnect,
+        retry=_retry(table, wrong),
     )
 
 
@@ -191,6 +194,14 @@ def _misfire(table: JobTable, wrong: Wrong) -> Misfire:
     if not 1 <= slots_max <= limits.MISFIRE_REPLAY_MAX:
         wrong("misfire.max", f"must be from 1 to {limits.MISFIRE_REPLAY_MAX}")
     return Misfire(table.misfire.policy, window_ms, slots_max)
+
+
+def _retry(table: JobTable, wrong: Wrong) -> Retry:
+    given = table.retry
+    if given is None:
+        return Retry()
+    base_ms, cap_ms = _duration_ms("retry.base", given.base, wrong), _duration_ms("retry.cap", given.cap, wrong)
+    return Retry(given.max, given.backoff, base_ms, cap_ms, given.jitter, given.on)
 
 
 def _trigger(table: JobTable, wrong: Wrong) -> Trigger:

@@ -11,7 +11,17 @@ from typing import TypeVar
 
 import msgspec
 
-from peercron.core.job import DstGap, DstOverlap, Guarantee, MisfirePolicy, Mode, OnDisconnect, Overlap
+from peercron.core.job import (
+    Backoff,
+    DstGap,
+    DstOverlap,
+    Guarantee,
+    MisfirePolicy,
+    Mode,
+    OnDisconnect,
+    Overlap,
+    RetryOn,
+)
 from peercron.errors import Problem
 from peercron.sources import nearest
 from peercron.times import INSTANT_FORM
@@ -25,6 +35,15 @@ class MisfireTable(Table):
     policy: MisfirePolicy = MisfirePolicy.LATEST
     window: str = "0s"
     max: int | None = None
+
+
+class RetryTable(Table):
+    max: int
+    backoff: Backoff = Backoff.EXPONENTIAL
+    base: str = "10s"
+    cap: str = "5m"
+    jitter: bool = True
+    on: RetryOn = RetryOn.OTHER_NODE
 
 
 class DstTable(Table):
@@ -80,6 +99,7 @@ class JobTable(Table):
     cwd: str | None = None
     kill_grace: str = "10s"
     on_disconnect: OnDisconnect = OnDisconnect.KILL
+    retry: RetryTable | None = None
     paused: bool | None = None
 
 
@@ -92,7 +112,7 @@ DEFAULT_KEYS = tuple(
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
-    "retry", "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "jitter", "failback",
+    "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "jitter", "failback",
     "failback_after", "slice", "on_absent", "losers", "count", "sync", "quorum", "order", "queue", "concurrency",
     "health", "checks", "limits", "notify", "calendar",
 })  # fmt: skip
@@ -102,6 +122,8 @@ _LATER_TEXT = "not supported by this version"
 #: By dotted key, for errors that list what is accepted.
 _CHOICES: dict[str, type[StrEnum]] = {
     "misfire.policy": MisfirePolicy,
+    "retry.backoff": Backoff,
+    "retry.on": RetryOn,
     "dst.gap": DstGap,
     "dst.overlap": DstOverlap,
     "overlap": Overlap,
@@ -111,6 +133,7 @@ _CHOICES: dict[str, type[StrEnum]] = {
 }
 _NESTED: dict[str, type[Table]] = {
     "misfire": MisfireTable,
+    "retry": RetryTable,
     "dst": DstTable,
     "http": HttpTable,
     "http.expect": ExpectTable,

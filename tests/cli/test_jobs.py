@@ -30,14 +30,14 @@ def test_add_with_everything(shell: Shell) -> None:
     shell.ok(
         *("job", "add", "ops/nightly", "--schedule", "0 2 * * *", "--tz", "Europe/Berlin", "--shell", "true"),
         *("--node", "n1", "--node", "n2", "--env", "A=1=2", "--user", "www", "--cwd", "/srv"),
-        *("--overlap", "allow", "--guarantee", "at_most_once", "--paused"),
+        *("--overlap", "allow", "--guarantee", "effectively_once", "--paused", "--retry", "2"),
     )
     shown = shell.json("job", "show", "ops/nightly")
     assert shown["key"] == "ops/nightly"
     assert shown.items() >= {
         "schedule": "0 2 * * *", "timezone": "Europe/Berlin", "shell": "true", "nodes": ["n1", "n2"],
-        "env": {"A": "1=2"}, "user": "www", "cwd": "/srv", "overlap": "allow", "guarantee": "at_most_once",
-        "paused": True,
+        "env": {"A": "1=2"}, "user": "www", "cwd": "/srv", "overlap": "allow", "guarantee": "effectively_once",
+        "paused": True, "retry": {"max": 2},
     }.items()  # fmt: skip
 
 

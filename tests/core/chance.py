@@ -37,6 +37,7 @@ from peercron.core.commands import (
 )
 from peercron.core.job import (
     AtTrigger,
+    Backoff,
     Definition,
     EveryTrigger,
     Guarantee,
@@ -44,6 +45,8 @@ from peercron.core.job import (
     Misfire,
     MisfirePolicy,
     Overlap,
+    Retry,
+    RetryOn,
 )
 from peercron.core.member import Role
 from peercron.core.run import AttemptState
@@ -70,6 +73,7 @@ def some_definition(dice: Random) -> Definition:
         nodes=dice.choice(((), (), (), (), ("a",), ("b", "w"), ("nobody",))),
         overlap=dice.choice(tuple(Overlap)),
         guarantee=dice.choice(tuple(Guarantee)),
+        retry=dice.choice((Retry(), Retry(2, base_ms=500), Retry(1, Backoff.FIXED, 0, on=RetryOn.SAME_NODE))),
         misfire=Misfire(dice.choice(tuple(MisfirePolicy)), dice.choice((0, 2_500)), dice.choice((1, 3, 20))),
         timeout_ms=dice.choice((0,) * 9 + (-1,)),
     )

@@ -74,6 +74,8 @@ def _runs(state: ClusterState) -> Iterator[str]:
             yield f"run {run_id} pins what it does although nothing was granted, or the other way round"
         if (run.finished_ms is None) != (run.state in LIVE_RUN_STATES):
             yield f"run {run_id} is {run.state}, finished at {run.finished_ms}"
+        if run.not_before_ms and run.state is not RunState.QUEUED:
+            yield f"run {run_id} is {run.state} and waits for its time"
         if run.state in {RunState.SKIPPED, RunState.MISSED}:
             yield f"run {run_id} has an outcome of slots that got no run"
 

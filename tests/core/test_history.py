@@ -39,7 +39,7 @@ def test_a_run_comes_back_as_it_was(name: tuple[str, int, bool], row: Run) -> No
     named = run_id.partition("/")[2] if manual else ""
     attempts = [list(astuple(attempt)) for attempt in row.attempts]
     fields = [named, slot_ms, row.state, row.created_ms, attempts, row.finished_ms, row.reason]
-    late: list[object] = [row.params]
+    late: list[object] = [row.params, row.not_before_ms]
     while late and not late[-1]:
         late.pop()
     plain = json.dumps([*fields, int(row.cancel_requested), *late], separators=(",", ":"), ensure_ascii=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peercron.core.commands import CancelRun, ExpireSession, OpenSession
+from peercron.core.commands import CancelRun, ExpireSession, OpenSession, PlaceRun
 from peercron.core.job import Guarantee, Overlap
 from peercron.core.limits import ATTEMPTS_MAX, MEMBERS_MAX
 from peercron.core.run import AttemptState, RunState
@@ -183,6 +183,9 @@ def test_a_run_is_given_up_after_so_many_attempts() -> None:
     state = running("a")
     for session in range(2, ATTEMPTS_MAX + 1):
         done(state, OpenSession(info("a"), session))
+        run = only_run(state)
+        if run.not_before_ms:
+            done(state, PlaceRun(run.id), run.not_before_ms)
     assert attempt_of(only_run(state)).n == ATTEMPTS_MAX
     expire(state, "a")
     assert outcomes(state) == {SLOT: "lost"}

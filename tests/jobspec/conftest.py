@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import strategies as st
 
@@ -77,6 +79,24 @@ def definitions() -> st.SearchStrategy[job.Definition]:
         timeout_ms=DURATIONS_MS,
         kill_grace_ms=DURATIONS_MS,
         on_disconnect=st.sampled_from(job.OnDisconnect),
+        retry=retries(),
+    ).map(_without_contradictions)
+
+
+def _without_contradictions(row: job.Definition) -> job.Definition:
+    """What starts a slot's work once does not retry it."""
+    return replace(row, retry=job.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
+
+
+def retries() -> st.SearchStrategy[job.Retry]:
+    pauses = st.tuples(DURATIONS_MS, DURATIONS_MS).map(sorted)
+    return st.builds(
+        lambda most, backoff, pauses_ms, jitter, on: job.Retry(most, backoff, *pauses_ms, jitter, on),
+        st.integers(0, limits.RETRIES_MAX),
+        st.sampled_from(job.Backoff),
+        pauses,
+        st.booleans(),
+        st.sampled_from(job.RetryOn),
     )
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from peercron.core.apply import apply
 from peercron.core.commands import ApplyJobs, PutJob
 from peercron.core.job import Definition
+from peercron.core.level import LEVEL
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
 from peercron.jobfile import to_toml
@@ -33,7 +34,7 @@ def test_a_definition_comes_back(any_definitions: st.SearchStrategy, data: st.Da
 @SLOW
 @given(st.data())
 def test_export_then_apply_changes_nothing(any_definitions: st.SearchStrategy, data: st.DataObject) -> None:
-    state = ClusterState()
+    state = ClusterState(level=LEVEL)
     jobs: list[tuple[Definition, bool]] = data.draw(any_definitions)
     for definition, paused in jobs:
         assert isinstance(apply(state, PutJob(definition, paused=paused), 1_000), Done)

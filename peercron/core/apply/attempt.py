@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from peercron.core import retry
 from peercron.core.apply.run import advance, end, take_turn
 from peercron.core.commands import AttemptFinished, AttemptStarted
 from peercron.core.history import find_run, is_of, pack_run
@@ -20,6 +21,9 @@ OUTCOMES = {
     AttemptState.TIMED_OUT: RunState.TIMED_OUT,
     AttemptState.CANCELLED: RunState.CANCELLED,
 }
+
+#: The level from which on there is a pause after losses: see `core.level`.
+PAUSES_LEVEL = 2
 
 assert OUTCOMES.keys() | {AttemptState.LOST} | LIVE_ATTEMPT_STATES == set(AttemptState)
 
@@ -58,6 +62,8 @@ def attempt_finished(state: ClusterState, command: AttemptFinished) -> Verdict:
     )
     if command.outcome is AttemptState.LOST:
         _retry(state, run)
+    elif command.outcome in retry.FAILURES and retry.may_retry(run):
+        _try_again(state, run, retry.pause_after_failure_ms(run))
     else:
         # Who asked for the end says why; the node only knows that it was told to.
         asked = run.cancel_requested and command.outcome is AttemptState.CANCELLED
@@ -136,6 +142,15 @@ def _retry(state: ClusterState, run: Run) -> None:
     elif len(run.attempts) >= ATTEMPTS_MAX:
         end(state, run, RunState.LOST, f"{lost.reason}; that was attempt {ATTEMPTS_MAX}, the last one")
     else:
-        queued = replace(run, state=RunState.QUEUED, reason=lost.reason)
-        state.runs[run.id] = queued
-        take_turn(state, state.jobs[run.job_uid], queued)
+        _try_again(state, run, retry.pause_after_loss_ms(run) if state.level >= PAUSES_LEVEL else 0)
+
+
+def _try_again(state: ClusterState, run: Run, pause_ms: int) -> None:
+    """Queue it for its next attempt, after a pause."""
+    last = run.attempts[-1]
+    reason = f"{last.reason or last.state.value}; attempt {last.n + 1} after {pause_ms} ms" if pause_ms else last.reason
+    queued = replace(
+        run, state=RunState.QUEUED, reason=reason, not_before_ms=state.now_ms + pause_ms if pause_ms else 0
+    )
+    state.runs[run.id] = queued
+    take_turn(state, state.jobs[run.job_uid], queued)

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import re
 
-from peercron.core.job import AtTrigger, CommandTask, CronTrigger, Definition, EveryTrigger, HttpTask, Task, Trigger
+from peercron.core.job import (
+    AtTrigger,
+    CommandTask,
+    CronTrigger,
+    Definition,
+    EveryTrigger,
+    Guarantee,
+    HttpTask,
+    Task,
+    Trigger,
+)
 from peercron.core.limits import (
     ARGUMENT_BYTES_MAX,
     ENV_ENTRIES_MAX,
@@ -19,6 +29,7 @@ from peercron.core.limits import (
     MISFIRE_REPLAY_MAX,
     NAME_LENGTH_MAX,
     OWNER_LENGTH_MAX,
+    RETRIES_MAX,
     TIMEOUT_MS_MAX,
     URL_LENGTH_MAX,
 )
@@ -125,6 +136,17 @@ def _policies(definition: Definition) -> str:
         return "misfire.window: wants 0 (the default) or more"
     if not 1 <= misfire.max <= MISFIRE_REPLAY_MAX:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
+    return _retry(definition)
+
+
+def _retry(definition: Definition) -> str:
+    retry = definition.retry
+    if not 0 <= retry.max <= RETRIES_MAX:
+        return f"retry.max: wants 0 (none) to {RETRIES_MAX}"
+    if not 0 <= retry.base_ms <= retry.cap_ms <= TIMEOUT_MS_MAX:
+        return f"retry.base, retry.cap: want 0 to {TIMEOUT_MS_MAX} ms, and base no longer than cap"
+    if retry.max and definition.guarantee is Guarantee.AT_MOST_ONCE:
+        return "retry: would start a slot's work again, and guarantee at_most_once says that it is started once"
     return ""
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from peercron.core import placement
 from peercron.core.apply import ledger
+from peercron.core.apply.hold import until_its_time
 from peercron.core.commands import CancelRun, PlaceRun
 from peercron.core.history import find_run
 from peercron.core.job import Job, Overlap
@@ -81,8 +82,9 @@ def take_turn(state: ClusterState, job: Job, run: Run) -> None:
     """Give a queued run its attempt if its turn has come and a node is there; else it waits where it will be found."""
     if not turn_has_come(state, job, run):
         return
-    if state.last_token == state.index:
-        _wait(state, run, NEXT_GRANT)
+    held_up = until_its_time(state, job, run) or (NEXT_GRANT if state.last_token == state.index else "")
+    if held_up:
+        _wait(state, run, held_up)
         return
     member = placement.choose(state, run, job.definition)
     if member is None:
@@ -107,6 +109,7 @@ def _grant(state: ClusterState, job: Job, run: Run, member_id: str, session: int
         attempts=(*run.attempts, attempt),
         reason="",
         definition=run.definition or job.definition,
+        not_before_ms=0,
     )
     state.unplaced.pop(run.id, None)
     state.live_attempts.setdefault(member_id, {})[run.id] = token
@@ -138,7 +141,7 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
     """Write the outcome of a live run whose last attempt, if any, has ended. The caller lets the line advance."""
     assert run.live_attempt is None, "an attempt ends before its run"
     assert outcome not in LIVE_RUN_STATES, "an outcome is final"
-    ended = replace(run, state=outcome, finished_ms=state.now_ms, reason=reason, definition=None)
+    ended = replace(run, state=outcome, finished_ms=state.now_ms, reason=reason, definition=None, not_before_ms=0)
     del state.runs[run.id]
     state.unplaced.pop(run.id, None)
     line = tuple(run_id for run_id in state.live_runs[run.job_uid] if run_id != run.id)
@@ -179,6 +182,9 @@ def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
     if run.id not in state.unplaced:
         return Refused(state.index, Refusal.NOT_READY, f"run {run.id} waits for no node: it is {run.state.value}")
     job = state.jobs[run.job_uid]
+    held_up = until_its_time(state, job, run)
+    if held_up:
+        return Refused(state.index, Refusal.NOT_READY, held_up)
     if not placement.eligible(state, job.definition):
         return Refused(state.index, Refusal.NOT_READY, NO_NODE)
     take_turn(state, job, run)

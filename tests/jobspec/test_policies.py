@@ -1,0 +1,60 @@
+"""Policies as they are written: retry and its like, and what is wrong with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from peercron.core.job import Backoff, Retry, RetryOn
+from peercron.errors import ConfigError
+from peercron.jobspec import read_document, read_job, render_job
+
+PLAIN = {"name": "a", "every": "1s", "shell": "true"}
+
+
+def problems(change: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        read_job(PLAIN | change)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+@pytest.mark.parametrize(
+    ("written", "retry"),
+    [
+        ({"max": 3}, Retry(3)),
+        (
+            {"max": 2, "backoff": "linear", "base": "1s", "cap": "1m", "jitter": False, "on": "same_node"},
+            Retry(2, Backoff.LINEAR, 1_000, 60_000, False, RetryOn.SAME_NODE),
+        ),
+    ],
+)
+def test_a_retry_is_read_and_written(written: dict[str, Any], retry: Retry) -> None:
+    definition = read_job(PLAIN | {"retry": written}).definition
+    assert definition.retry == retry
+    assert render_job(definition)["retry"] == written
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "said"),
+    [
+        ({"retry": {}}, "retry.max", "required"),
+        ({"retry": {"max": 99}}, "retry.max", "wants 0 (none) to 15"),
+        ({"retry": {"max": 1, "backof": "fixed"}}, "retry.backof", "did you mean backoff?"),
+        ({"retry": {"max": 1, "backoff": "quadratic"}}, "retry.backoff", "fixed, linear, exponential"),
+        ({"retry": {"max": 1, "on": "another_node"}}, "retry.on", "did you mean other_node?"),
+        ({"retry": {"max": 1, "base": "soon"}}, "retry.base", "duration"),
+        ({"retry": {"max": 1, "base": "10m"}}, "retry.base, retry.cap", "base no longer than cap"),
+        ({"retry": {"max": 1}, "guarantee": "at_most_once"}, "retry", "started once"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], path: str, said: str) -> None:
+    found = problems(change)
+    assert list(found) == [path]
+    assert said in found[path]
+
+
+def test_a_default_retry_is_not_for_what_starts_once() -> None:
+    once = PLAIN | {"name": "b", "guarantee": "at_most_once"}
+    document = read_document({"defaults": {"retry": {"max": 2}}, "jobs": [PLAIN, once]})
+    assert [definition.retry.max for definition in document.definitions] == [2, 0]
