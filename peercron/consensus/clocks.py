@@ -11,8 +11,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Final
 
-#: A member whose clock is further than this from the median of all plans nothing and hands leadership on.
-CLOCK_BOUND_MS: Final = 1_000
+from peercron.core.limits import CLOCK_BOUND_MS
+
 #: How long a measurement counts.
 FRESH_S: Final = 5.0
 #: Our wall clock moved this much against the monotonic one between two looks: it was set.

@@ -10,6 +10,16 @@ class Mode(StrEnum):
     """How the nodes share a job."""
 
     SINGLE = "single"
+    SLICE = "slice"
+
+
+class OnAbsent(StrEnum):
+    """What becomes of the slices of a node that is not there."""
+
+    #: They do not happen: each node fires its own by itself, and asks nobody.
+    SKIP = "skip"
+    #: Another node takes them over, which takes a quorum.
+    FILL = "fill"
 
 
 class Overlap(StrEnum):
@@ -206,6 +216,9 @@ class Definition:
     kill_grace_ms: int = 10_000
     on_disconnect: OnDisconnect = OnDisconnect.KILL
     retry: Retry = Retry()
+    #: Mode slice: how long a slice is; 0 in every other mode.
+    slice_ms: int = 0
+    on_absent: OnAbsent = OnAbsent.SKIP
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,16 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
-from peercron.core.commands import CloseClient, Command, ExpireLease, OpenClient, RunJob
-from peercron.core.job import Definition
+from peercron.core.commands import (
+    ArrangeSlices,
+    CloseClient,
+    Command,
+    ExpireLease,
+    OpenClient,
+    RecordSlices,
+    RunJob,
+)
+from peercron.core.job import Definition, Mode
 from peercron.core.member import MemberInfo
 from peercron.core.run import Run
 from peercron.core.state import ClusterState
@@ -51,6 +59,14 @@ SINCE: Final[dict[Any, int]] = {
     # Retries and pauses.
     (Definition, "retry"): 2,
     (Run, "not_before_ms"): 2,
+    # Slices that need no quorum.
+    (Mode, "slice"): 2,
+    (Definition, "slice_ms"): 2,
+    (Definition, "on_absent"): 2,
+    RecordSlices: 2,
+    ArrangeSlices: 2,
+    (ClusterState, "slices"): 2,
+    (ClusterState, "slices_through"): 2,
 }
 
 #: How to find the level of a value.

@@ -68,6 +68,28 @@ RESULTS_PER_SESSION_MAX = 8_192
 RESTORE_PART_BYTES_MAX = 128 * 1024
 RESTORE_BYTES_MAX = 1 << 30
 RESTORE_PARTS_MAX = 65_536
+#: A member whose wall clock is further than this from the median of all neither leads nor owns slices.
+CLOCK_BOUND_MS = 1_000
+#: The last part of each slice, in which nothing runs: the clocks of two nodes that are both within the bound differ by
+#: less, and the rest is for the time that a process takes to die.
+SLICE_GUARD_MS = 2_500
+#: With less time than this before the guard band nothing is started.
+SLICE_ROOM_MS_MIN = 200
+SLICE_MS_MIN = 2 * SLICE_GUARD_MS
+SLICE_MS_MAX = 366 * 24 * 3_600_000
+#: Another order of the nodes acts at the end of the slice that this falls into, counted from the command: by then every
+#: node that hears of it at all has heard of it.
+SLICE_HANDOVER_MS = 10_000
+#: Orders of the nodes that are remembered of a job, the one in force among them; the oldest go first.
+SLICE_SHARES_KEPT = 16
+#: Slots looked at to find the next one of a node, or those that went by while it was down.
+SLICE_SLOTS_SEARCHED_MAX = 2_000
+#: Jobs in slices for whose absent nodes something is told in one turn of the leader's planner.
+ABSENCES_PER_PLAN_MAX = 16
+#: Slots in one RecordSlices; a node that has more to tell takes several.
+SLICE_ENTRIES_PER_RECORD_MAX = 64
+#: Of the output of an attempt in a slice: it travels with its outcome.
+SLICE_TAIL_BYTES_MAX = 512
 #: A restore that nobody has added to for this long is given up.
 RESTORE_IDLE_MS_MAX = 600_000
 KEY_BYTES_MAX = 512
@@ -86,5 +108,9 @@ assert MISFIRE_REPLAY_MAX <= SLOTS_PER_FIRE_MAX <= LEDGER_KEPT_PER_JOB
 assert QUEUED_SLOTS_MAX <= LIVE_RUNS_PER_JOB_MAX <= LEDGER_KEPT_PER_JOB
 assert SLOTS_PER_FIRE_MAX <= GAP_SLOTS_MAX < LEDGER_KEPT_PER_JOB
 assert GAP_SLOTS_MAX <= SLOTS_LISTED_PER_PLAN_MAX
+assert 2 * CLOCK_BOUND_MS < SLICE_GUARD_MS
+assert SLICE_GUARD_MS + SLICE_ROOM_MS_MIN < SLICE_MS_MIN
+assert SLICE_TAIL_BYTES_MAX <= OUTPUT_TAIL_BYTES_MAX
+assert GAP_SLOTS_MAX < SLICE_SLOTS_SEARCHED_MAX
 assert FIRES_PER_PLAN_MAX + PLACEMENTS_PER_PLAN_MAX + CURSORS_READ_PER_PLAN_MAX < PLANS_IN_FLIGHT_MAX
 assert RESTORE_PART_BYTES_MAX <= RESTORE_BYTES_MAX <= RESTORE_PART_BYTES_MAX * RESTORE_PARTS_MAX

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from peercron.core.job import Definition, Mode
 from peercron.core.member import Member, Role
 from peercron.core.retry import preferred
+from peercron.core.roster import roster
 from peercron.core.run import AttemptState, Run
 from peercron.core.state import ClusterState
 
@@ -48,6 +49,16 @@ def _least_loaded(state: ClusterState, run: Run, candidates: Sequence[Member]) -
     return equals[0] if len(equals) == 1 else max(equals, key=lambda member: _weight(run.id, member.info.name))
 
 
+def _slice_owner(state: ClusterState, run: Run, candidates: Sequence[Member]) -> Member:
+    """Mode slice, where a quorum fills the slices of who is not there: whose slice it is, else the next in order."""
+    definition = state.jobs[run.job_uid].definition
+    order = roster(state, definition)
+    turn = run.slot_ms // definition.slice_ms
+    here = {member.info.name: member for member in candidates}
+    in_turn = [order[(turn + more) % len(order)] for more in range(len(order))]
+    return next((here[name] for name in in_turn if name in here), candidates[0])
+
+
 def _loser(run: Run) -> str | None:
     """Member whose attempt was the last to be lost, if the last attempt was."""
     if run.attempts and run.attempts[-1].state is AttemptState.LOST:
@@ -60,6 +71,9 @@ def _weight(run_id: str, name: str) -> bytes:
     return blake2b(f"{run_id}\n{name}".encode(), digest_size=8).digest()
 
 
-MODES: dict[Mode, Callable[[ClusterState, Run, Sequence[Member]], Member]] = {Mode.SINGLE: _least_loaded}
+MODES: dict[Mode, Callable[[ClusterState, Run, Sequence[Member]], Member]] = {
+    Mode.SINGLE: _least_loaded,
+    Mode.SLICE: _slice_owner,
+}
 
 assert MODES.keys() == set(Mode)

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from peercron.core import placement
+from peercron.core.absence import Absence
 from peercron.core.agenda import Agenda
-from peercron.core.commands import AbandonRestore, Command, Fire, PlaceRun
+from peercron.core.commands import AbandonRestore, ArrangeSlices, Command, Fire, PlaceRun, RecordSlices
 from peercron.core.job import Cursor, Job
 from peercron.core.limits import (
     CURSORS_READ_PER_PLAN_MAX,
@@ -31,6 +32,7 @@ from peercron.core.limits import (
     SLOTS_PER_FIRE_MAX,
 )
 from peercron.core.schedule import ScheduleError, latest_slots, next_slot
+from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Refusal, Refused, Verdict
 
@@ -73,6 +75,8 @@ class Planner:
         self._placing: dict[str, PlaceRun] = {}
         #: The last plan to give a restore up; it names what it was made from, so none is made twice.
         self._abandoning: AbandonRestore | None = None
+        #: Of jobs whose nodes fire them by themselves: what nobody else can say.
+        self._absence = Absence(state)
         #: Job uid -> why its plan was refused or could not be made, for people.
         self.problems: dict[str, str] = {}
 
@@ -88,7 +92,7 @@ class Planner:
         self.observe()
         self._look_around()
         self._now_ms = max(now_ms, self._state.now_ms)
-        return [*self._placements(), *self._steps(), *self._abandonments()]
+        return [*self._placements(), *self._steps(), *self._absence.plan(self._now_ms), *self._abandonments()]
 
     def observe(self) -> None:
         """Take in what commands have changed since the last look. `plan` does it by itself."""
@@ -109,6 +113,8 @@ class Planner:
             self._settle_fire(command, rest_ms, verdict)
         elif isinstance(command, PlaceRun):
             self._settle_placement(command, rest_ms, verdict)
+        elif isinstance(command, RecordSlices | ArrangeSlices):
+            self._absence.settle(command, rest_ms)
         elif command == self._abandoning and verdict is None:
             self._abandoning = None
 
@@ -124,7 +130,8 @@ class Planner:
             return state.now_ms
         if not self._room():
             return None
-        dues = (self._due.next_ms(), self._unread.next_ms(), self._waiting.next_ms(), self._restore_ends_ms())
+        agendas = (self._due, self._unread, self._waiting, self._absence)
+        dues = (*[agenda.next_ms() for agenda in agendas], self._restore_ends_ms())
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     def _look_around(self) -> None:
@@ -149,6 +156,9 @@ class Planner:
         self._due.drop(uid)
         self._unread.drop(uid)
         self.problems.pop(uid, None)
+        if job is not None and unled(job.definition):
+            self._absence.look(uid)
+            return
         if cursor is None or cursor.next_ms == -1:
             return
         if cursor.next_ms is None:

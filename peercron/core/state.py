@@ -9,6 +9,7 @@ from peercron.core.lease import Lease
 from peercron.core.member import Invitation, Member, Seat
 from peercron.core.restore import Stage
 from peercron.core.run import Run
+from peercron.core.slices import Slices
 from peercron.core.verdict import Verdict
 
 #: Kind, namespace and name of something that programs wait for a change of.
@@ -96,11 +97,14 @@ class ClusterState:
     staged: dict[int, bytes] = field(default_factory=dict)
     #: Restore id of the snapshot that was adopted last, so that who asks again is told that it is done; empty: none.
     adopted: str = ""
-
     #: Lease id -> lease: everything that ends by itself.
     leases: dict[int, Lease] = field(default_factory=dict)
     #: Client session -> ids of the leases that end with it (absent: none); each stands for itself.
     client_leases: dict[int, dict[int, int]] = field(default_factory=dict)
+    #: Job uid -> whose its time is when, for jobs whose nodes fire by themselves. Outlives the job like its ledger.
+    slices: dict[str, Slices] = field(default_factory=dict)
+    #: Job uid -> node name -> the instant up to which that node's slots have their entries (absent: none has).
+    slices_through: dict[str, dict[str, int]] = field(default_factory=dict)
 
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
     #: takes it away again; None: they hold no state.
@@ -113,11 +117,17 @@ class ClusterState:
     )
     #: Not replicated: resources that changed since this member last woke who waits for them; None: nobody listens.
     news: dict[Resource, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
+    #: Not replicated: uids of jobs in slices that changed since this member last looked at its own; None: it does not.
+    changed_slices: dict[str, None] | None = field(
+        default=None, compare=False, repr=False, metadata={"transient": True}
+    )
 
     def touch(self, job_uid: str) -> None:
-        """Note for the planner that the job, its cursor or its runs changed."""
+        """Note, for who looks only at what has changed, that the job, its cursor, its slices or its runs did."""
         if self.changed_jobs is not None:
             self.changed_jobs[job_uid] = None
+        if self.changed_slices is not None and job_uid in self.slices:
+            self.changed_slices[job_uid] = None
 
     def touch_lease(self, lease_id: int) -> None:
         """Note for who counts that the lease began or ended."""

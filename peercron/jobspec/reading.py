@@ -15,6 +15,8 @@ from peercron.core.job import (
     EveryTrigger,
     ManualTrigger,
     Misfire,
+    Mode,
+    OnAbsent,
     Retry,
     Trigger,
 )
@@ -29,6 +31,9 @@ VERSION = 1
 EVERY_MS_MAX = 366 * 86_400_000
 #: A name stands in URLs and keys, before ":run" and between slashes.
 NAME_PATTERN = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{limits.NAME_LENGTH_MAX - 1}}}")
+
+#: Keys that have a meaning in some modes only; as defaults they are for the jobs in these.
+_KEYS_OF_MODES: dict[str, tuple[Mode, ...]] = {"slice": (Mode.SLICE,), "on_absent": (Mode.SLICE,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +118,19 @@ def _defaults(defaults: object, wrong: _Problems) -> dict[str, object]:
     if not problems and isinstance(defaults, dict):
         try:
             # A job that could have all of them stands in, so that a mistake is told once and where it stands.
-            read_job({"name": "x", "schedule": "0 0 * * *", "shell": "x"} | defaults, path="defaults")
+            read_job(
+                {"name": "x", "schedule": "0 0 * * *", "shell": "x"} | _mode_of(defaults) | defaults, path="defaults"
+            )
         except ConfigError as error:
             problems += error.problems
     wrong.found += problems
     return {} if problems else dict(defaults) if isinstance(defaults, dict) else {}
+
+
+def _mode_of(defaults: Mapping[str, object]) -> dict[str, object]:
+    """A mode in which all that stands in the defaults has a meaning, where they name none themselves."""
+    modes = [modes[0] for key, modes in _KEYS_OF_MODES.items() if key in defaults]
+    return {"mode": modes[0].value} if modes else {}
 
 
 def _jobs(jobs: object, owner: str, defaults: Mapping[str, object], wrong: _Problems) -> tuple[JobSpec, ...]:
@@ -145,6 +158,8 @@ def _with_defaults(table: object, defaults: Mapping[str, object]) -> object:
     idle = {"timezone", "dst"} if "schedule" not in table else set()
     idle |= {"env", "user", "cwd"} if "http" in table else set()
     idle |= {"retry"} if table.get("guarantee") == "at_most_once" else set()
+    mode = table.get("mode", defaults.get("mode", Mode.SINGLE))
+    idle |= {key for key, of in _KEYS_OF_MODES.items() if mode not in of}
     merged = {key: value for key, value in defaults.items() if key not in idle} | table
     if isinstance(env := table.get("env"), dict) and isinstance(common := defaults.get("env"), dict):
         merged["env"] = common | env
@@ -172,6 +187,8 @@ def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
         kill_grace_ms=_duration_ms("kill_grace", table.kill_grace, wrong),
         on_disconnect=table.on_disconnect,
         retry=_retry(table, wrong),
+        slice_ms=_slice_ms(table, wrong),
+        on_absent=table.on_absent,
     )
 
 
@@ -186,6 +203,20 @@ def _duration_ms(key: str, text: str, wrong: Wrong, *, min_ms: int = 0, max_ms: 
         wrong(key, f"{text} is not from {format_duration(min_ms)} to {format_duration(max_ms)}")
         return min_ms
     return duration_ms
+
+
+def _slice_ms(table: JobTable, wrong: Wrong) -> int:
+    if table.mode is not Mode.SLICE:
+        for key, normal in (("slice", "0s"), ("on_absent", OnAbsent.SKIP)):
+            if getattr(table, key) != normal:
+                wrong(key, "has a meaning only with mode slice")
+        return 0
+    if table.on_absent is OnAbsent.SKIP:
+        wrong("on_absent", "skip is not supported by this version; write fill")
+    if table.slice == "0s":
+        wrong("slice", "required with mode slice: how long a node has its turn, such as 10s")
+        return limits.SLICE_MS_MIN
+    return _duration_ms("slice", table.slice, wrong, min_ms=limits.SLICE_MS_MIN, max_ms=limits.SLICE_MS_MAX)
 
 
 def _misfire(table: JobTable, wrong: Wrong) -> Misfire:

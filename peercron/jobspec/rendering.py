@@ -26,7 +26,7 @@ from peercron.times import format_duration, format_instant
 
 #: What need not be written.
 _NORMAL = Definition(name="normal", trigger=ManualTrigger(), task=CommandTask())
-_PLAIN = ("mode", "overlap", "guarantee", "on_disconnect")
+_PLAIN = ("mode", "overlap", "guarantee", "on_disconnect", "on_absent")
 
 
 def render_document(jobs: Iterable[tuple[Definition, bool]]) -> dict[str, Any]:
@@ -55,6 +55,8 @@ def render_job(definition: Definition, *, paused: bool = False, owner: str = "")
     table |= {key: str(value) for key in _PLAIN if (value := getattr(definition, key)) != getattr(_NORMAL, key)}
     if definition.nodes:
         table["nodes"] = list(definition.nodes)
+    if definition.slice_ms:
+        table["slice"] = format_duration(definition.slice_ms)
     if misfire := _misfire(definition.misfire):
         table["misfire"] = misfire
     if retry := _retry(definition.retry):

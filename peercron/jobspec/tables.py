@@ -18,6 +18,7 @@ from peercron.core.job import (
     Guarantee,
     MisfirePolicy,
     Mode,
+    OnAbsent,
     OnDisconnect,
     Overlap,
     RetryOn,
@@ -94,6 +95,8 @@ class JobTable(Table):
     misfire: MisfireTable = msgspec.field(default_factory=MisfireTable)
     mode: Mode = Mode.SINGLE
     nodes: tuple[str, ...] = ()
+    slice: str = "0s"
+    on_absent: OnAbsent = OnAbsent.SKIP
     env: dict[str, object] | None = None
     user: str | None = None
     cwd: str | None = None
@@ -113,10 +116,10 @@ DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
     "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "jitter", "failback",
-    "failback_after", "slice", "on_absent", "losers", "count", "sync", "quorum", "order", "queue", "concurrency",
+    "failback_after", "losers", "count", "sync", "quorum", "order", "queue", "concurrency",
     "health", "checks", "limits", "notify", "calendar",
 })  # fmt: skip
-LATER_MODES = frozenset({"standby", "slice", "turns", "contend", "parallel", "queue"})
+LATER_MODES = frozenset({"standby", "turns", "contend", "parallel", "queue"})
 
 _LATER_TEXT = "not supported by this version"
 #: By dotted key, for errors that list what is accepted.
@@ -129,6 +132,7 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "overlap": Overlap,
     "guarantee": Guarantee,
     "mode": Mode,
+    "on_absent": OnAbsent,
     "on_disconnect": OnDisconnect,
 }
 _NESTED: dict[str, type[Table]] = {

@@ -56,6 +56,8 @@ NAMES: Final[dict[type, str]] = {
     c.OpenClient: "open_client",
     c.CloseClient: "close_client",
     c.ExpireLease: "expire_lease",
+    c.RecordSlices: "slices",
+    c.ArrangeSlices: "arrange",
     j.CronTrigger: "cron",
     j.EveryTrigger: "every",
     j.AtTrigger: "at",

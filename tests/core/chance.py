@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from peercron.core.commands import (
     AbandonRestore,
     AdoptSnapshot,
     ApplyJobs,
+    ArrangeSlices,
     AttemptFinished,
     AttemptStarted,
     BeginRestore,
@@ -30,6 +32,7 @@ from peercron.core.commands import (
     PlaceRun,
     PutJob,
     PutKey,
+    RecordSlices,
     ResumeJob,
     RunJob,
     StageSnapshot,
@@ -44,12 +47,16 @@ from peercron.core.job import (
     ManualTrigger,
     Misfire,
     MisfirePolicy,
+    Mode,
+    OnAbsent,
     Overlap,
     Retry,
     RetryOn,
 )
+from peercron.core.limits import SLICE_MS_MIN
 from peercron.core.member import Role
-from peercron.core.run import AttemptState
+from peercron.core.run import AttemptState, RunState
+from peercron.core.slices import SliceEntry
 from peercron.core.state import ClusterState
 from tests.core.builders import HOUR, SECOND, all_runs, definition, info
 
@@ -76,7 +83,16 @@ def some_definition(dice: Random) -> Definition:
         retry=dice.choice((Retry(), Retry(2, base_ms=500), Retry(1, Backoff.FIXED, 0, on=RetryOn.SAME_NODE))),
         misfire=Misfire(dice.choice(tuple(MisfirePolicy)), dice.choice((0, 2_500)), dice.choice((1, 3, 20))),
         timeout_ms=dice.choice((0,) * 9 + (-1,)),
+        **_slices(dice),
     )
+
+
+def _slices(dice: Random) -> dict[str, Any]:
+    """One in four is in slices; of some the length is wrong."""
+    if dice.random() < 0.75:
+        return {}
+    absent = dice.choice((OnAbsent.SKIP, OnAbsent.SKIP, OnAbsent.FILL))
+    return {"mode": Mode.SLICE, "slice_ms": dice.choice((SLICE_MS_MIN,) * 3 + (10_000, 1)), "on_absent": absent}
 
 
 def _open(dice: Random, state: ClusterState) -> Command:
@@ -224,6 +240,24 @@ def _restore(dice: Random, state: ClusterState) -> Command:
     )
 
 
+def _record(dice: Random, state: ClusterState) -> Command:
+    """A node tells of its slots: mostly of new ones, now and then of old ones again, or of what it cannot know."""
+    uid = dice.choice([*state.slices, "gone"])
+    node = dice.choice(NODES)
+    told = state.slices_through.get(uid, {}).get(node, 0)
+    oldest = max(0, told + 1 - dice.choice((0, 0, 0, 3_000)), state.now_ms - 20 * SECOND)
+    recent = range(oldest, max(oldest, state.now_ms) + 1)
+    slots = sorted(dice.sample(recent, min(len(recent), dice.choice((0, 1, 1, 2, 5)))))
+    outcomes = (*RunState, *[RunState.SUCCEEDED, RunState.MISSED] * 4)
+    entries = [SliceEntry(slot, dice.choice(outcomes), dice.choice(("why",) * 9 + ("",)), slot, slot) for slot in slots]
+    through_ms = (slots[-1] if slots else told) - dice.choice((0,) * 9 + (1,))
+    return RecordSlices(node, uid, tuple(entries), through_ms)
+
+
+def _arrange(dice: Random, state: ClusterState) -> Command:
+    return ArrangeSlices(state.roster_revision - dice.choice((0, 0, 1)))
+
+
 #: Each as often as it stands here.
 CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_open] * 8,
@@ -243,4 +277,6 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_key] * 3,
     *[_lease] * 2,
     _restore,
+    *[_record] * 8,
+    _arrange,
 )

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from peercron.core.history import unpack_entry, unpack_run
-from peercron.core.job import Cursor, Overlap
+from peercron.core.job import Cursor, Definition, Mode, OnAbsent, Overlap
 from peercron.core.lease import LeaseKind
 from peercron.core.limits import (
     DELETED_JOBS_KEPT,
@@ -25,16 +25,20 @@ from peercron.core.limits import (
     RECENT_RUNS_KEPT,
     RESULTS_PER_SESSION_MAX,
     RUNS_KEPT_PER_JOB,
+    SLICE_SHARES_KEPT,
 )
 from peercron.core.run import LIVE_ATTEMPT_STATES, LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
+
+#: Of an attempt that a node gave to itself.
+NO_SESSION = 0
 
 
 def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
-        _leases,
+        *(_leases, _slices),
     )
     return [problem for check in checks for problem in check(state)]
 
@@ -98,12 +102,15 @@ def _lines(state: ClusterState) -> Iterator[str]:
 
 
 def _attempts(state: ClusterState) -> Iterator[str]:
-    tokens = [attempt.token for run in _kept(state) for attempt in run.attempts]
+    granted = [attempt for run in _kept(state) for attempt in run.attempts if attempt.session != NO_SESSION]
+    tokens = [attempt.token for attempt in granted]
     if len(set(tokens)) < len(tokens):
         yield "a token names two attempts"
     if max(tokens, default=0) > state.last_token or state.last_token > state.index:
         yield "a token lies in the future"
     for run in _kept(state):
+        if any((attempt.session == NO_SESSION) != (attempt.token == run.slot_ms) for attempt in run.attempts):
+            yield f"{run.id} has an attempt that neither the cluster nor its slot gave"
         if [attempt.n for attempt in run.attempts] != list(range(1, len(run.attempts) + 1)):
             yield f"attempts of {run.id} are not numbered 1, 2, 3"
         if any(later.token <= earlier.token for earlier, later in pairwise(run.attempts)):
@@ -163,7 +170,8 @@ def _entry(state: ClusterState, entry: LedgerEntry, run: Run | None, cursor: Cur
         yield f"slot {run_id} is {entry.outcome} in the ledger and {run.state} as a run"
     if entry.outcome in {RunState.SKIPPED, RunState.MISSED} and not entry.reason:
         yield f"slot {run_id} was {entry.outcome} for no reason"
-    if cursor is not None and not entry.manual and entry.slot_ms > cursor.after_ms:
+    by_itself = run_id.partition("/")[0] in state.slices
+    if cursor is not None and not entry.manual and not by_itself and entry.slot_ms > cursor.after_ms:
         yield f"slot {run_id} is decided and lies behind the cursor"
 
 
@@ -184,6 +192,27 @@ def _jobs(state: ClusterState) -> Iterator[str]:
     for run in state.runs.values():
         if run.job_uid in state.deleted_jobs and run.state in LIVE_RUN_STATES and not run.cancel_requested:
             yield f"run {run.id} of a deleted job goes on"
+
+
+def _slices(state: ClusterState) -> Iterator[str]:
+    alone = {uid for uid, job in state.jobs.items() if _unled(job.definition)}
+    if {uid for uid in state.slices if uid in state.jobs} != alone:
+        yield f"{alone} fire by themselves, and time is shared for {list(state.slices)}"
+    if not state.slices.keys() <= state.jobs.keys() | state.deleted_jobs.keys():
+        yield "time is shared for jobs that nobody knows"
+    if not state.slices_through.keys() <= state.slices.keys() or not all(state.slices_through.values()):
+        yield "something was told of jobs that are in no slices"
+    for uid, slices in state.slices.items():
+        since = [share.since_ms for share in slices.shares]
+        if not since or any(later <= earlier for earlier, later in pairwise(since)) or len(since) > SLICE_SHARES_KEPT:
+            yield f"the shares of {uid} are {slices.shares}"
+        for before, after in pairwise(slices.shares):
+            if (after.since_ms + 1) % before.slice_ms:
+                yield f"the shares of {uid} change within a slice"
+
+
+def _unled(definition: Definition) -> bool:
+    return definition.mode is Mode.SLICE and definition.on_absent is OnAbsent.SKIP
 
 
 def _members(state: ClusterState) -> Iterator[str]:
@@ -308,6 +337,8 @@ class History:
         granted = 0
         for run in _kept(state):
             for attempt in run.attempts:
+                if attempt.session == NO_SESSION:
+                    continue
                 granted += attempt.token > self.last_token
                 yield from self._grant(run, attempt)
         if granted > max(1, state.index - self.index):

@@ -58,7 +58,21 @@ def http_tasks() -> st.SearchStrategy[job.HttpTask]:
     )
 
 
+def in_slices(plain: job.Definition) -> st.SearchStrategy[job.Definition]:
+    """The same in mode slice, as far as that is possible."""
+    absences = [job.OnAbsent.FILL]
+    lengths = st.integers(limits.SLICE_MS_MIN, limits.SLICE_MS_MAX)
+    return st.builds(
+        replace, st.just(plain), mode=st.just(job.Mode.SLICE), slice_ms=lengths, on_absent=st.sampled_from(absences)
+    )
+
+
 def definitions() -> st.SearchStrategy[job.Definition]:
+    plain = plain_definitions()
+    return plain | plain.flatmap(in_slices)
+
+
+def plain_definitions() -> st.SearchStrategy[job.Definition]:
     return st.builds(
         job.Definition,
         name=NAMES,
@@ -66,7 +80,7 @@ def definitions() -> st.SearchStrategy[job.Definition]:
         task=command_tasks() | http_tasks(),
         namespace=st.just("default") | NAMES,
         owner=st.sampled_from(["", "ops/jobs.git", "me"]),
-        mode=st.sampled_from(job.Mode),
+        mode=st.sampled_from([mode for mode in job.Mode if mode is not job.Mode.SLICE]),
         nodes=st.lists(NAMES, unique=True, max_size=3).map(tuple),
         overlap=st.sampled_from(job.Overlap),
         guarantee=st.sampled_from(job.Guarantee),

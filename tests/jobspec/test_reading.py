@@ -19,6 +19,8 @@ from peercron.core.job import (
     ManualTrigger,
     Misfire,
     MisfirePolicy,
+    Mode,
+    OnAbsent,
     OnDisconnect,
     Overlap,
     SecretSource,
@@ -241,3 +243,35 @@ def test_defaults_fill_in_what_a_job_does_not_say() -> None:
 
 def test_defaults_cannot_name_a_job() -> None:
     assert "defaults.name" in document_problems({"defaults": {"name": "x"}})
+
+
+# Slices.
+
+
+def test_slices_have_a_length_and_say_what_becomes_of_those_of_the_absent() -> None:
+    more = {"mode": "slice", "slice": "10s", "on_absent": "fill", "nodes": ["b", "a"]}
+    definition = read_job(PLAIN | more).definition
+    assert (definition.mode, definition.slice_ms, definition.on_absent) == (Mode.SLICE, 10_000, OnAbsent.FILL)
+    assert definition.nodes == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("more", "path", "word"),
+    [
+        ({"mode": "slice", "on_absent": "fill"}, "slice", "required with mode slice"),
+        ({"mode": "slice", "on_absent": "fill", "slice": "1s"}, "slice", "1s is not from 5s to"),
+        ({"mode": "slice", "on_absent": "leave", "slice": "9s"}, "on_absent", "must be one of skip, fill"),
+        ({"slice": "10s"}, "slice", "has a meaning only with mode slice"),
+        ({"on_absent": "fill"}, "on_absent", "has a meaning only with mode slice"),
+    ],
+)
+def test_slices_that_make_no_sense(more: dict[str, object], path: str, word: str) -> None:
+    assert word in problems(PLAIN | more)[path]
+
+
+def test_slices_by_default_are_for_the_jobs_that_are_in_slices() -> None:
+    defaults = {"slice": "10s", "on_absent": "fill"}
+    sliced, plain = read_document(
+        {"defaults": defaults, "jobs": [PLAIN | {"mode": "slice"}, PLAIN | {"name": "b"}]}
+    ).definitions
+    assert (sliced.slice_ms, plain.slice_ms) == (10_000, 0)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from peercron.core import commands as c
 from peercron.core import job as j
 from peercron.core.member import MemberInfo, Role
-from peercron.core.run import AttemptState
+from peercron.core.run import AttemptState, RunState
+from peercron.core.slices import SliceEntry
 
 #: What msgpack can carry.
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -64,6 +65,14 @@ CALL = j.Definition(
     j.EveryTrigger(60_000, 7),
     j.HttpTask("POST", "http://127.0.0.1/x", (("A", "b"),), b"{}", (200, 204)),
 )
+SLICED = j.Definition(
+    "sliced",
+    j.EveryTrigger(10_000),
+    j.CommandTask(("true",)),
+    mode=j.Mode.SLICE,
+    slice_ms=10_000,
+    on_absent=j.OnAbsent.FILL,
+)
 INFO = MemberInfo(
     "h:7400", "n1", "h:7400", "http://h:8400", "east", (("disk", "ssd"),), Role.WITNESS, "0.1.0", 1, "cafe"
 )
@@ -97,4 +106,15 @@ COMMANDS: tuple[c.Command, ...] = (
     c.OpenClient("batch/1", 30_000),
     c.CloseClient(77),
     c.ExpireLease(78),
+    c.PutJob(SLICED),
+    c.RecordSlices(
+        "n1",
+        "12",
+        (
+            SliceEntry(2_000, RunState.SUCCEEDED, "", 2_001, 2_500, 0, "tail"),
+            SliceEntry(3_000, RunState.MISSED, "node n1 was down"),
+        ),
+        3_000,
+    ),
+    c.ArrangeSlices(7),
 )

@@ -18,10 +18,12 @@ from peercron.core.apply.member import drain_member, invite, uninvite
 from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_restore, end_runs, stage_snapshot
 from peercron.core.apply.run import cancel_run, place_run
 from peercron.core.apply.session import expire_session, open_session
+from peercron.core.apply.slices import arrange_slices, record_slices
 from peercron.core.commands import (
     AbandonRestore,
     AdoptSnapshot,
     ApplyJobs,
+    ArrangeSlices,
     AttemptFinished,
     AttemptStarted,
     BeginRestore,
@@ -43,6 +45,7 @@ from peercron.core.commands import (
     Proposal,
     PutJob,
     PutKey,
+    RecordSlices,
     ResumeJob,
     RunJob,
     StageSnapshot,
@@ -83,6 +86,8 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     OpenClient: open_client,
     CloseClient: close_client,
     ExpireLease: expire_lease,
+    RecordSlices: record_slices,
+    ArrangeSlices: arrange_slices,
 }
 
 

@@ -16,6 +16,9 @@ from peercron.core.job import (
     EveryTrigger,
     Guarantee,
     HttpTask,
+    Mode,
+    OnAbsent,
+    Overlap,
     Task,
     Trigger,
 )
@@ -30,12 +33,16 @@ from peercron.core.limits import (
     NAME_LENGTH_MAX,
     OWNER_LENGTH_MAX,
     RETRIES_MAX,
+    SLICE_MS_MAX,
+    SLICE_MS_MIN,
     TIMEOUT_MS_MAX,
     URL_LENGTH_MAX,
 )
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _METHOD = re.compile(r"[A-Z]{1,16}")
+#: What a node can do by itself when an earlier run of its own is alive.
+_OVERLAPS_ALONE = (Overlap.FORBID, Overlap.ALLOW)
 _NAME_RULE = f"wants letters, digits, '.', '_', '-', no '.' or '-' first, at most {NAME_LENGTH_MAX}"
 
 
@@ -50,7 +57,13 @@ def flaw(definition: Definition) -> str:
     >>> flaw(Definition("a", EveryTrigger(5), CommandTask(("true",))))
     'every: 5 ms is less than 100 ms'
     """
-    return _flaw_of_names(definition) or _trigger(definition.trigger) or _task(definition.task) or _policies(definition)
+    return (
+        _flaw_of_names(definition)
+        or _trigger(definition.trigger)
+        or _task(definition.task)
+        or _policies(definition)
+        or _slices(definition)
+    )
 
 
 def _flaw_of_names(definition: Definition) -> str:
@@ -147,6 +160,18 @@ def _retry(definition: Definition) -> str:
         return f"retry.base, retry.cap: want 0 to {TIMEOUT_MS_MAX} ms, and base no longer than cap"
     if retry.max and definition.guarantee is Guarantee.AT_MOST_ONCE:
         return "retry: would start a slot's work again, and guarantee at_most_once says that it is started once"
+    return ""
+
+
+def _slices(definition: Definition) -> str:
+    if definition.mode is not Mode.SLICE:
+        if definition.slice_ms:
+            return "slice: has a meaning only with mode slice"
+        return "" if definition.on_absent is OnAbsent.SKIP else "on_absent: has a meaning only with mode slice"
+    if not SLICE_MS_MIN <= definition.slice_ms <= SLICE_MS_MAX:
+        return f"slice: mode slice wants {SLICE_MS_MIN} to {SLICE_MS_MAX} ms, not {definition.slice_ms}"
+    if definition.on_absent is OnAbsent.SKIP and definition.overlap not in _OVERLAPS_ALONE:
+        return f"overlap: {definition.overlap.value} takes a quorum; slices with on_absent skip know forbid and allow"
     return ""
 
 

@@ -11,6 +11,7 @@ from peercron.core.job import Cursor, Job
 from peercron.core.limits import GAP_SLOTS_MAX, SLOTS_PER_FIRE_MAX
 from peercron.core.policy import Gap, misses
 from peercron.core.run import RunState
+from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
@@ -23,6 +24,8 @@ def fire_slots(state: ClusterState, command: Fire) -> Verdict:
     job, cursor = state.jobs.get(command.job_uid), state.cursors.get(command.job_uid)
     if job is None or cursor is None:
         return _stale(state, "the job was deleted")
+    if unled(job.definition):
+        return _stale(state, f"the nodes of job {job.key} fire it by themselves")
     if not _fits(command, job, cursor):
         return _stale(state, f"job {job.key} is at revision {job.revision}, decided until {cursor.after_ms}")
     if command.through_ms > max(command.after_ms, state.now_ms):

@@ -8,19 +8,21 @@ from peercron.core import params
 from peercron.core.apply import ledger
 from peercron.core.apply.definition import flaw
 from peercron.core.apply.run import admit, cancel, live_runs, reline
+from peercron.core.apply.slices import arrange
 from peercron.core.commands import ApplyJobs, DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
 from peercron.core.job import AtTrigger, Cursor, Definition, Job, Trigger
 from peercron.core.limits import JOBS_MAX, JOBS_PER_APPLY_MAX
+from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
 
 def put_job(state: ClusterState, command: PutJob) -> Verdict:
     definition = command.definition
-    wrong = flaw(definition)
+    present = find(state, key_of(definition))
+    wrong = flaw(definition) or _flaw_of_change(present, definition)
     if wrong:
         return Refused(state.index, Refusal.INVALID, wrong)
-    present = find(state, key_of(definition))
     revision = present.revision if present is not None else 0
     if command.if_revision not in (None, revision):
         return _conflict(state, key_of(definition), present)
@@ -80,6 +82,9 @@ def run_job(state: ClusterState, command: RunJob) -> Verdict:
     wrong = params.flaw(command.params, job.definition.task)
     if wrong:
         return Refused(state.index, Refusal.INVALID, wrong)
+    if unled(job.definition):
+        detail = f"the nodes of job {job.key} run it by themselves, each in its slices: nobody can run it in between"
+        return Refused(state.index, Refusal.CONFLICT, detail)
     run_id = ledger.run_id_of_request(job.uid, state.index)
     admit(state, job, run_id, state.now_ms, manual=True, params=command.params)
     state.touch(job.uid)
@@ -110,6 +115,7 @@ def _create(state: ClusterState, definition: Definition, uid: str) -> Job:
     state.jobs[uid] = job
     state.job_uids[job.key] = uid
     state.cursors[uid] = Cursor(_start_ms(definition.trigger, state.now_ms))
+    arrange(state, job)
     state.touch(uid)
     return job
 
@@ -124,8 +130,19 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
         state.cursors[job.uid] = Cursor(after_ms, paused_through_ms=cursor.paused_through_ms)
     if definition.overlap is not present.definition.overlap:
         reline(state, job)
+    arrange(state, job)
     state.touch(job.uid)
     return job
+
+
+def _flaw_of_change(present: Job | None, definition: Definition) -> str:
+    """Why a job cannot become this one; empty: it can."""
+    if present is None or not unled(present.definition) or unled(definition):
+        return ""
+    return (
+        "mode, on_absent: the fencing tokens of this job are its slots, and are larger than any that the cluster "
+        "grants: who checks them would refuse whatever ran from now on; delete the job, and make it under a new name"
+    )
 
 
 def _start_ms(trigger: Trigger, now_ms: int) -> int:
@@ -174,7 +191,7 @@ def _refusal_of_file(
     if len(wanted) < len(command.definitions):
         return Refused(state.index, Refusal.INVALID, "jobs: one name is there twice")
     for key, definition in wanted.items():
-        wrong = flaw(definition)
+        wrong = flaw(definition) or _flaw_of_change(find(state, key), definition)
         if wrong:
             return Refused(state.index, Refusal.INVALID, f"job {key}: {wrong}")
     new = sum(key not in state.job_uids for key in wanted)

@@ -75,6 +75,8 @@ def bury(state: ClusterState) -> None:
         del state.deleted_jobs[uid]
         state.ledger.pop(uid, None)
         state.ended_runs.pop(uid, None)
+        state.slices.pop(uid, None)
+        state.slices_through.pop(uid, None)
 
 
 def _record(state: ClusterState, job_uid: str, entry: LedgerEntry) -> None:

@@ -55,11 +55,16 @@ def admit(
         params=params,
     )
     state.runs[run_id] = run
-    state.recent_runs[state.run_count % RECENT_RUNS_KEPT] = run_id
-    state.run_count += 1
+    count(state, run_id)
     state.live_runs[job.uid] = (*state.live_runs.get(job.uid, ()), run_id)
     take_turn(state, job, run)
     return True
+
+
+def count(state: ClusterState, run_id: str) -> None:
+    """The run is the newest of all."""
+    state.recent_runs[state.run_count % RECENT_RUNS_KEPT] = run_id
+    state.run_count += 1
 
 
 def live_runs(state: ClusterState, job_uid: str) -> list[Run]:

@@ -14,11 +14,13 @@ from peercron.core.commands.lease import CloseClient, ExpireLease, OpenClient
 from peercron.core.commands.member import DrainMember, ExpireSession, Invite, OpenSession, Uninvite
 from peercron.core.commands.restore import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
 from peercron.core.commands.run import AttemptFinished, AttemptStarted, CancelRun, PlaceRun, RunJob
+from peercron.core.commands.slices import ArrangeSlices, RecordSlices
 
 __all__ = [
     "AbandonRestore",
     "AdoptSnapshot",
     "ApplyJobs",
+    "ArrangeSlices",
     "AttemptFinished",
     "AttemptStarted",
     "BeginRestore",
@@ -40,6 +42,7 @@ __all__ = [
     "Proposal",
     "PutJob",
     "PutKey",
+    "RecordSlices",
     "ResumeJob",
     "RunJob",
     "StageSnapshot",
@@ -73,6 +76,8 @@ Command = (
     | OpenClient
     | CloseClient
     | ExpireLease
+    | RecordSlices
+    | ArrangeSlices
 )
 
 
