@@ -219,6 +219,8 @@ class Definition:
     #: Mode slice: how long a slice is; 0 in every other mode.
     slice_ms: int = 0
     on_absent: OnAbsent = OnAbsent.SKIP
+    #: Each slot starts up to so much after its instant, by an offset of its own that all members find the same.
+    jitter_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

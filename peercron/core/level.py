@@ -67,6 +67,7 @@ SINCE: Final[dict[Any, int]] = {
     ArrangeSlices: 2,
     (ClusterState, "slices"): 2,
     (ClusterState, "slices_through"): 2,
+    (Definition, "jitter_ms"): 2,
 }
 
 #: How to find the level of a value.

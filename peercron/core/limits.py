@@ -99,6 +99,8 @@ KEYS_MAX = 1_000_000
 LEASES_MAX = 500_000
 LEASE_MS_MIN = 100
 LEASE_MS_MAX = 366 * 24 * 3_600_000
+#: A slot that starts a day later is another day's.
+JITTER_MS_MAX = 24 * 3_600_000
 TIMEOUT_MS_MAX = 30 * 24 * 3_600_000
 EVERY_MS_MIN = 100
 

@@ -157,6 +157,7 @@ def _with_defaults(table: object, defaults: Mapping[str, object]) -> object:
     # Defaults that mean nothing to this kind of job do not make it wrong.
     idle = {"timezone", "dst"} if "schedule" not in table else set()
     idle |= {"env", "user", "cwd"} if "http" in table else set()
+    idle |= {"jitter"} if not {"schedule", "every", "at"} & table.keys() else set()
     idle |= {"retry"} if table.get("guarantee") == "at_most_once" else set()
     mode = table.get("mode", defaults.get("mode", Mode.SINGLE))
     idle |= {key for key, of in _KEYS_OF_MODES.items() if mode not in of}
@@ -189,6 +190,7 @@ def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
         retry=_retry(table, wrong),
         slice_ms=_slice_ms(table, wrong),
         on_absent=table.on_absent,
+        jitter_ms=_jitter_ms(table, wrong),
     )
 
 
@@ -225,6 +227,14 @@ def _misfire(table: JobTable, wrong: Wrong) -> Misfire:
     if not 1 <= slots_max <= limits.MISFIRE_REPLAY_MAX:
         wrong("misfire.max", f"must be from 1 to {limits.MISFIRE_REPLAY_MAX}")
     return Misfire(table.misfire.policy, window_ms, slots_max)
+
+
+def _jitter_ms(table: JobTable, wrong: Wrong) -> int:
+    if table.jitter is None:
+        return 0
+    if all(getattr(table, key) is None for key in ("schedule", "every", "at")):
+        wrong("jitter", "has a meaning only with schedule, every or at")
+    return _duration_ms("jitter", table.jitter, wrong, max_ms=limits.JITTER_MS_MAX)
 
 
 def _retry(table: JobTable, wrong: Wrong) -> Retry:

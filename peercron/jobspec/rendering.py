@@ -59,6 +59,8 @@ def render_job(definition: Definition, *, paused: bool = False, owner: str = "")
         table["slice"] = format_duration(definition.slice_ms)
     if misfire := _misfire(definition.misfire):
         table["misfire"] = misfire
+    if definition.jitter_ms:
+        table["jitter"] = format_duration(definition.jitter_ms)
     if retry := _retry(definition.retry):
         table["retry"] = retry
     if definition.timeout_ms:

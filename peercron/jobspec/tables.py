@@ -103,6 +103,7 @@ class JobTable(Table):
     kill_grace: str = "10s"
     on_disconnect: OnDisconnect = OnDisconnect.KILL
     retry: RetryTable | None = None
+    jitter: str | None = None
     paused: bool | None = None
 
 
@@ -117,6 +118,8 @@ DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 LATER_KEYS = frozenset({
     "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "jitter", "failback",
     "failback_after", "losers", "count", "sync", "quorum", "order", "queue", "concurrency",
+    "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "failback",
+    "failback_after", "slice", "on_absent", "losers", "count", "sync", "quorum", "order", "queue", "concurrency",
     "health", "checks", "limits", "notify", "calendar",
 })  # fmt: skip
 LATER_MODES = frozenset({"standby", "turns", "contend", "parallel", "queue"})

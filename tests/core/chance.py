@@ -80,6 +80,7 @@ def some_definition(dice: Random) -> Definition:
         nodes=dice.choice(((), (), (), (), ("a",), ("b", "w"), ("nobody",))),
         overlap=dice.choice(tuple(Overlap)),
         guarantee=dice.choice(tuple(Guarantee)),
+        jitter_ms=dice.choice((0, 0, 0, 900)),
         retry=dice.choice((Retry(), Retry(2, base_ms=500), Retry(1, Backoff.FIXED, 0, on=RetryOn.SAME_NODE))),
         misfire=Misfire(dice.choice(tuple(MisfirePolicy)), dice.choice((0, 2_500)), dice.choice((1, 3, 20))),
         timeout_ms=dice.choice((0,) * 9 + (-1,)),

@@ -36,7 +36,7 @@ from tests.core.invariants import History
 #: Jobs that nobody edits: their ledgers are compared with their schedules.
 STEADY = {
     "cron": definition("cron", trigger=CronTrigger("*/5 * * * * *"), overlap=Overlap.QUEUE_ALL),
-    "each": definition("each", trigger=EveryTrigger(1_000), retry=Retry(3, base_ms=700)),
+    "each": definition("each", trigger=EveryTrigger(1_000), jitter_ms=500, retry=Retry(3, base_ms=700)),
     "once": definition("once", trigger=EveryTrigger(1_500), guarantee=Guarantee.AT_MOST_ONCE, overlap=Overlap.ALLOW),
     "all": definition("all", trigger=EveryTrigger(2_000), misfire=Misfire(MisfirePolicy.ALL), overlap=Overlap.REPLACE),
 }

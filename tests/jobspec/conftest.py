@@ -94,12 +94,14 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         kill_grace_ms=DURATIONS_MS,
         on_disconnect=st.sampled_from(job.OnDisconnect),
         retry=retries(),
+        jitter_ms=st.just(0) | st.integers(0, limits.JITTER_MS_MAX),
     ).map(_without_contradictions)
 
 
 def _without_contradictions(row: job.Definition) -> job.Definition:
-    """What starts a slot's work once does not retry it."""
-    return replace(row, retry=job.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
+    """What starts a slot's work once does not retry it; what has no slots of its own has nothing to spread."""
+    row = replace(row, retry=job.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
+    return replace(row, jitter_ms=0) if isinstance(row.trigger, job.ManualTrigger) else row
 
 
 def retries() -> st.SearchStrategy[job.Retry]:

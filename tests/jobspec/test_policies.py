@@ -45,6 +45,9 @@ def test_a_retry_is_read_and_written(written: dict[str, Any], retry: Retry) -> N
         ({"retry": {"max": 1, "on": "another_node"}}, "retry.on", "did you mean other_node?"),
         ({"retry": {"max": 1, "base": "soon"}}, "retry.base", "duration"),
         ({"retry": {"max": 1, "base": "10m"}}, "retry.base, retry.cap", "base no longer than cap"),
+        ({"jitter": "2d"}, "jitter", "from 0s to 1d"),
+        ({"jitter": 5}, "jitter", "text in quotes"),
+        ({"every": None, "jitter": "1s"}, "jitter", "only with schedule, every or at"),
         ({"retry": {"max": 1}, "guarantee": "at_most_once"}, "retry", "started once"),
     ],
 )

@@ -28,6 +28,7 @@ from peercron.core.limits import (
     EVERY_MS_MIN,
     EXPRESSION_LENGTH_MAX,
     INSTANT_MS_MAX,
+    JITTER_MS_MAX,
     MEMBERS_MAX,
     MISFIRE_REPLAY_MAX,
     NAME_LENGTH_MAX,
@@ -149,6 +150,8 @@ def _policies(definition: Definition) -> str:
         return "misfire.window: wants 0 (the default) or more"
     if not 1 <= misfire.max <= MISFIRE_REPLAY_MAX:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
+    if not 0 <= definition.jitter_ms <= JITTER_MS_MAX:
+        return f"jitter: wants 0 (none) to {JITTER_MS_MAX} ms"
     return _retry(definition)
 
 

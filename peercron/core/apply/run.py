@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from peercron.core import placement
 from peercron.core.apply import ledger
-from peercron.core.apply.hold import until_its_time
+from peercron.core.apply.hold import jittered_ms, until_its_time
 from peercron.core.commands import CancelRun, PlaceRun
 from peercron.core.history import find_run
 from peercron.core.job import Job, Overlap
@@ -53,6 +53,7 @@ def admit(
         created_ms=state.now_ms,
         reason=ahead,
         params=params,
+        not_before_ms=0 if manual else jittered_ms(job, slot_ms),
     )
     state.runs[run_id] = run
     count(state, run_id)
