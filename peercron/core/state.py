@@ -10,6 +10,7 @@ from peercron.core.member import Invitation, Member, Seat
 from peercron.core.restore import Stage
 from peercron.core.run import Run
 from peercron.core.slices import Slices
+from peercron.core.table import Table
 from peercron.core.verdict import Verdict
 
 #: Kind, namespace and name of something that programs wait for a change of.
@@ -31,30 +32,31 @@ class ClusterState:
 
     `index` numbers the commands applied (each has its own, so that each grant has a token of its own, also when many
     commands travel in one log entry). Dicts keep insertion order, which is the same on all members. No inner table is
-    empty: where nothing is left, the outer key goes too.
+    empty: where nothing is left, the outer key goes too. What may have a hundred thousand rows is a `Table`, so that a
+    snapshot keeps nobody waiting.
     """
 
     index: int = 0
     #: The largest now_ms seen; time in the state never goes back.
     now_ms: int = 0
     #: Job uid -> job.
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=Table)
     #: "namespace/name" -> uid.
-    job_uids: dict[str, str] = field(default_factory=dict)
+    job_uids: dict[str, str] = field(default_factory=Table)
     #: Job uid -> cursor.
-    cursors: dict[str, Cursor] = field(default_factory=dict)
+    cursors: dict[str, Cursor] = field(default_factory=Table)
     #: Run id -> run: the live ones, in order of creation. `history.find_run` finds those that have ended too.
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=Table)
     #: Job uid -> run ids of live runs in order of creation (absent: none).
     live_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: Job uid -> its last ended runs (at most RUNS_KEPT_PER_JOB), packed (see `history`), in order of their end.
-    ended_runs: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    ended_runs: dict[str, tuple[bytes, ...]] = field(default_factory=Table)
     #: Job uid -> its last ledger entries (at most LEDGER_KEPT_PER_JOB), packed, oldest first. Outlives the job's
     #: deletion until purged.
-    ledger: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    ledger: dict[str, tuple[bytes, ...]] = field(default_factory=Table)
     #: Runs that were ever created, and the ids of the last of them: run number n stands at n % RECENT_RUNS_KEPT.
     run_count: int = 0
-    recent_runs: dict[int, str] = field(default_factory=dict)
+    recent_runs: dict[int, str] = field(default_factory=Table)
     #: Member id -> member.
     members: dict[str, Member] = field(default_factory=dict)
     #: Member id -> its place, as of the last configuration in the log; empty: nobody was told of any.
@@ -98,7 +100,7 @@ class ClusterState:
     #: Restore id of the snapshot that was adopted last, so that who asks again is told that it is done; empty: none.
     adopted: str = ""
     #: Lease id -> lease: everything that ends by itself.
-    leases: dict[int, Lease] = field(default_factory=dict)
+    leases: dict[int, Lease] = field(default_factory=Table)
     #: Client session -> ids of the leases that end with it (absent: none); each stands for itself.
     client_leases: dict[int, dict[int, int]] = field(default_factory=dict)
     #: Job uid -> whose its time is when, for jobs whose nodes fire by themselves. Outlives the job like its ledger.

@@ -1,9 +1,9 @@
 """Snapshot: a whole ClusterState as a stream of blocks, made and read a slice at a time.
 
 A block is a length and a msgpack array. The first holds the format; each other holds some rows of one table, named as
-in ClusterState. The frozen tables share their rows with the living state (rows never change), so freezing copies
-dictionaries and nothing else, and the slices can be written while the state goes on. What the state keeps packed goes
-in and out as it is.
+in ClusterState. The frozen tables share their rows with the living state (rows never change), so freezing takes down
+which rows there are and nothing else, and the slices can be written while the state goes on. What the state keeps
+packed goes in and out as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgpack
 
 from peercron.core.level import default_of, late_fields
 from peercron.core.state import ClusterState
+from peercron.core.table import Table, View
 from peercron.errors import TooOld
 from peercron.wire.codec import UnknownRow, decoder, encoder, from_plain, to_plain
 
@@ -38,7 +39,10 @@ class SnapshotUnreadable(Exception):
 
 
 def freeze(state: ClusterState) -> dict[str, Any]:
-    """The replicated tables as they are now, for `blocks`; later changes of the state do not show."""
+    """The replicated tables as they are now, for `blocks`; later changes of the state do not show.
+
+    Small tables are copied, large ones (`core.table`) are looked at as they were.
+    """
     return {name: _copy(annotation, getattr(state, name)) for name, annotation in _fields()}
 
 
@@ -151,8 +155,12 @@ def _copy(annotation: Any, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if typing.get_origin(typing.get_args(annotation)[1]) is dict:
-        return {key: inner.copy() for key, inner in value.items()}
-    return value.copy()
+        return {key: _as_it_is(inner) for key, inner in value.items()}
+    return _as_it_is(value)
+
+
+def _as_it_is(table: dict[Any, Any]) -> dict[Any, Any] | View[Any, Any]:
+    return table.as_it_is() if isinstance(table, Table) else table.copy()
 
 
 def _tables(frozen: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], Iterator[bytes] | None]]:
@@ -160,9 +168,10 @@ def _tables(frozen: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], Iterator[
     unsaid = {field.name: default_of(field) for field in late_fields(ClusterState)}
     for name, annotation in _fields():
         value = frozen[name]
-        if name in unsaid and value == unsaid[name]:
+        is_table = isinstance(value, dict | View)
+        if name in unsaid and (not value if is_table else value == unsaid[name]):
             continue  # an older member need not know of it yet
-        if not isinstance(value, dict):
+        if not is_table:
             yield (name, to_plain(annotation, value)), None
             continue
         of_rows = typing.get_args(annotation)[1]
@@ -174,7 +183,7 @@ def _tables(frozen: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], Iterator[
             yield (name,), _rows(value, of_rows)
 
 
-def _rows(table: dict[Any, Any], row: Any) -> Iterator[bytes]:
+def _rows(table: dict[Any, Any] | View[Any, Any], row: Any) -> Iterator[bytes]:
     encode = encoder(row)
     return (_pack((key, encode(value))) for key, value in table.items())
 
@@ -200,7 +209,7 @@ def _fill(state: ClusterState, name: str, annotation: Any, rest: tuple[Any, ...]
     table = getattr(state, name)
     of_rows = typing.get_args(annotation)[1]
     if typing.get_origin(of_rows) is dict:
-        table = table.setdefault(rest[0], {})
+        table = table.setdefault(rest[0], Table())
         of_rows = typing.get_args(of_rows)[1]
     decode = decoder(of_rows)
     if decode is None:

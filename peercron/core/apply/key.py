@@ -6,6 +6,7 @@ from peercron.core.apply.definition import named
 from peercron.core.commands import DeleteKey, PutKey
 from peercron.core.limits import KEY_BYTES_MAX, KEYS_MAX, NAME_LENGTH_MAX, VALUE_BYTES_MAX
 from peercron.core.state import ClusterState, Key
+from peercron.core.table import Table
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
 
@@ -23,7 +24,7 @@ def put_key(state: ClusterState, command: PutKey) -> Verdict:
     refused = _refused_new(state, command)
     if refused is not None:
         return refused
-    state.keys.setdefault(command.namespace, {})[name] = Key(value, index, index)
+    state.keys.setdefault(command.namespace, Table())[name] = Key(value, index, index)
     state.key_count += 1
     return Done(index, index)
 

@@ -227,7 +227,8 @@ class End(asyncio.Transport):
 
     def connected(self, future: asyncio.Future[Any], factory: Callable[[], asyncio.Protocol]) -> None:
         if future.done():  # nobody waits for it any more
-            self.hang_up()
+            if self in self._wires.ends:
+                self.hang_up()
             return
         self.begin(factory)
         if not future.done():
