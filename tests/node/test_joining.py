@@ -166,3 +166,8 @@ async def test_who_cannot_listen_does_not_ask(hall: Hall) -> None:
     with pytest.raises(ConfigError, match="cannot listen"):
         await hall.join(member.address)
     assert member.asked == []
+
+
+async def test_nobody_joins_itself(hall: Hall) -> None:
+    with pytest.raises(ConfigError, match="is this node itself; name a member"):
+        await hall.join(hall.own)
