@@ -116,11 +116,9 @@ DEFAULT_KEYS = tuple(
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
-    "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "jitter", "failback",
-    "failback_after", "losers", "count", "sync", "quorum", "order", "queue", "concurrency",
-    "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "failback",
-    "failback_after", "slice", "on_absent", "losers", "count", "sync", "quorum", "order", "queue", "concurrency",
-    "health", "checks", "limits", "notify", "calendar",
+    "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "failback", "failback_after",
+    "losers", "count", "sync", "quorum", "order", "queue", "concurrency", "health", "checks", "limits", "notify",
+    "calendar",
 })  # fmt: skip
 LATER_MODES = frozenset({"standby", "turns", "contend", "parallel", "queue"})
 

@@ -52,6 +52,10 @@ async def join(
         what = f"{settings.self_address} is this node itself; name a member of the cluster that it shall join"
         raise ConfigError([Problem("--join", what)])
     await _check_own_address(settings)
+    if set(settings.join) == {settings.self_address}:
+        # With data it would be a member that comes back; without, it would ask itself for ever.
+        what = f"{settings.self_address} is this node itself; name a member of the cluster that it shall join"
+        raise ConfigError([Problem("--join", what)])
     log.info("joining", extra={"via": ", ".join(settings.join), "id": identity.member})
     answer = await _Applicant(settings, identity, client_tls).until_admitted()
     cluster = str(answer["cluster"])
