@@ -16,6 +16,7 @@ from peercron.core.commands import (
     PutKey,
     StageSnapshot,
 )
+from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
@@ -35,7 +36,7 @@ class Members:
     def __init__(self, *names: str) -> None:
         self.machines = {name: Machine(name) for name in names}
         self.seq = 0
-        self.say(OpenSession(MemberInfo("a", "a", "a:1", "a:2"), 1))
+        self.say(OpenSession(MemberInfo("a", "a", "a:1", "a:2", level=LEVEL), 1))
 
     def say(self, command: Command) -> Verdict:
         """Apply it everywhere; all give the same verdict, and stand equal."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from peercron.consensus.messages import PROPOSAL_BYTES_MAX
-from peercron.core.commands import Command, Proposal
+from peercron.core.commands import Command, Once, Proposal
 from peercron.core.verdict import Refusal, Refused, Verdict
 from peercron.errors import Busy, NoLeader, OutcomeUnknown
 from peercron.errors import Refused as RefusedError
@@ -72,10 +72,13 @@ class Proposer:
         self._pending.clear()
         self._unsent.clear()
 
-    def propose(self, command: Command, deadline_s: float, *, here: bool = False) -> asyncio.Future[Verdict]:
+    def propose(
+        self, command: Command, deadline_s: float, *, here: bool = False, once: Once | None = None
+    ) -> asyncio.Future[Verdict]:
         """Ask for a command; the future ends with its verdict, NoLeader, Busy or OutcomeUnknown.
 
-        With `here` it goes into the log of this very leader in its next turn, or nowhere.
+        With `here` it goes into the log of this very leader in its next turn, or nowhere. With `once`, which all
+        members must understand, it is not done again if it was done before, whoever proposed it.
 
         Raises:
             Busy: too many are under way.
@@ -88,7 +91,7 @@ class Proposer:
             raise RefusedError(str(Refusal.UNSUPPORTED), objection)
         seq = self._seq + 1
         floor = next(iter(self._pending), seq)
-        payload = pack_proposal(Proposal(self._member, self.session, seq, floor, command))
+        payload = pack_proposal(Proposal(self._member, self.session, seq, floor, command, once))
         if len(payload) > PROPOSAL_BYTES_MAX:
             raise RefusedError("limit", f"a command of {len(payload)} bytes; at most {PROPOSAL_BYTES_MAX} are taken")
         self._seq = seq

@@ -32,14 +32,17 @@ from peercron.core.commands import (
     CloseClient,
     Command,
     ExpireLease,
+    IncrKey,
     OpenClient,
+    Proposal,
+    PutKey,
     RecordSlices,
     RunJob,
 )
 from peercron.core.job import Definition, Mode
 from peercron.core.member import MemberInfo
 from peercron.core.run import Run
-from peercron.core.state import ClusterState
+from peercron.core.state import ClusterState, Key
 
 #: What this build speaks.
 LEVEL: Final = 2
@@ -53,6 +56,19 @@ SINCE: Final[dict[Any, int]] = {
     ExpireLease: 2,
     (ClusterState, "leases"): 2,
     (ClusterState, "client_leases"): 2,
+    # Keys that count, that end, and that are watched.
+    IncrKey: 2,
+    (PutKey, "ttl_ms"): 2,
+    (Key, "lease"): 2,
+    (ClusterState, "changes"): 2,
+    (ClusterState, "change_count"): 2,
+    (ClusterState, "changes_bytes"): 2,
+    (ClusterState, "changes_floor"): 2,
+    # Requests that may come twice.
+    (Proposal, "once"): 2,
+    (ClusterState, "answers"): 2,
+    (ClusterState, "answer_keys"): 2,
+    (ClusterState, "answer_count"): 2,
     # Params of a run.
     (RunJob, "params"): 2,
     (Run, "params"): 2,

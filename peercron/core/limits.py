@@ -95,6 +95,16 @@ RESTORE_IDLE_MS_MAX = 600_000
 KEY_BYTES_MAX = 512
 VALUE_BYTES_MAX = 256 * 1024
 KEYS_MAX = 1_000_000
+#: Changes of keys that are kept for watchers, and what they may take; who is behind the oldest has to begin anew.
+CHANGES_KEPT = 20_000
+CHANGES_KEPT_BYTES = 32 << 20
+#: What a change counts for beside its key and its value.
+CHANGE_BYTES_MIN = 100
+#: Numbers that a key counts in: those of a 64-bit integer.
+NUMBER_MAX = (1 << 63) - 1
+#: Answers to requests with an idempotency key, the last ones over all clients: a retry that comes later than so many
+#: other requests is a request of its own.
+ANSWERS_KEPT = 32_768
 #: Leases over all locks, deliveries, keys and clients; a new one beyond is refused.
 LEASES_MAX = 500_000
 LEASE_MS_MIN = 100
@@ -115,4 +125,5 @@ assert SLICE_GUARD_MS + SLICE_ROOM_MS_MIN < SLICE_MS_MIN
 assert SLICE_TAIL_BYTES_MAX <= OUTPUT_TAIL_BYTES_MAX
 assert GAP_SLOTS_MAX < SLICE_SLOTS_SEARCHED_MAX
 assert FIRES_PER_PLAN_MAX + PLACEMENTS_PER_PLAN_MAX + CURSORS_READ_PER_PLAN_MAX < PLANS_IN_FLIGHT_MAX
+assert CHANGE_BYTES_MIN + KEY_BYTES_MAX + VALUE_BYTES_MAX <= CHANGES_KEPT_BYTES
 assert RESTORE_PART_BYTES_MAX <= RESTORE_BYTES_MAX <= RESTORE_PART_BYTES_MAX * RESTORE_PARTS_MAX

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from peercron.core.change import Change
 from peercron.core.job import Cursor, Job
 from peercron.core.lease import Lease
 from peercron.core.member import Invitation, Member, Seat
+from peercron.core.once import Answered
 from peercron.core.restore import Stage
 from peercron.core.run import Run
 from peercron.core.slices import Slices
@@ -24,6 +26,8 @@ class Key:
     value: bytes
     revision: int
     created: int
+    #: Id of the lease that it ends with; 0: it stays.
+    lease: int = 0
 
 
 @dataclass(slots=True)
@@ -107,6 +111,17 @@ class ClusterState:
     slices: dict[str, Slices] = field(default_factory=dict)
     #: Job uid -> node name -> the instant up to which that node's slots have their entries (absent: none has).
     slices_through: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: The last changes of keys by their number: the newest has `change_count - 1`, and none is missing in between.
+    changes: dict[int, Change] = field(default_factory=dict)
+    change_count: int = 0
+    #: What `changes` count for.
+    changes_bytes: int = 0
+    #: All changes after this index are among `changes`.
+    changes_floor: int = 0
+    #: Idempotency key -> answer, and the same keys by number, as with `changes`; at most ANSWERS_KEPT.
+    answers: dict[str, Answered] = field(default_factory=dict)
+    answer_keys: dict[int, str] = field(default_factory=dict)
+    answer_count: int = 0
 
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
     #: takes it away again; None: they hold no state.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import msgspec
 from aiohttp import web
 
 from peercron.clock import Clock
-from peercron.core.commands import Command
+from peercron.core.commands import Command, Once
+from peercron.core.limits import NAME_LENGTH_MAX
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
 from peercron.errors import ConfigError, OutcomeUnknown, Problem
@@ -26,6 +28,10 @@ CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)
 TIMEOUT_S = 5.0
 READ_PARAMETERS = frozenset({"consistency"})
 BLOCKING_PARAMETERS = READ_PARAMETERS | {"index", "wait"}
+#: Room is left for the number that tells commits of one request apart.
+IDEMPOTENCY_KEY_MAX = NAME_LENGTH_MAX - 8
+#: How often a request has committed with its key so far.
+COMMITS: web.RequestKey[int] = web.RequestKey("commits", int)
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,15 +67,28 @@ async def fresh(request: web.Request) -> ClusterState:
 async def commit(request: web.Request, command: Command) -> Done:
     """Propose a command and wait until this node has applied it too, so that what follows can show it.
 
-    `Idempotency-Key` is handed to the node, which does not remember it yet: between node and leader nothing is done
-    twice, but a request that a client sends twice is two requests. What makes that harmless are PUT and If-Match.
+    With an `Idempotency-Key` a request that comes twice, also to another node, is carried out once, and its answer is
+    made of the first outcome. A request that commits several times does so under one key and a number for each.
     """
     node = node_of(request)
-    done = await node.propose(command, TIMEOUT_S, request.headers.get("Idempotency-Key"))
+    done = await node.propose(command, TIMEOUT_S, await _once(request))
     await node.wait_changed(done.index - 1, TIMEOUT_S)
     if node.state.index < done.index:
         raise OutcomeUnknown(f"it was committed as index {done.index}, and this node is too far behind to show it")
     return done
+
+
+async def _once(request: web.Request) -> Once | None:
+    """What the request is known by; None: it has no Idempotency-Key."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= IDEMPOTENCY_KEY_MAX:
+        raise BadRequest("header.Idempotency-Key", f"must be 1 to {IDEMPOTENCY_KEY_MAX} characters")
+    request[COMMITS] = number = request.get(COMMITS, 0) + 1
+    asked = hashlib.blake2b(f"{request.method} {request.path_qs}\n".encode(), digest_size=8)
+    asked.update(await request.read())
+    return Once(key if number == 1 else f"{key}#{number}", asked.digest())
 
 
 async def json_body(request: web.Request) -> Any:

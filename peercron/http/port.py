@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from peercron.core.commands import Command
+from peercron.core.commands import Command, Once
 from peercron.core.state import ClusterState, Resource
 from peercron.core.verdict import Done
 from peercron.settings import Settings
@@ -35,8 +35,12 @@ class NodePort(Protocol):
         """Name of the leader as known here."""
         ...
 
-    async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
-        """Through the leader, wherever it is. Raises Refused, NoLeader, Busy or OutcomeUnknown."""
+    async def propose(self, command: Command, timeout_s: float, once: Once | None = None) -> Done:
+        """Through the leader, wherever it is. With `once` it is not done again if it was done before: the first answer
+        is given again. Members of the first level know no such thing, and it is passed over while there is one.
+
+        Raises Refused, NoLeader, Busy or OutcomeUnknown.
+        """
         ...
 
     async def read_barrier(self, timeout_s: float) -> None:

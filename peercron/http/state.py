@@ -8,21 +8,26 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from peercron.core.commands import DeleteKey, PutKey
+from peercron.core.commands import DeleteKey, IncrKey, PutKey
+from peercron.core.limits import LEASE_MS_MAX, NUMBER_MAX
 from peercron.core.state import Key
-from peercron.errors import Refused
+from peercron.core.verdict import Done
+from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import blocking_answer, json_answer
 from peercron.http.asking import (
     BLOCKING_PARAMETERS,
     READ_PARAMETERS,
     Route,
     commit,
+    duration_ms,
+    fields_of_body,
     fresh,
     if_revision,
     node_of,
     whole_number,
 )
 from peercron.http.jobs import etag
+from peercron.times import parse_duration_ms
 
 
 async def list_keys(request: web.Request) -> web.Response:
@@ -45,7 +50,7 @@ def _entry(name: str, entry: Key) -> dict[str, Any]:
 
 async def get_key(request: web.Request) -> web.Response:
     """The value as it was put: as JSON when it is JSON, else as bytes."""
-    namespace, name = request.match_info["namespace"], request.match_info["key"]
+    namespace, name = _named(request)
     entry = (await fresh(request)).keys.get(namespace, {}).get(name)
     if entry is None:
         raise Refused("not_found", f"there is no key {namespace}/{name}")
@@ -62,18 +67,65 @@ def _is_json(value: bytes) -> bool:
 
 
 async def put_key(request: web.Request) -> web.Response:
-    """Write the body. If-Match: only over that revision; If-None-Match: * only where there is none."""
-    namespace, name = request.match_info["namespace"], request.match_info["key"]
-    revision = if_revision(request)
-    done = await commit(request, PutKey(namespace, name, await request.read(), revision))
-    # Not looked up: somebody else may have written since, and this answer is about this write.
-    return json_answer(
-        {"namespace": namespace, "key": name, "revision": done.value}, headers=etag(int(done.value or 0))
-    )
+    """Write the body. If-Match: only over that revision; If-None-Match: * only where there is none.
+
+    With ?ttl=30s the key is gone after that time, unless it is written again.
+    """
+    namespace, name = _named(request)
+    ttl_ms = duration_ms(request, "ttl", 0, max_ms=LEASE_MS_MAX)
+    done = await commit(request, PutKey(namespace, name, await request.read(), if_revision(request), ttl_ms))
+    return _written(request, done)
+
+
+async def cas_key(request: web.Request) -> web.Response:
+    """Compare and set: {"if_revision": 7, "value": any JSON, "ttl": "30s"}; revision 0: only where there is none."""
+    namespace, name = _named(request)
+    body = await fields_of_body(request, "if_revision", "value", "ttl")
+    if "value" not in body:
+        raise ConfigError([Problem("value", "required: any JSON")])
+    revision = _whole(body, "if_revision", None, low=0)
+    value = msgspec.json.encode(body["value"])
+    done = await commit(request, PutKey(namespace, name, value, revision, _ttl_ms(body)))
+    return _written(request, done)
+
+
+async def incr_key(request: web.Request) -> web.Response:
+    """Add {"by": 1} to the whole number under the key, 0 where there is none; {"ttl": "30s"} for one that begins."""
+    namespace, name = _named(request)
+    body = await fields_of_body(request, "by", "ttl")
+    by = _whole(body, "by", 1, low=-NUMBER_MAX)
+    done = await commit(request, IncrKey(namespace, name, by, _ttl_ms(body)))
+    told = {"namespace": namespace, "key": name, "value": done.value, "revision": done.index}
+    return json_answer(told, headers=etag(done.index))
+
+
+def _named(request: web.Request) -> tuple[str, str]:
+    return request.match_info["namespace"], request.match_info["key"]
+
+
+def _written(request: web.Request, done: Done) -> web.Response:
+    """Not looked up: somebody else may have written since, and this answer is about this write."""
+    namespace, name = _named(request)
+    return json_answer({"namespace": namespace, "key": name, "revision": done.index}, headers=etag(done.index))
+
+
+def _whole(body: dict[str, Any], field: str, default: int | None, *, low: int) -> int:
+    number = body.get(field, default)
+    if type(number) is not int or not low <= number <= NUMBER_MAX:
+        raise ConfigError([Problem(field, f"must be a whole number from {low} to {NUMBER_MAX}")])
+    return number
+
+
+def _ttl_ms(body: dict[str, Any]) -> int:
+    text = body.get("ttl", "0s")
+    try:
+        return min(LEASE_MS_MAX, parse_duration_ms(text))
+    except (ValueError, AttributeError) as error:
+        raise ConfigError([Problem("ttl", str(error) if isinstance(text, str) else "must be text like 30s")]) from None
 
 
 async def delete_key(request: web.Request) -> web.Response:
-    namespace, name = request.match_info["namespace"], request.match_info["key"]
+    namespace, name = _named(request)
     await commit(request, DeleteKey(namespace, name, if_revision(request)))
     return json_answer({"deleted": f"{namespace}/{name}"})
 
@@ -81,6 +133,8 @@ async def delete_key(request: web.Request) -> web.Response:
 ROUTES = (
     Route("GET", "/v1/state/{namespace}/", list_keys, BLOCKING_PARAMETERS | {"prefix", "limit"}),
     Route("GET", "/v1/state/{namespace}/{key:.+}", get_key, READ_PARAMETERS),
-    Route("PUT", "/v1/state/{namespace}/{key:.+}", put_key),
+    Route("PUT", "/v1/state/{namespace}/{key:.+}", put_key, frozenset({"ttl"})),
+    Route("POST", "/v1/state/{namespace}/{key:.+}:cas", cas_key),
+    Route("POST", "/v1/state/{namespace}/{key:.+}:incr", incr_key),
     Route("DELETE", "/v1/state/{namespace}/{key:.+}", delete_key),
 )

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from peercron.clock import Clock
 from peercron.consensus.driver import Driver
-from peercron.core.commands import Command
+from peercron.core.apply.once import LEVEL as ONCE_LEVEL
+from peercron.core.commands import Command, Once
 from peercron.core.state import ClusterState, Resource
 from peercron.core.verdict import Done, Refusal
 from peercron.errors import NoLeader
@@ -57,7 +58,7 @@ class Asked:
     def leader(self) -> str | None:
         return self._roster.name_of(self._driver.replica.kernel.leader)
 
-    async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+    async def propose(self, command: Command, timeout_s: float, once: Once | None = None) -> Done:
         """See `http.port.NodePort`. A node whose session is not open (it has just come, or come back) waits for it."""
         until_s = self._clock.monotonic() + timeout_s
         while True:
@@ -67,7 +68,9 @@ class Asked:
                 await self._leadership.known(timeout_s)
             if not self._renewal.is_open:
                 await self._session_open(until_s)
-            verdict = await self._proposals.propose(command, max(0.0, until_s - self._clock.monotonic()))
+            left_s = max(0.0, until_s - self._clock.monotonic())
+            known = once if self.state.level >= ONCE_LEVEL else None
+            verdict = await self._proposals.propose(command, left_s, once=known)
             if isinstance(verdict, Done):
                 return verdict
             if verdict.code is not Refusal.STALE_SESSION:

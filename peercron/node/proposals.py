@@ -8,7 +8,7 @@ from typing import Final
 from peercron.clock import Clock
 from peercron.consensus.driver import Driver
 from peercron.consensus.proposer import Proposer
-from peercron.core.commands import Command
+from peercron.core.commands import Command, Once
 from peercron.core.verdict import Verdict
 from peercron.errors import NoLeader
 
@@ -23,11 +23,13 @@ class Proposals:
         self._proposer, self._driver, self._clock = proposer, driver, clock
         self._timer: asyncio.TimerHandle | None = None
 
-    def propose(self, command: Command, timeout_s: float, *, here: bool = False) -> asyncio.Future[Verdict]:
+    def propose(
+        self, command: Command, timeout_s: float, *, here: bool = False, once: Once | None = None
+    ) -> asyncio.Future[Verdict]:
         """See `Proposer.propose`. NoLeader: this node's consensus has stopped."""
         if self._driver.halt_reason is not None:
             raise NoLeader(f"this node has stopped: {self._driver.halt_reason}")
-        future = self._proposer.propose(command, self._clock.monotonic() + timeout_s, here=here)
+        future = self._proposer.propose(command, self._clock.monotonic() + timeout_s, here=here, once=once)
         if self._timer is None:
             self._wake()
         self._driver.kick()

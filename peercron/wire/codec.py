@@ -58,6 +58,7 @@ NAMES: Final[dict[type, str]] = {
     c.ExpireLease: "expire_lease",
     c.RecordSlices: "slices",
     c.ArrangeSlices: "arrange",
+    c.IncrKey: "incr",
     j.CronTrigger: "cron",
     j.EveryTrigger: "every",
     j.AtTrigger: "at",

@@ -25,6 +25,7 @@ from peercron.core.commands import (
     ExpireLease,
     ExpireSession,
     Fire,
+    IncrKey,
     Invite,
     OpenClient,
     OpenSession,
@@ -219,7 +220,10 @@ def _key(dice: Random, state: ClusterState) -> Command:
     if_revision = dice.choice((None, None, 0, state.index))
     if dice.random() < 0.4:
         return DeleteKey(namespace, key, if_revision)
-    return PutKey(namespace, key, dice.randbytes(3), if_revision)
+    ttl_ms = dice.choice((0, 0, 0, 1_000, 5))
+    if dice.random() < 0.3:
+        return IncrKey(namespace, key, dice.choice((1, -7)), ttl_ms)
+    return PutKey(namespace, key, dice.choice((dice.randbytes(3), b"12")), if_revision, ttl_ms)
 
 
 def _lease(dice: Random, state: ClusterState) -> Command:

@@ -15,6 +15,9 @@ from peercron.core.history import unpack_entry, unpack_run
 from peercron.core.job import Cursor, Definition, Mode, OnAbsent, Overlap
 from peercron.core.lease import LeaseKind
 from peercron.core.limits import (
+    ANSWERS_KEPT,
+    CHANGES_KEPT,
+    CHANGES_KEPT_BYTES,
     DELETED_JOBS_KEPT,
     JOBS_MAX,
     LEDGER_KEPT,
@@ -38,7 +41,7 @@ def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
-        *(_leases, _slices),
+        *(_leases, _slices, _keys, _changes, _answers),
     )
     return [problem for check in checks for problem in check(state)]
 
@@ -365,3 +368,46 @@ def _leases(state: ClusterState) -> Iterator[str]:
     for client in state.client_leases:
         if client not in state.leases or state.leases[client].kind is not LeaseKind.CLIENT:
             yield f"client session {client} has ended, and what it held has not"
+
+
+def _keys(state: ClusterState) -> Iterator[str]:
+    """A key that ends has a lease of its own, and each lease of a key its key."""
+    ending = {
+        entry.lease: (namespace, name)
+        for namespace, entries in state.keys.items()
+        for name, entry in entries.items()
+        if entry.lease
+    }
+    leased = {id_: (row.namespace, row.name) for id_, row in state.leases.items() if row.kind is LeaseKind.KEY}
+    if ending != leased:
+        yield f"keys that end are {ending}, and leases of keys are {leased}"
+
+
+def _changes(state: ClusterState) -> Iterator[str]:
+    """What is kept of the changes leads from the floor to what the keys are now."""
+    newest = state.change_count
+    if list(state.changes) != list(range(newest - len(state.changes), newest)):
+        yield "changes are not numbered one after another"
+    revisions = [state.changes_floor, *(change.revision for change in state.changes.values())]
+    if revisions != sorted(set(revisions)) or revisions[-1] > state.index:
+        yield f"changes are not in the order of the log: {revisions}"
+    if len(state.changes) > CHANGES_KEPT or not 0 <= state.changes_bytes <= CHANGES_KEPT_BYTES:
+        yield "too many changes are kept"
+    last = {(change.namespace, change.key): change for change in state.changes.values()}
+    now = {(n, name): entry for n, entries in state.keys.items() for name, entry in entries.items()}
+    for place, change in last.items():
+        entry = now.get(place)
+        if (entry.value if entry else None) != change.value or (entry and entry.revision != change.revision):
+            yield f"the last change of {place} is not what it is now"
+    if state.level > 1:
+        for place, entry in now.items():
+            if entry.revision > state.changes_floor and place not in last:
+                yield f"a change of {place} is missing"
+
+
+def _answers(state: ClusterState) -> Iterator[str]:
+    newest = state.answer_count
+    if list(state.answer_keys) != list(range(newest - len(state.answer_keys), newest)):
+        yield "answers are not numbered one after another"
+    if list(state.answers) != list(state.answer_keys.values()) or len(state.answers) > ANSWERS_KEPT:
+        yield "answers are kept under no number, or too many"

@@ -130,11 +130,13 @@ def test_what_is_restored_is_what_was_saved(seed: int, steps: int) -> None:
     assert all(new.runs.get(run_id) in (run, None) for run_id, run in ended.items())
     if not attempts_lived:
         assert all(repr(getattr(new, name)) == repr(getattr(old, name)) for name in taken())
-    for name in KEPT - GROWING - {"stage", "staged", "adopted", "roster_revision"}:
+    changes = {name for name in KEPT if name.startswith("change")}  # who watches begins anew
+    for name in KEPT - GROWING - changes - {"stage", "staged", "adopted", "roster_revision"}:
         assert getattr(new, name) == here[name], name
     assert new.index > old.index
     assert new.last_token >= old.last_token
     assert new.now_ms >= max(old.now_ms, NOW)
+    assert (new.changes, new.changes_floor) == ({}, new.index)
     assert violations(new) == []
 
 

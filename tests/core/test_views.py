@@ -8,6 +8,7 @@ from random import Random
 
 from peercron.core.apply import apply
 from peercron.core.commands import DeleteJob, ExpireSession, PauseJob, RunJob
+from peercron.core.level import default_of, late_fields
 from peercron.core.restore import Stage
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState, Key
@@ -147,7 +148,8 @@ def test_a_digest_sees_every_replicated_table() -> None:
     state = random_state(3)
     named = {row[0] for row in digest_rows(state)}
     replicated = [f.name for f in fields(ClusterState) if not f.metadata.get("transient")]
-    assert named == {name for name in replicated if getattr(state, name) != {}}
+    unsaid = {field.name: default_of(field) for field in late_fields(ClusterState)}
+    assert named == {name for name in replicated if getattr(state, name) not in ({}, unsaid.get(name))}
     before = digest(state)
     state.changed_jobs = {"1": None}
     assert digest(state) == before

@@ -17,7 +17,8 @@ import pytest
 from peercron.clock import ManualClock
 from peercron.core.apply import apply
 from peercron.core.apply.configuration import configure
-from peercron.core.commands import AdoptSnapshot, AttemptFinished, AttemptStarted, Command, OpenSession
+from peercron.core.apply.once import answer_once
+from peercron.core.commands import AdoptSnapshot, AttemptFinished, AttemptStarted, Command, Once, OpenSession
 from peercron.core.level import LEVEL
 from peercron.core.member import Configuration, MemberInfo
 from peercron.core.run import AttemptState
@@ -54,7 +55,6 @@ class FakeNode:
         self.lives = True
         self.transferred: list[str | None] = []
         self.name = settings.name
-        self.keys: list[str | None] = []
         self.barriers = 0
         #: Set whenever somebody begins to wait for a change.
         self.waiting = asyncio.Event()
@@ -65,20 +65,19 @@ class FakeNode:
     def leader(self) -> str | None:
         return "n1" if self.has_leader else None
 
-    async def propose(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+    async def propose(self, command: Command, timeout_s: float, once: Once | None = None) -> Done:
         assert timeout_s > 0
-        self.keys.append(idempotency_key)
         if self.fails is not None:
             raise self.fails
-        verdict = await self.do(command)
+        verdict = await self.do(command, once)
         if isinstance(verdict, Done):
             return verdict
         raise Refused(verdict.code.value, verdict.detail, verdict.index)
 
-    async def do(self, command: Command) -> Any:
+    async def do(self, command: Command, once: Once | None = None) -> Any:
         if isinstance(command, AdoptSnapshot):
             self.state.staged_state = Staging().take(self.state)
-        verdict = apply(self.state, command, NOW_MS)
+        verdict = answer_once(self.state, once, lambda: apply(self.state, command, NOW_MS))
         self.state.staged_state = None
         self._watch.turn()
         async with self._changed:

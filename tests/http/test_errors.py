@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from peercron.core.commands import Command
+from peercron.core.commands import Command, Once
 from peercron.core.verdict import Done
 from peercron.errors import Busy, NoLeader, OutcomeUnknown, PeercronError, Refused
 from tests.http.conftest import Site, StartSite
@@ -114,7 +114,7 @@ async def test_a_name_that_was_bound_anew_reads_nothing(site: Site) -> None:
 async def test_a_node_too_far_behind_does_not_deny_what_was_committed(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def committed(command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+    async def committed(command: Command, timeout_s: float, once: Once | None = None) -> Done:
         return Done(site.node.state.index + 100, 1)
 
     async def time_is_up(index: int, timeout_s: float) -> None:
@@ -144,8 +144,3 @@ async def test_a_port_in_use_is_named(start_site: StartSite) -> None:
     first = await start_site()
     with pytest.raises(PeercronError, match="cannot listen on"):
         await start_site("n2", http=first.url.removeprefix("http://"))
-
-
-async def test_the_key_of_a_retry_is_passed_on(site: Site) -> None:
-    await site.ask("POST", "/v1/jobs", JOB, headers={"Idempotency-Key": "abc"})
-    assert site.node.keys[-1] == "abc"

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from peercron.core.apply import apply
-from peercron.core.commands import AdoptSnapshot, BeginRestore, Command, EndRuns, PutJob, PutKey, StageSnapshot
+from peercron.core.commands import AdoptSnapshot, BeginRestore, Command, EndRuns, Once, PutJob, PutKey, StageSnapshot
 from peercron.core.job import CommandTask, Definition, EveryTrigger
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
@@ -248,7 +248,7 @@ class Stumbling:
         self.error, self.applied = error, applied
         self.propose, site.node.propose = site.node.propose, self  # type: ignore[method-assign]
 
-    async def __call__(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+    async def __call__(self, command: Command, timeout_s: float, once: Once | None = None) -> Done:
         if self.left.get(type(command), 0):
             self.left[type(command)] -= 1
             if self.applied:
@@ -289,7 +289,7 @@ async def test_an_adoption_that_is_not_answered_is_unknown(site: Site, monkeypat
 
 async def test_another_restore_in_between_is_told(site: Site) -> None:
     class Other(Stumbling):
-        async def __call__(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+        async def __call__(self, command: Command, timeout_s: float, once: Once | None = None) -> Done:
             if isinstance(command, StageSnapshot) and command.part == 1:
                 await self.propose(BeginRestore("other", 1, 1), timeout_s)
             return await self.propose(command, timeout_s)
@@ -303,7 +303,7 @@ async def test_another_restore_in_between_is_told(site: Site) -> None:
 
 async def test_jobs_that_came_in_between_are_kept(site: Site) -> None:
     class Meanwhile(Stumbling):
-        async def __call__(self, command: Command, timeout_s: float, idempotency_key: str | None = None) -> Done:
+        async def __call__(self, command: Command, timeout_s: float, once: Once | None = None) -> Done:
             if isinstance(command, AdoptSnapshot):
                 await self.propose(PutKey("default", "k", b"v"), timeout_s)
                 await self.propose(PutJob(Definition("j", EveryTrigger(1000), CommandTask(("true",)))), timeout_s)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from peercron.core.commands import ExpireLease
 from tests.http.conftest import Site
 
 
@@ -51,3 +54,51 @@ async def test_refusals_name_the_field(site: Site) -> None:
     answer = await site.ask("PUT", "/v1/state/a%20b/k", b"x")
     assert (answer.status, answer.json["code"]) == (422, "invalid")
     assert "namespace" in answer.json["detail"]
+
+
+async def test_compare_and_set_in_one_body(site: Site) -> None:
+    first = await site.ask("POST", "/v1/state/default/a/k:cas", {"if_revision": 0, "value": {"n": 1}})
+    assert (first.status, first.json["key"]) == (200, "a/k")
+    again = await site.ask("POST", "/v1/state/default/a/k:cas", {"if_revision": 0, "value": None})
+    assert (again.status, again.json["code"]) == (409, "conflict")
+    revision = first.json["revision"]
+    assert (await site.ask("POST", "/v1/state/default/a/k:cas", {"if_revision": revision, "value": 2})).status == 200
+    assert (await site.get("/v1/state/default/a/k")).json == 2
+
+
+async def test_a_count(site: Site) -> None:
+    told = [(await site.ask("POST", "/v1/state/default/n:incr", body)).json for body in (None, {"by": 41}, {"by": -2})]
+    assert [each["value"] for each in told] == [1, 42, 40]
+    got = await site.get("/v1/state/default/n")
+    assert (got.json, got.headers["ETag"]) == (40, f'"{told[-1]["revision"]}"')
+    await site.ask("PUT", "/v1/state/default/n", b"many")
+    answer = await site.ask("POST", "/v1/state/default/n:incr")
+    assert (answer.status, answer.json["code"]) == (422, "invalid")
+
+
+async def test_a_key_may_have_a_time(site: Site) -> None:
+    await site.ask("PUT", "/v1/state/default/k?ttl=30s", b"x")
+    await site.ask("POST", "/v1/state/default/l:cas", {"if_revision": 0, "value": 1, "ttl": "2s"})
+    await site.ask("POST", "/v1/state/default/n:incr", {"ttl": "1m"})
+    assert [lease.ttl_ms for lease in site.node.state.leases.values()] == [30_000, 2_000, 60_000]
+    await site.node.do(ExpireLease(next(iter(site.node.state.leases))))
+    assert (await site.get("/v1/state/default/k")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("k:cas", {"value": 1}, "if_revision"),
+        ("k:cas", {"if_revision": -1, "value": 1}, "if_revision"),
+        ("k:cas", {"if_revision": True, "value": 1}, "if_revision"),
+        ("k:cas", {"if_revision": 0}, "value"),
+        ("k:cas", {"if_revision": 0, "value": 1, "ttl": 5}, "ttl"),
+        ("n:incr", {"by": 1.5}, "by"),
+        ("n:incr", {"by": 2**63}, "by"),
+        ("n:incr", {"ttl": "soon"}, "ttl"),
+        ("n:incr", {"step": 2}, "step"),
+    ],
+)
+async def test_a_wrong_field_is_named(site: Site, path: str, body: object, field: str) -> None:
+    answer = await site.ask("POST", f"/v1/state/default/{path}", body)
+    assert (answer.status, answer.json["errors"][0]["path"]) == (422, field)

@@ -117,4 +117,6 @@ COMMANDS: tuple[c.Command, ...] = (
         3_000,
     ),
     c.ArrangeSlices(7),
+    c.PutKey("default", "k", b"v", ttl_ms=30_000),
+    c.IncrKey("default", "n", -3, 30_000),
 )

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from peercron.core import commands as c
 from peercron.core import views
+from peercron.core.change import Change
 from peercron.core.job import Cursor, Job, Overlap
 from peercron.core.level import SINCE, late_fields
 from peercron.core.member import Configuration, Invitation, Member
+from peercron.core.once import Answered
 from peercron.core.restore import Stage
 from peercron.core.run import AttemptState, LedgerEntry, Run
 from peercron.core.state import Key
@@ -53,7 +55,9 @@ def test_any_command_comes_back(kind: type, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "annotation", [Job, Cursor, Run, LedgerEntry, Member, Invitation, Configuration, Key, Stage, Verdict], ids=str
+    "annotation",
+    [Job, Cursor, Run, LedgerEntry, Member, Invitation, Configuration, Key, Stage, Verdict, Change, Answered],
+    ids=str,
 )
 @calm
 @given(data=st.data())
@@ -63,6 +67,12 @@ def test_any_row_comes_back(annotation: Any, data: st.DataObject) -> None:
     back = from_plain(annotation, carried)
     assert back == row
     hash(back)  # tuples, not lists, down to the last field: rows are frozen
+
+
+def test_the_key_of_a_request_comes_along_where_there_is_one() -> None:
+    sent = dataclasses.replace(proposal(c.RunJob("x")), once=c.Once("abc", b"\x01\x02"))
+    assert unpack_proposal(pack_proposal(sent)) == sent
+    assert plain(sent)[:-1] == plain(proposal(c.RunJob("x")))
 
 
 def test_every_command_has_a_golden_example() -> None:
@@ -205,8 +215,8 @@ def test_the_command_is_named_and_who_proposed_it() -> None:
 
 
 def test_a_longer_envelope_is_a_newer_version_s() -> None:
-    with pytest.raises(UnknownRow, match="a Proposal of 6 fields"):
-        unpack_proposal(msgpack.packb([*plain(proposal(c.RunJob("x"))), "traced"]))
+    with pytest.raises(UnknownRow, match="a Proposal of 7 fields"):
+        unpack_proposal(msgpack.packb([*plain(proposal(c.RunJob("x"))), None, "traced"]))
 
 
 def test_a_word_that_is_no_choice_does_not_get_into_the_log() -> None:

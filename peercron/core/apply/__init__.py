@@ -12,9 +12,10 @@ from typing import Any
 from peercron.core.apply.attempt import attempt_finished, attempt_started
 from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
-from peercron.core.apply.key import delete_key, put_key
+from peercron.core.apply.key import delete_key, incr_key, put_key
 from peercron.core.apply.lease import close_client, expire_lease, open_client
 from peercron.core.apply.member import drain_member, invite, uninvite
+from peercron.core.apply.once import answer_once
 from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_restore, end_runs, stage_snapshot
 from peercron.core.apply.run import cancel_run, place_run
 from peercron.core.apply.session import expire_session, open_session
@@ -37,6 +38,7 @@ from peercron.core.commands import (
     ExpireLease,
     ExpireSession,
     Fire,
+    IncrKey,
     Invite,
     OpenClient,
     OpenSession,
@@ -78,6 +80,7 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     AttemptFinished: attempt_finished,
     PutKey: put_key,
     DeleteKey: delete_key,
+    IncrKey: incr_key,
     BeginRestore: begin_restore,
     StageSnapshot: stage_snapshot,
     EndRuns: end_runs,
@@ -134,7 +137,8 @@ def apply_proposal(state: ClusterState, proposal: Proposal, now_ms: int) -> Verd
     _raise_floor(state, proposal, results)
     if len(results) >= RESULTS_PER_SESSION_MAX:
         return _too_many_answers(state)
-    verdict = results[proposal.seq] = apply(state, proposal.command, now_ms)
+    verdict = answer_once(state, proposal.once, lambda: apply(state, proposal.command, now_ms))
+    results[proposal.seq] = verdict
     return verdict
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from peercron.core.apply.change import forget_changes
 from peercron.core.apply.level import raise_level
 from peercron.core.limits import GENERATION_MAX, GENERATION_SHIFT, REMOVED_KEPT
 from peercron.core.member import Configuration
@@ -39,6 +40,7 @@ def begin_generation(state: ClusterState, generation: int) -> None:
     """From here on every token, revision and index is larger than any that another history of this cluster gave out."""
     state.generation = min(generation, GENERATION_MAX)
     state.index = max(state.index, (state.generation - 1) << GENERATION_SHIFT)
+    forget_changes(state)  # who watched may have seen some that are not of this history
 
 
 def forget_if_removed(state: ClusterState, member_id: str) -> None:

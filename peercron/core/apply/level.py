@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from peercron.core.apply.change import LEVEL as CHANGES_LEVEL
+from peercron.core.apply.change import forget_changes
 from peercron.core.state import ClusterState
 
 
@@ -14,4 +16,6 @@ def raise_level(state: ClusterState) -> None:
     belonging = state.seats or state.members
     said = [state.members[member_id].info.level for member_id in belonging if member_id in state.members]
     if said and len(said) == len(belonging):
-        state.level = max(state.level, min(said))
+        before, state.level = state.level, max(state.level, min(said))
+        if before < CHANGES_LEVEL:
+            forget_changes(state)  # none was kept until now

@@ -35,7 +35,8 @@ GROWING: Final = frozenset({"index", "now_ms", "last_token", "generation"})
 KEPT: Final = GROWING | frozenset({
     "members", "seats", "removed", "invitations", "drained", "recoveries", "roster_revision",  # who is here
     "level",  # what they all speak
-    "results", "floors",  # what its members are being answered
+    "results", "floors", "answers", "answer_keys", "answer_count",  # what its members and clients are being answered
+    "changes", "change_count", "changes_bytes", "changes_floor",  # what is watched here; begins anew
     "stage", "staged", "adopted",  # the restore itself
 })  # fmt: skip
 DIGEST_BYTES: Final = 32

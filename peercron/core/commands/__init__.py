@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from peercron.core.commands.job import ApplyJobs, DeleteJob, Fire, PauseJob, PutJob, ResumeJob
-from peercron.core.commands.key import DeleteKey, PutKey
+from peercron.core.commands.key import DeleteKey, IncrKey, PutKey
 from peercron.core.commands.lease import CloseClient, ExpireLease, OpenClient
 from peercron.core.commands.member import DrainMember, ExpireSession, Invite, OpenSession, Uninvite
 from peercron.core.commands.restore import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
 from peercron.core.commands.run import AttemptFinished, AttemptStarted, CancelRun, PlaceRun, RunJob
 from peercron.core.commands.slices import ArrangeSlices, RecordSlices
+from peercron.core.once import Once
 
 __all__ = [
     "AbandonRestore",
@@ -34,7 +35,9 @@ __all__ = [
     "ExpireLease",
     "ExpireSession",
     "Fire",
+    "IncrKey",
     "Invite",
+    "Once",
     "OpenClient",
     "OpenSession",
     "PauseJob",
@@ -78,6 +81,7 @@ Command = (
     | ExpireLease
     | RecordSlices
     | ArrangeSlices
+    | IncrKey
 )
 
 
@@ -86,7 +90,7 @@ class Proposal:
     """A command with its sender's name on it, so that a retry is answered and not applied again.
 
     `member` and `session` name the sender; `seq` grows by one per proposal of the session; all seqs below `floor` are
-    answered and may be forgotten.
+    answered and may be forgotten. `once` goes further: it holds whoever proposes it, in whatever session.
     """
 
     member: str
@@ -94,3 +98,4 @@ class Proposal:
     seq: int
     floor: int
     command: Command
+    once: Once | None = None

@@ -1,0 +1,44 @@
+"""Once: the table of what was answered to requests that may come again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from peercron.core.limits import ANSWERS_KEPT, NAME_LENGTH_MAX
+from peercron.core.once import Answered, Once
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done, Refusal, Refused, Verdict
+
+#: Answers are kept from this level on.
+LEVEL = 2
+REQUEST_BYTES_MAX = 32
+
+
+def answer_once(state: ClusterState, once: Once | None, carry_out: Callable[[], Verdict]) -> Verdict:
+    """The answer that was given before under this key, or that of carrying it out now.
+
+    What was refused changed nothing and is not kept: the same request may be tried again.
+    """
+    if once is None or state.level < LEVEL:
+        return carry_out()
+    known = state.answers.get(once.key)
+    if known is not None:
+        return known.answer if known.request == once.request else _other_request(state, once)
+    if not 0 < len(once.key) <= NAME_LENGTH_MAX or len(once.request) > REQUEST_BYTES_MAX:
+        return Refused(state.index, Refusal.INVALID, f"an idempotency key wants 1 to {NAME_LENGTH_MAX} characters")
+    verdict = carry_out()
+    if type(verdict) is Done:
+        _remember(state, once, verdict)
+    return verdict
+
+
+def _remember(state: ClusterState, once: Once, answer: Done) -> None:
+    if len(state.answers) >= ANSWERS_KEPT:
+        del state.answers[state.answer_keys.pop(state.answer_count - len(state.answer_keys))]
+    state.answers[once.key] = Answered(once.request, answer)
+    state.answer_keys[state.answer_count] = once.key
+    state.answer_count += 1
+
+
+def _other_request(state: ClusterState, once: Once) -> Refused:
+    return Refused(state.index, Refusal.INVALID, f"idempotency key {once.key} was used for another request")

@@ -1,0 +1,23 @@
+"""Once: a request that may come twice, by whatever node, is carried out once and answered each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peercron.core.verdict import Done
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What a request is known by: the key that its sender chose, and a fingerprint of what was asked."""
+
+    key: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request that was carried out: its fingerprint, and what was answered."""
+
+    request: bytes
+    answer: Done

@@ -1,0 +1,53 @@
+"""Idempotency-Key: a request that comes twice is carried out once, whichever node it comes to."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http.conftest import Site, StartSite
+
+KEY = {"Idempotency-Key": "abc"}
+COUNTER = "/v1/state/default/n:incr"
+
+
+async def test_a_retry_is_answered_and_not_carried_out_again(start_site: StartSite) -> None:
+    first, second = await start_site(), await start_site("n2")
+    told = await first.ask("POST", COUNTER, {"by": 5}, headers=KEY)
+    again = await second.ask("POST", COUNTER, {"by": 5}, headers=KEY)
+    assert again.json == told.json
+    assert told.json["value"] == 5
+    assert (again.status, again.headers["ETag"]) == (told.status, told.headers["ETag"])
+    assert (await first.get("/v1/state/default/n")).json == 5
+
+
+async def test_a_retry_with_a_precondition_does_not_meet_its_own_write(site: Site) -> None:
+    headers = KEY | {"If-None-Match": "*"}
+    told = [await site.ask("PUT", "/v1/state/default/k", b"x", headers=headers) for _ in range(2)]
+    assert [answer.status for answer in told] == [200, 200]
+    assert (await site.ask("PUT", "/v1/state/default/k", b"x", headers={"If-None-Match": "*"})).status == 412
+
+
+async def test_a_run_is_started_once(site: Site) -> None:
+    await site.put_job()
+    ids = {(await site.ask("POST", "/v1/jobs/hello:run", headers=KEY)).json["id"] for _ in range(3)}
+    assert len(ids) == 1
+
+
+async def test_a_refusal_may_be_tried_again(site: Site) -> None:
+    assert (await site.ask("POST", "/v1/jobs/hello:run", headers=KEY)).status == 404
+    await site.put_job()
+    assert (await site.ask("POST", "/v1/jobs/hello:run", headers=KEY)).status == 202
+
+
+@pytest.mark.parametrize(("path", "body"), [(COUNTER, {"by": 6}), ("/v1/state/default/m:incr", {"by": 5})])
+async def test_a_key_belongs_to_one_request(site: Site, path: str, body: object) -> None:
+    await site.ask("POST", COUNTER, {"by": 5}, headers=KEY)
+    answer = await site.ask("POST", path, body, headers=KEY)
+    assert (answer.status, answer.json["code"]) == (422, "invalid")
+    assert "another request" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 121])
+async def test_a_key_has_a_length(site: Site, key: str) -> None:
+    answer = await site.ask("POST", COUNTER, {}, headers={"Idempotency-Key": key})
+    assert (answer.status, answer.json["errors"][0]["path"]) == (400, "header.Idempotency-Key")
