@@ -13,6 +13,7 @@ PeercronError
 │   ├─ Busy               nothing happened; slow down
 │   ├─ OutcomeUnknown     may have happened; propose again
 │   └─ Refused            it was committed, and the answer is no
+├─ Compacted              a watcher is so far behind that it has to begin anew
 ├─ Unreachable            no node could be asked
 ├─ Expelled               this node belongs to its cluster no more
 ├─ LeaseLost              raised inside a job that is no longer the holder
@@ -168,6 +169,19 @@ class Unreachable(PeercronError):
 
     code = "unreachable"
     retryable = True
+
+
+class Compacted(PeercronError):
+    """Changes after that index are not all kept any more: list the keys, and watch from the index of that answer.
+
+    `index` is where the cluster stood when it said so.
+    """
+
+    code = "compacted"
+
+    def __init__(self, index: int = 0) -> None:
+        self.index = index
+        super().__init__()
 
 
 class Expelled(PeercronError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from peercron.core.verdict import Done
+from peercron.core.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request that was carried out: its fingerprint, and what was answered."""
+    """A request that has come: its fingerprint, and what was answered."""
 
     request: bytes
-    answer: Done
+    answer: Verdict

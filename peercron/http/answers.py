@@ -125,6 +125,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """On every answer, errors and streams too: where this node stands, and that no browser may guess or keep it."""
     node = node_of(request)
     response.headers.setdefault("Peercron-Index", str(node.state.index))
+    response.headers["Peercron-Level"] = str(node.state.level)
     response.headers["Peercron-Term"] = str(node.term)
     response.headers["Peercron-Leader"] = node.leader() or ""
     response.headers["Server"] = "peercron"

@@ -16,6 +16,7 @@ from peercron.errors import ConfigError, Problem
 from peercron.http import documents, jobs, member, runs, snapshot, state, status
 from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
+from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
 from peercron.http.port import NodePort
 from peercron.http.problems import BadRequest, answer_errors
@@ -44,6 +45,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     app[NODE] = node
     app[CLOCK] = clock or SystemClock()
     app[CHANGES] = LastChanges()
+    app[FEED] = Feed()
     app[UNDER_WAY] = Counter()
     for route in ROUTES:
         if route.method == "GET":

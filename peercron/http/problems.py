@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from peercron.errors import ConfigError, PeercronError, Problem
+from peercron.errors import Compacted, ConfigError, PeercronError, Problem
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ STATUS = {
     "no_leader": HTTPStatus.SERVICE_UNAVAILABLE,
     "busy": HTTPStatus.TOO_MANY_REQUESTS,
     "unknown_outcome": HTTPStatus.GATEWAY_TIMEOUT,
+    "compacted": HTTPStatus.GONE,
 }
 #: Refusals after which the same request may succeed: nothing happened, and it was not the request's fault.
 RETRYABLE = frozenset({"no_leader", "busy", "stale_session"})
@@ -72,7 +75,8 @@ def of_error(error: PeercronError, request: web.Request) -> web.Response:
     if code == "conflict" and {"If-Match", "If-None-Match"} & request.headers.keys():
         status = HTTPStatus.PRECONDITION_FAILED
     found = getattr(error, "problems", ()) if isinstance(error, BadRequest | ConfigError) else ()
-    return render(request, status, code, error.message, problems=found)
+    more = {"index": error.index} if isinstance(error, Compacted) else {}
+    return render(request, status, code, error.message, problems=found, more=more)
 
 
 def _of_http(error: web.HTTPException, request: web.Request) -> web.Response:
@@ -84,9 +88,15 @@ def _of_http(error: web.HTTPException, request: web.Request) -> web.Response:
 
 
 def render(
-    request: web.Request, status: int, code: str, detail: str, *, problems: Iterable[Problem] = ()
+    request: web.Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    problems: Iterable[Problem] = (),
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> web.Response:
-    """A problem+json answer; `code` is what programs compare, `detail` what people read."""
+    """A problem+json answer; `code` is what programs compare, `detail` what people read, `more` what only it has."""
     body = {
         "type": f"urn:peercron:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -96,6 +106,7 @@ def render(
         "code": code,
         "retryable": code in RETRYABLE,
         "errors": [{"path": problem.path, "message": problem.message} for problem in problems],
+        **more,
     }
     headers = {"Retry-After": RETRY_AFTER_S} if code in RETRYABLE else {}
     return web.Response(

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from peercron.core.apply.change import LEVEL
 from peercron.core.commands import DeleteKey, IncrKey, PutKey
 from peercron.core.limits import LEASE_MS_MAX, NUMBER_MAX
 from peercron.core.state import Key
@@ -24,28 +25,42 @@ from peercron.http.asking import (
     fresh,
     if_revision,
     node_of,
+    switch,
     whole_number,
 )
+from peercron.http.feed import is_json, value_view
 from peercron.http.jobs import etag
+from peercron.http.watching import changes_after, wants_stream, watch
 from peercron.times import parse_duration_ms
 
 
-async def list_keys(request: web.Request) -> web.Response:
-    """Names, sizes and revisions of a namespace's keys, in order of name; ?prefix= chooses among them."""
-    node, namespace = node_of(request), request.match_info["namespace"]
-    prefix = request.query.get("prefix", "")
-    limit = whole_number(request, "limit", 1_000, low=1, high=10_000)
+async def list_keys(request: web.Request) -> web.StreamResponse:
+    """Names, sizes and revisions of a namespace's keys, in order of name; ?prefix= and ?after= choose among them.
 
-    def view() -> dict[str, Any]:
-        entries = node.state.keys.get(namespace, {})
-        names = islice(sorted(name for name in entries if name.startswith(prefix)), limit)
-        return {"namespace": namespace, "keys": [_entry(name, entries[name]) for name in names]}
+    With ?values=1 the values too; with ?index=N also the `changes` after it, for which it waits; with ?watch=1 the
+    changes alone, as a stream.
+    """
+    if wants_stream(request):
+        return await watch(request)
+    namespace, with_values = request.match_info["namespace"], switch(request, "values")
+    prefix, after = request.query.get("prefix", ""), request.query.get("after", "")
+    limit = whole_number(request, "limit", 1_000, high=10_000)
 
-    return await blocking_answer(request, view)
+    def listing() -> dict[str, Any]:
+        state = node_of(request).state
+        entries = state.keys.get(namespace, {})
+        names = islice(sorted(n for n in entries if n > after and n.startswith(prefix)), limit) if limit else ()
+        keys = [_entry(name, entries[name], with_values=with_values) for name in names]
+        return {"namespace": namespace, "keys": keys}
+
+    if "index" in request.query and node_of(request).state.level >= LEVEL:
+        return await changes_after(request, listing)
+    return await blocking_answer(request, listing)
 
 
-def _entry(name: str, entry: Key) -> dict[str, Any]:
-    return {"key": name, "size": len(entry.value), "revision": entry.revision, "created": entry.created}
+def _entry(name: str, entry: Key, *, with_values: bool) -> dict[str, Any]:
+    told = {"key": name, "size": len(entry.value), "revision": entry.revision, "created": entry.created}
+    return told | value_view(entry.value) if with_values else told
 
 
 async def get_key(request: web.Request) -> web.Response:
@@ -54,16 +69,8 @@ async def get_key(request: web.Request) -> web.Response:
     entry = (await fresh(request)).keys.get(namespace, {}).get(name)
     if entry is None:
         raise Refused("not_found", f"there is no key {namespace}/{name}")
-    kind = "application/json" if _is_json(entry.value) else "application/octet-stream"
+    kind = "application/json" if is_json(entry.value) else "application/octet-stream"
     return web.Response(body=entry.value, content_type=kind, headers=etag(entry.revision))
-
-
-def _is_json(value: bytes) -> bool:
-    try:
-        msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
 
 
 async def put_key(request: web.Request) -> web.Response:
@@ -130,8 +137,9 @@ async def delete_key(request: web.Request) -> web.Response:
     return json_answer({"deleted": f"{namespace}/{name}"})
 
 
+_LIST = BLOCKING_PARAMETERS | {"prefix", "after", "limit", "values", "watch", "from"}
 ROUTES = (
-    Route("GET", "/v1/state/{namespace}/", list_keys, BLOCKING_PARAMETERS | {"prefix", "limit"}),
+    Route("GET", "/v1/state/{namespace}/", list_keys, _LIST),
     Route("GET", "/v1/state/{namespace}/{key:.+}", get_key, READ_PARAMETERS),
     Route("PUT", "/v1/state/{namespace}/{key:.+}", put_key, frozenset({"ttl"})),
     Route("POST", "/v1/state/{namespace}/{key:.+}:cas", cas_key),

@@ -9,7 +9,7 @@ import pytest
 from peercron.core.apply import apply_proposal, once
 from peercron.core.commands import IncrKey, Once, Proposal, PutKey
 from peercron.core.limits import NAME_LENGTH_MAX
-from peercron.core.state import ClusterState
+from peercron.core.state import ClusterState, Key
 from peercron.core.verdict import Done, Refusal, Verdict
 from tests.core.builders import NOW, cluster, code
 
@@ -29,10 +29,15 @@ def test_another_member_gets_the_answer_that_was_given_before() -> None:
     assert state.keys["default"]["n"].value == b"1"
 
 
-def test_a_refusal_is_not_kept_for_who_comes_again() -> None:
-    state = cluster("a")
-    assert code(apply_proposal(state, Proposal("id-a", 1, 1, 0, IncrKey("", "n"), ASKED), NOW)) is Refusal.INVALID
-    assert isinstance(propose(state, 2), Done)
+def test_who_was_told_no_by_one_node_is_not_done_a_favour_by_another() -> None:
+    state = cluster("a", "b")
+    command = PutKey("default", "k", b"v", if_revision=5)
+    told = [apply_proposal(state, Proposal("id-a", 1, 1, 0, command, ASKED), NOW)]
+    state.keys["default"] = {"k": Key(b"w", 5, 5)}
+    state.key_count = 1
+    told.append(apply_proposal(state, Proposal("id-b", 1, 1, 0, command, ASKED), NOW))
+    assert [code(verdict) for verdict in told] == [Refusal.CONFLICT] * 2
+    assert state.keys["default"]["k"].value == b"w"
 
 
 def test_a_key_is_one_request_s() -> None:

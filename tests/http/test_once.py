@@ -33,10 +33,11 @@ async def test_a_run_is_started_once(site: Site) -> None:
     assert len(ids) == 1
 
 
-async def test_a_refusal_may_be_tried_again(site: Site) -> None:
+async def test_a_refusal_is_an_answer_too(site: Site) -> None:
     assert (await site.ask("POST", "/v1/jobs/hello:run", headers=KEY)).status == 404
     await site.put_job()
-    assert (await site.ask("POST", "/v1/jobs/hello:run", headers=KEY)).status == 202
+    assert (await site.ask("POST", "/v1/jobs/hello:run", headers=KEY)).status == 404
+    assert (await site.ask("POST", "/v1/jobs/hello:run", headers={"Idempotency-Key": "abd"})).status == 202
 
 
 @pytest.mark.parametrize(("path", "body"), [(COUNTER, {"by": 6}), ("/v1/state/default/m:incr", {"by": 5})])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from peercron.core.limits import ANSWERS_KEPT, NAME_LENGTH_MAX
 from peercron.core.once import Answered, Once
 from peercron.core.state import ClusterState
-from peercron.core.verdict import Done, Refusal, Refused, Verdict
+from peercron.core.verdict import Refusal, Refused, Verdict
 
 #: Answers are kept from this level on.
 LEVEL = 2
@@ -17,7 +17,8 @@ REQUEST_BYTES_MAX = 32
 def answer_once(state: ClusterState, once: Once | None, carry_out: Callable[[], Verdict]) -> Verdict:
     """The answer that was given before under this key, or that of carrying it out now.
 
-    What was refused changed nothing and is not kept: the same request may be tried again.
+    A refusal is kept too: the first request may still be on its way when its sender, told so by another node, believes
+    that it will never be carried out.
     """
     if once is None or state.level < LEVEL:
         return carry_out()
@@ -27,12 +28,11 @@ def answer_once(state: ClusterState, once: Once | None, carry_out: Callable[[], 
     if not 0 < len(once.key) <= NAME_LENGTH_MAX or len(once.request) > REQUEST_BYTES_MAX:
         return Refused(state.index, Refusal.INVALID, f"an idempotency key wants 1 to {NAME_LENGTH_MAX} characters")
     verdict = carry_out()
-    if type(verdict) is Done:
-        _remember(state, once, verdict)
+    _remember(state, once, verdict)
     return verdict
 
 
-def _remember(state: ClusterState, once: Once, answer: Done) -> None:
+def _remember(state: ClusterState, once: Once, answer: Verdict) -> None:
     if len(state.answers) >= ANSWERS_KEPT:
         del state.answers[state.answer_keys.pop(state.answer_count - len(state.answer_keys))]
     state.answers[once.key] = Answered(once.request, answer)
