@@ -116,8 +116,28 @@ DEFAULT_KEYS = tuple(
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
-    "lock", "after", "require", "when", "webhook", "where", "tcp", "class", "params", "failback", "failback_after",
-    "losers", "count", "sync", "quorum", "order", "queue", "concurrency", "health", "checks", "limits", "notify",
+    "lock",
+    "after",
+    "require",
+    "when",
+    "webhook",
+    "where",
+    "tcp",
+    "class",
+    "params",
+    "failback",
+    "failback_after",
+    "losers",
+    "count",
+    "sync",
+    "quorum",
+    "order",
+    "queue",
+    "concurrency",
+    "health",
+    "checks",
+    "limits",
+    "notify",
     "calendar",
 })  # fmt: skip
 LATER_MODES = frozenset({"standby", "turns", "contend", "parallel", "queue"})
