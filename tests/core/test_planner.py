@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from peercron.core import planner as planning
+from peercron.core import steps
 from peercron.core.apply import apply
 from peercron.core.commands import (
     ApplyJobs,
@@ -186,7 +187,7 @@ def test_a_trigger_that_this_machine_cannot_read_stops_nobody_else(monkeypatch: 
             raise ScheduleError("timezone: 'Mars/Olympus' is not known")
         return next_slot(trigger, after_ms, uid)
 
-    monkeypatch.setattr(planning, "next_slot", old)
+    monkeypatch.setattr(steps, "next_slot", old)
     state = cluster("a")
     put(state, "x", trigger=CronTrigger("* * * * *", "Mars/Olympus"))
     put(state, "y")
@@ -202,7 +203,7 @@ def test_a_defect_in_one_schedule_stops_nobody_else(monkeypatch: pytest.MonkeyPa
     def broken(trigger: Any, after_ms: int, uid: str) -> int | None:
         return next_slot(trigger, after_ms, uid) if isinstance(trigger, EveryTrigger) else 1 // 0
 
-    monkeypatch.setattr(planning, "next_slot", broken)
+    monkeypatch.setattr(steps, "next_slot", broken)
     state = cluster("a")
     put(state, "x", trigger=CronTrigger("* * * * *"))
     put(state, "y")
@@ -390,7 +391,7 @@ def test_what_is_not_due_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     put(state, "busy")
     planner = Planner(state)
     committed(state, planner, NOW)
-    monkeypatch.setattr(planning, "next_slot", counted)
+    monkeypatch.setattr(steps, "next_slot", counted)
     for n in range(1, 11):
         committed(state, planner, NOW + n * SECOND)
         done(state, finished(only_run(state, "busy")))
