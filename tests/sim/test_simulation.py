@@ -28,10 +28,16 @@ SEEDS = {3: 28, 5: 20}
 MUTANT_SEEDS = 60
 #: What an observer can see; another error would say that the mutant is broken, not that it was noticed.
 SEEN = {"state machine safety", "election safety", "stale read", "damaged", "SafetyViolation", "AssertionError"}
-
-
 #: Mutants that need rare luck begin a little before the seed that has it, to save time.
-FIRST_SEEDS = {"forgets before its snapshot is durable": 185, "talks before the flush": 17, "votes twice in a term": 18}
+FIRST_SEEDS = {
+    "forgets before its snapshot is durable": 214,
+    "forgets who votes": 32,
+    "talks before the flush": 17,
+    "votes twice in a term": 19,
+    "trusts itself in doubt": 8,
+    "changes many voters at a time": 9,
+    "votes for older logs": 3,
+}
 
 
 def runs(faults: str, members: int, seeds: int, first: int = 0, **kinds: Any) -> Iterator[Result]:
