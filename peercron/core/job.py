@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from peercron.core.check import Check
+
 
 class Mode(StrEnum):
     """How the nodes share a job."""
@@ -221,6 +223,8 @@ class Definition:
     on_absent: OnAbsent = OnAbsent.SKIP
     #: Each slot starts up to so much after its instant, by an offset of its own that all members find the same.
     jitter_ms: int = 0
+    #: What makes a node unfit for this job.
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

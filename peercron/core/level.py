@@ -37,6 +37,7 @@ from peercron.core.commands import (
     Proposal,
     PutKey,
     RecordSlices,
+    ReportHealth,
     RunJob,
 )
 from peercron.core.job import Definition, Mode
@@ -84,6 +85,12 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "slices"): 2,
     (ClusterState, "slices_through"): 2,
     (Definition, "jitter_ms"): 2,
+    # Health.
+    (Definition, "checks"): 2,
+    ReportHealth: 2,
+    (ClusterState, "health"): 2,
+    (ClusterState, "listening"): 2,
+    (ClusterState, "watch_revision"): 2,
 }
 
 #: How to find the level of a value.

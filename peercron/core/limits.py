@@ -111,6 +111,16 @@ LEASE_MS_MIN = 100
 LEASE_MS_MAX = 366 * 24 * 3_600_000
 #: A slot that starts a day later is another day's.
 JITTER_MS_MAX = 24 * 3_600_000
+#: Checks of one job, and jobs that have any: each member looks at all of them.
+CHECKS_PER_JOB_MAX = 8
+CHECKED_JOBS_MAX = 1_000
+CHECK_INTERVAL_MS_MIN = 200
+CHECK_INTERVAL_MS_MAX = 3_600_000
+#: Results in a row that turn a verdict.
+CHECK_STREAK_MAX = 100
+#: Verdicts in one command; a member that has more to say says it in several.
+HEALTH_REPORTS_MAX = 64
+HEALTH_DETAIL_LENGTH_MAX = 200
 TIMEOUT_MS_MAX = 30 * 24 * 3_600_000
 EVERY_MS_MIN = 100
 

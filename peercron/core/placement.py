@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
+from peercron.core.fitness import unfit
 from peercron.core.job import Definition, Mode
 from peercron.core.member import Member, Role
 from peercron.core.retry import preferred
@@ -21,14 +22,20 @@ def choose(state: ClusterState, run: Run, definition: Definition) -> Member | No
 
 def eligible(state: ClusterState, definition: Definition) -> Sequence[Member]:
     """Members that may run the job now: their session is open, they vote and are no witness, nobody drained them, and
-    `nodes` names them if given. Nobody, while all that runs is being ended for a restore.
+    `nodes` names them if given, and no check of the job has anything against them. Nobody, while all that runs is being
+    ended for a restore.
     """
     if state.stage is not None and state.stage.ending:
         return []
-    return [member for member in state.members.values() if _may_run(state, member, definition)]
+    return [
+        member
+        for member in state.members.values()
+        if may_run(state, member, definition) and not unfit(state, definition, member)
+    ]
 
 
-def _may_run(state: ClusterState, member: Member, definition: Definition) -> bool:
+def may_run(state: ClusterState, member: Member, definition: Definition) -> bool:
+    """Whether the job is for this member at all, well or not."""
     seat = state.seats.get(member.info.id)
     if not member.open or (seat.role if seat else member.info.role) is not Role.VOTER:
         return False

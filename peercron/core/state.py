@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peercron.core.change import Change
+from peercron.core.health import Opinion
 from peercron.core.job import Cursor, Job
 from peercron.core.lease import Lease
 from peercron.core.member import Invitation, Member, Seat
@@ -122,6 +123,13 @@ class ClusterState:
     answers: dict[str, Answered] = field(default_factory=dict)
     answer_keys: dict[int, str] = field(default_factory=dict)
     answer_count: int = 0
+    #: Job uid -> (check, member id of the node it is about, member id of the observer) -> what that one says. Only of
+    #: observers whose session is open.
+    health: dict[str, dict[tuple[str, str, str], Opinion]] = field(default_factory=dict)
+    #: Topic -> job uid -> revision of the job that listens to it; see `listening`.
+    listening: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: Index of the last change in what the members have to look at.
+    watch_revision: int = 0
 
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
     #: takes it away again; None: they hold no state.

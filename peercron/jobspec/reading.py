@@ -22,9 +22,11 @@ from peercron.core.job import (
 )
 from peercron.core.schedule import check
 from peercron.errors import ConfigError, Problem
+from peercron.jobspec.checks import read_checks
 from peercron.jobspec.tables import DEFAULT_KEYS, DOCUMENT_KEYS, JOB_KEYS, JobTable, convert, join, key_problems
-from peercron.jobspec.tasks import Wrong, read_task
-from peercron.times import format_duration, instant_ms, parse_duration_ms
+from peercron.jobspec.tasks import read_task
+from peercron.jobspec.wrong import Wrong, duration_ms
+from peercron.times import instant_ms
 
 VERSION = 1
 #: A year: what is rarer has a date, and a date is a cron expression.
@@ -184,27 +186,15 @@ def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
         overlap=table.overlap,
         guarantee=table.guarantee,
         misfire=_misfire(table, wrong),
-        timeout_ms=_duration_ms("timeout", table.timeout, wrong),
-        kill_grace_ms=_duration_ms("kill_grace", table.kill_grace, wrong),
+        timeout_ms=duration_ms("timeout", table.timeout, wrong),
+        kill_grace_ms=duration_ms("kill_grace", table.kill_grace, wrong),
         on_disconnect=table.on_disconnect,
         retry=_retry(table, wrong),
         slice_ms=_slice_ms(table, wrong),
         on_absent=table.on_absent,
         jitter_ms=_jitter_ms(table, wrong),
+        checks=read_checks(table.checks, wrong),
     )
-
-
-def _duration_ms(key: str, text: str, wrong: Wrong, *, min_ms: int = 0, max_ms: int = limits.TIMEOUT_MS_MAX) -> int:
-    """Milliseconds of a duration; where it is wrong, the smallest stands in, so that what follows can be judged."""
-    try:
-        duration_ms = parse_duration_ms(text)
-    except ValueError as error:
-        wrong(key, str(error))
-        return min_ms
-    if not min_ms <= duration_ms <= max_ms:
-        wrong(key, f"{text} is not from {format_duration(min_ms)} to {format_duration(max_ms)}")
-        return min_ms
-    return duration_ms
 
 
 def _slice_ms(table: JobTable, wrong: Wrong) -> int:
@@ -218,11 +208,11 @@ def _slice_ms(table: JobTable, wrong: Wrong) -> int:
     if table.slice == "0s":
         wrong("slice", "required with mode slice: how long a node has its turn, such as 10s")
         return limits.SLICE_MS_MIN
-    return _duration_ms("slice", table.slice, wrong, min_ms=limits.SLICE_MS_MIN, max_ms=limits.SLICE_MS_MAX)
+    return duration_ms("slice", table.slice, wrong, min_ms=limits.SLICE_MS_MIN, max_ms=limits.SLICE_MS_MAX)
 
 
 def _misfire(table: JobTable, wrong: Wrong) -> Misfire:
-    window_ms = _duration_ms("misfire.window", table.misfire.window, wrong)
+    window_ms = duration_ms("misfire.window", table.misfire.window, wrong)
     slots_max = Misfire().max if table.misfire.max is None else table.misfire.max
     if not 1 <= slots_max <= limits.MISFIRE_REPLAY_MAX:
         wrong("misfire.max", f"must be from 1 to {limits.MISFIRE_REPLAY_MAX}")
@@ -234,14 +224,14 @@ def _jitter_ms(table: JobTable, wrong: Wrong) -> int:
         return 0
     if all(getattr(table, key) is None for key in ("schedule", "every", "at")):
         wrong("jitter", "has a meaning only with schedule, every or at")
-    return _duration_ms("jitter", table.jitter, wrong, max_ms=limits.JITTER_MS_MAX)
+    return duration_ms("jitter", table.jitter, wrong, max_ms=limits.JITTER_MS_MAX)
 
 
 def _retry(table: JobTable, wrong: Wrong) -> Retry:
     given = table.retry
     if given is None:
         return Retry()
-    base_ms, cap_ms = _duration_ms("retry.base", given.base, wrong), _duration_ms("retry.cap", given.cap, wrong)
+    base_ms, cap_ms = duration_ms("retry.base", given.base, wrong), duration_ms("retry.cap", given.cap, wrong)
     return Retry(given.max, given.backoff, base_ms, cap_ms, given.jitter, given.on)
 
 
@@ -276,7 +266,7 @@ def _cron(table: JobTable) -> CronTrigger:
 
 
 def _every(table: JobTable, wrong: Wrong) -> EveryTrigger:
-    every_ms = _duration_ms("every", table.every or "", wrong, min_ms=limits.EVERY_MS_MIN, max_ms=EVERY_MS_MAX)
+    every_ms = duration_ms("every", table.every or "", wrong, min_ms=limits.EVERY_MS_MIN, max_ms=EVERY_MS_MAX)
     return EveryTrigger(every_ms, _instant_ms("anchor", table, wrong) if table.anchor else 0)
 
 

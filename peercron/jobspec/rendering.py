@@ -21,6 +21,7 @@ from peercron.core.job import (
     Task,
     Trigger,
 )
+from peercron.jobspec.checks import render_check
 from peercron.jobspec.reading import VERSION
 from peercron.times import format_duration, format_instant
 
@@ -67,6 +68,8 @@ def render_job(definition: Definition, *, paused: bool = False, owner: str = "")
         table["timeout"] = format_duration(definition.timeout_ms)
     if definition.kill_grace_ms != _NORMAL.kill_grace_ms:
         table["kill_grace"] = format_duration(definition.kill_grace_ms)
+    if definition.checks:
+        table["checks"] = [render_check(check) for check in definition.checks]
     if paused:
         table["paused"] = True
     return table

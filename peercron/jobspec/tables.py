@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from peercron.core.check import CHECK_FALL, CHECK_RISE
 from peercron.core.job import (
     Backoff,
     DstGap,
@@ -74,6 +75,35 @@ class HttpTable(Table):
     expect: int | tuple[int, ...] | ExpectTable = ()
 
 
+class ProcessTable(Table):
+    pid_file: str | None = None
+    name: str | None = None
+
+
+class CheckUrlTable(Table):
+    url: str
+    expect: int | tuple[int, ...] | ExpectTable = ()
+
+
+class ServiceTable(Table):
+    command: tuple[str, ...] | None = None
+    http: CheckUrlTable | None = None
+
+
+class CheckTable(Table):
+    """One check; exactly one of process, service and endpoint."""
+
+    name: str
+    process: ProcessTable | None = None
+    service: ServiceTable | None = None
+    endpoint: str | None = None
+    observers: int = 0
+    interval: str | None = None
+    timeout: str | None = None
+    rise: int = CHECK_RISE
+    fall: int = CHECK_FALL
+
+
 class JobTable(Table):
     """One job. A key that is None was not written."""
 
@@ -104,6 +134,7 @@ class JobTable(Table):
     on_disconnect: OnDisconnect = OnDisconnect.KILL
     retry: RetryTable | None = None
     jitter: str | None = None
+    checks: tuple[CheckTable, ...] = ()
     paused: bool | None = None
 
 
@@ -134,8 +165,6 @@ LATER_KEYS = frozenset({
     "order",
     "queue",
     "concurrency",
-    "health",
-    "checks",
     "limits",
     "notify",
     "calendar",
@@ -162,6 +191,11 @@ _NESTED: dict[str, type[Table]] = {
     "dst": DstTable,
     "http": HttpTable,
     "http.expect": ExpectTable,
+    "checks": CheckTable,
+    "checks.process": ProcessTable,
+    "checks.service": ServiceTable,
+    "checks.service.http": CheckUrlTable,
+    "checks.service.http.expect": ExpectTable,
 }
 _KINDS = {
     "str": "text in quotes",
@@ -177,6 +211,8 @@ _KINDS = {
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _EXPECTED = re.compile(r"Expected `(.*)`, got `(.*)`")
 _ENUM = re.compile(r"Invalid enum value '?(.*?)'?")
+#: Of an item of a list: checks[0].
+_INDEX = re.compile(r"\[\d+\]")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
 TableT = TypeVar("TableT", bound=Table)
@@ -220,7 +256,7 @@ def _told(message: str, key: str, path: str) -> Problem:
     text, _, where = message.partition(" - at `$")
     key += where.rstrip("`")
     if found := _UNKNOWN.fullmatch(text):
-        nested = _NESTED.get(key)
+        nested = _NESTED.get(_INDEX.sub("", key))
         known = nested.__struct_fields__ if nested else ReferenceTable.__struct_fields__
         return Problem(join(path, f"{key}.{found[1]}"), _unknown_key(found[1], known))
     if found := _MISSING.fullmatch(text):

@@ -7,7 +7,6 @@ import binascii
 import json
 import re
 from collections.abc import Iterator
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from peercron.core import limits
 from peercron.core.job import CommandTask, EnvEntry, HttpTask, SecretSource, Task
 from peercron.jobspec.tables import ExpectTable, HttpTable, JobTable, ReferenceTable, key_problems
+from peercron.jobspec.wrong import Wrong
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 #: Peercron's own variables in a run; a job cannot pretend to be another.
@@ -22,12 +22,6 @@ RESERVED_PREFIX = "PEERCRON_"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _KINDS = ("command", "shell", "http")
-
-
-class Wrong(Protocol):
-    """Takes note of a problem: the key it stands at, and one sentence."""
-
-    def __call__(self, key: str, message: str) -> None: ...
 
 
 def read_task(table: JobTable, wrong: Wrong) -> Task:
@@ -109,7 +103,7 @@ def _http(table: HttpTable, wrong: Wrong) -> HttpTask:
         wrong("http.headers", "names a header twice")
     if len(body) > limits.ARGUMENT_BYTES_MAX:
         wrong("http", f"has a body of more than {limits.ARGUMENT_BYTES_MAX} bytes")
-    return HttpTask(method, table.url, tuple(headers.items()), body, _statuses(table.expect, wrong))
+    return HttpTask(method, table.url, tuple(headers.items()), body, statuses_of(table.expect, wrong, "http.expect"))
 
 
 def _check_url(url: str, wrong: Wrong) -> None:
@@ -139,9 +133,9 @@ def _body(table: HttpTable, wrong: Wrong) -> tuple[bytes, dict[str, str]]:
         return b"", headers
 
 
-def _statuses(expect: int | tuple[int, ...] | ExpectTable, wrong: Wrong) -> tuple[int, ...]:
+def statuses_of(expect: int | tuple[int, ...] | ExpectTable, wrong: Wrong, key: str) -> tuple[int, ...]:
     status = expect.status if isinstance(expect, ExpectTable) else expect
     statuses = (status,) if isinstance(status, int) else status
     if any(not 100 <= status <= 599 for status in statuses):
-        wrong("http.expect", "must be HTTP statuses, like 200 or [200, 204]")
+        wrong(key, "must be HTTP statuses, like 200 or [200, 204]")
     return statuses

@@ -17,6 +17,7 @@ from peercron.machine import Machine
 from peercron.node.asked import Asked
 from peercron.node.assembly import Parts, describe, identify, open_replica
 from peercron.node.dispatch import Dispatch
+from peercron.node.health import Health
 from peercron.node.leadership import HANDOVER_S, Leadership
 from peercron.node.leases import Leases
 from peercron.node.members import MAIL, Members
@@ -80,6 +81,7 @@ class Node(Asked):
         self.membership = mine = self._members.mine
         self._dispatch = Dispatch(self.me, lambda: mine.name, settings.http_url, self._machine, self._clock, propose)
         self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
+        self._health = Health(self.me, self._machine, propose)
         self._supervisor = parts.executor(self._dispatch.started, self._dispatch.finished)
         self._dispatch.supervisor = self._supervisor
         self._renewal = Renewal(
@@ -97,14 +99,8 @@ class Node(Asked):
             self._proposer.open,
         )
         self._renewal.driver = self._driver
-        self._roster = Roster(
-            settings.cluster,
-            self._driver,
-            self._renewal,
-            self._members.attendance,
-            lambda: self.state,
-            self._clock.monotonic,
-        )
+        clock, attendance = self._clock.monotonic, self._members.attendance
+        self._roster = Roster(settings.cluster, self._driver, self._renewal, attendance, lambda: self.state, clock)
         self._leadership = Leadership(
             *(self._driver, self._clock, timers, self._proposer),
             *(self._planning, self._renewal, self._leases, self._roster),
@@ -151,6 +147,7 @@ class Node(Asked):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._dispatch.close()
+        await self._health.close()
         self._members.close()
         self._leases.close()
         self._renewal.close()
@@ -173,6 +170,7 @@ class Node(Asked):
         self._renewal.turn()
         self._dispatch.turn(self._renewal.identity.session)
         self._planning.turn()
+        self._health.turn(self._renewal.identity.session)
         self._watch.turn()
 
     def mail(self, peer: str, kind: str, body: Any) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import msgpack
 
+from peercron.core import check as k
 from peercron.core import commands as c
 from peercron.core import job as j
 from peercron.core.level import default_of, late_fields
@@ -59,12 +60,17 @@ NAMES: Final[dict[type, str]] = {
     c.RecordSlices: "slices",
     c.ArrangeSlices: "arrange",
     c.IncrKey: "incr",
+    c.ReportHealth: "health",
     j.CronTrigger: "cron",
     j.EveryTrigger: "every",
     j.AtTrigger: "at",
     j.ManualTrigger: "manual",
     j.CommandTask: "command",
     j.HttpTask: "http",
+    k.ProcessProbe: "probe_process",
+    k.CommandProbe: "probe_command",
+    k.UrlProbe: "probe_url",
+    k.EndpointProbe: "probe_endpoint",
     Done: "done",
     Refused: "refused",
 }

@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from peercron.core.check import Check, CommandProbe, EndpointProbe
 from peercron.core.commands import (
     AbandonRestore,
     AdoptSnapshot,
@@ -34,11 +35,13 @@ from peercron.core.commands import (
     PutJob,
     PutKey,
     RecordSlices,
+    ReportHealth,
     ResumeJob,
     RunJob,
     StageSnapshot,
     Uninvite,
 )
+from peercron.core.health import HealthReport
 from peercron.core.job import (
     AtTrigger,
     Backoff,
@@ -55,6 +58,7 @@ from peercron.core.job import (
     RetryOn,
 )
 from peercron.core.limits import SLICE_MS_MIN
+from peercron.core.listening import CHECKED
 from peercron.core.member import Role
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry
@@ -65,6 +69,12 @@ NODES = ("a", "b", "c", "w")
 JOBS = ("x", "y", "z")
 #: Every state, wrong ones too, the usual ones more often.
 ENDS = (*AttemptState, *[AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.LOST] * 3)
+
+
+CHECKS = (
+    Check("port", EndpointProbe("", 80), observers=2),
+    Check("web", CommandProbe(("true",))),
+)
 
 
 def some_command(dice: Random, state: ClusterState) -> Command:
@@ -86,6 +96,7 @@ def some_definition(dice: Random) -> Definition:
         misfire=Misfire(dice.choice(tuple(MisfirePolicy)), dice.choice((0, 2_500)), dice.choice((1, 3, 20))),
         timeout_ms=dice.choice((0,) * 9 + (-1,)),
         **_slices(dice),
+        checks=dice.choice(((),) * 4 + (CHECKS, CHECKS[:1], (replace(CHECKS[0], fall=1),))),
     )
 
 
@@ -231,6 +242,18 @@ def _lease(dice: Random, state: ClusterState) -> Command:
     return dice.choice((OpenClient("x", dice.choice((1_000, 1_000, 5))), CloseClient(known), ExpireLease(known)))
 
 
+def _health(dice: Random, state: ClusterState) -> Command:
+    """Mostly of an open session, about what is there."""
+    name, about = dice.choice(NODES), f"id-{dice.choice((*NODES, 'nobody'))}"
+    member = state.members.get(f"id-{name}")
+    uid = dice.choice([*state.listening.get(CHECKED, ()), "gone"])
+    reports = tuple(
+        HealthReport(uid, dice.choice(("port", "web", "other")), about, dice.random() < 0.5, "why")
+        for _ in range(dice.randrange(3))
+    )
+    return ReportHealth(f"id-{name}", (member.session if member else 1) + dice.choice((0, 0, 0, 1)), reports)
+
+
 def _restore(dice: Random, state: ClusterState) -> Command:
     """Nothing is ever adopted: nobody here reads what is staged."""
     restore_id = dice.choice("rs") if state.stage is None or dice.random() < 0.1 else state.stage.restore_id
@@ -281,6 +304,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_finished] * 12,
     *[_key] * 3,
     *[_lease] * 2,
+    *[_health] * 6,
     _restore,
     *[_record] * 8,
     _arrange,

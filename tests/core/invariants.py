@@ -41,7 +41,7 @@ def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
-        *(_leases, _slices, _keys, _changes, _answers),
+        *(_leases, _slices, _keys, _changes, _answers, _health),
     )
     return [problem for check in checks for problem in check(state)]
 
@@ -248,6 +248,7 @@ def _bounds(state: ClusterState) -> Iterator[str]:
     if state.key_count != sum(len(keys) for keys in state.keys.values()):
         yield "key_count is not the number of keys"
     nested = (state.ledger, state.results, state.keys, state.live_attempts, state.live_runs, state.ended_runs)
+    nested = (*nested, state.health, state.listening)
     if not all(inner for table in nested for inner in table.values()):
         yield "an inner table is empty and still there"
     for name, table, most in (
@@ -358,6 +359,20 @@ class History:
             plain = replace(attempt, note="")
             if self.ended.setdefault(attempt.token, plain) != plain:
                 yield f"the end of attempt {name} was written twice"
+
+
+def _health(state: ClusterState) -> Iterator[str]:
+    """Who listens is listed; what is said is said of a check that is there, by somebody who is there."""
+    checked = {uid: job.definition.checks for uid, job in state.jobs.items() if job.definition.checks}
+    if set(state.listening.get("checks", ())) != set(checked):
+        yield "the jobs that are listed as having checks are others than those that have some"
+    for uid, said in state.health.items():
+        for check, subject, observer in said:
+            if check not in {each.name for each in checked.get(uid, ())}:
+                yield f"job {uid} has no check {check}, and {observer} speaks of it"
+            member = state.members.get(observer)
+            if member is None or not member.open or subject not in state.members:
+                yield f"{observer} speaks of {subject}; one of them is not there"
 
 
 def _leases(state: ClusterState) -> Iterator[str]:

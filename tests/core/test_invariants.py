@@ -106,7 +106,7 @@ def two_grants(state: ClusterState, job: Any, row: Any) -> None:
 #: Rules that protect something, each broken in one place: module, name, what stands there instead.
 MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "an ended session keeps what it held": (session, "_give_up", forget_nothing),
-    "the dead get work": (placement, "_may_run", always(True)),
+    "the dead get work": (placement, "may_run", always(True)),
     "any result ends an attempt, whatever has ended": (attempt, "_held", any_attempt),
     "one command grants twice": (run, "take_turn", two_grants),
     "the line is ignored": (run, "turn_has_come", always(True)),

@@ -111,7 +111,7 @@ def test_every_table_is_either_taken_over_or_named() -> None:
     assert set(taken()) == {
         *("jobs", "job_uids", "cursors", "runs", "live_runs", "ended_runs", "run_count", "recent_runs", "ledger"),
         *("deleted_jobs", "live_attempts", "unplaced", "keys", "key_count"),
-        *("leases", "client_leases", "slices", "slices_through"),
+        *("leases", "client_leases", "slices", "slices_through", "listening"),
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import strategies as st
 
-from peercron.core import job, limits
+from peercron.core import check, job, limits
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -67,6 +67,25 @@ def in_slices(plain: job.Definition) -> st.SearchStrategy[job.Definition]:
     )
 
 
+def checks() -> st.SearchStrategy[tuple[check.Check, ...]]:
+    probes = st.sampled_from(
+        [
+            check.ProcessProbe(pid_file="/run/x.pid"),
+            check.ProcessProbe(name="nginx"),
+            check.CommandProbe(("pg_isready", "-q")),
+            check.UrlProbe("http://127.0.0.1:8080/health", (200, 204)),
+            check.EndpointProbe("db", 5432),
+            check.EndpointProbe("::1", 80),
+            check.EndpointProbe("", 80),
+        ]
+    )
+    often = st.integers(limits.CHECK_INTERVAL_MS_MIN, limits.CHECK_INTERVAL_MS_MAX)
+    streaks = st.integers(1, limits.CHECK_STREAK_MAX)
+    any_check = st.builds(check.Check, NAMES, probes, often, often, streaks, streaks)
+    by_peers = st.builds(check.Check, NAMES, st.just(check.EndpointProbe("", 1)), observers=st.integers(0, 5))
+    return st.lists(any_check | by_peers, max_size=3, unique_by=lambda each: each.name).map(tuple)
+
+
 def definitions() -> st.SearchStrategy[job.Definition]:
     plain = plain_definitions()
     return plain | plain.flatmap(in_slices)
@@ -95,6 +114,7 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         on_disconnect=st.sampled_from(job.OnDisconnect),
         retry=retries(),
         jitter_ms=st.just(0) | st.integers(0, limits.JITTER_MS_MAX),
+        checks=checks(),
     ).map(_without_contradictions)
 
 

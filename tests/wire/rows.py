@@ -10,8 +10,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from peercron.core import check as k
 from peercron.core import commands as c
 from peercron.core import job as j
+from peercron.core.health import HealthReport
 from peercron.core.member import MemberInfo, Role
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry
@@ -73,6 +75,12 @@ SLICED = j.Definition(
     slice_ms=10_000,
     on_absent=j.OnAbsent.FILL,
 )
+CHECKS = (
+    k.Check("pid", k.ProcessProbe("/run/x.pid")),
+    k.Check("pg", k.CommandProbe(("pg_isready",)), 1_000, 500, 1, 2),
+    k.Check("web", k.UrlProbe("http://127.0.0.1/x", (200, 204))),
+    k.Check("port", k.EndpointProbe("", 5432), observers=2),
+)
 INFO = MemberInfo(
     "h:7400", "n1", "h:7400", "http://h:8400", "east", (("disk", "ssd"),), Role.WITNESS, "0.1.0", 1, "cafe"
 )
@@ -119,4 +127,6 @@ COMMANDS: tuple[c.Command, ...] = (
     c.ArrangeSlices(7),
     c.PutKey("default", "k", b"v", ttl_ms=30_000),
     c.IncrKey("default", "n", -3, 30_000),
+    c.ReportHealth("h:7400", 7, (HealthReport("12", "port", "i:7400", False, "refused"),)),
+    c.PutJob(j.Definition("checked", j.ManualTrigger(), j.CommandTask(("true",)), checks=CHECKS)),
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 from peercron.core.apply.attempt import attempt_finished, attempt_started
 from peercron.core.apply.fire import fire_slots
+from peercron.core.apply.health import report_health
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
 from peercron.core.apply.key import delete_key, incr_key, put_key
 from peercron.core.apply.lease import close_client, expire_lease, open_client
@@ -48,6 +49,7 @@ from peercron.core.commands import (
     PutJob,
     PutKey,
     RecordSlices,
+    ReportHealth,
     ResumeJob,
     RunJob,
     StageSnapshot,
@@ -91,6 +93,7 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     ExpireLease: expire_lease,
     RecordSlices: record_slices,
     ArrangeSlices: arrange_slices,
+    ReportHealth: report_health,
 }
 
 

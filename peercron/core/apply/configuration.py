@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peercron.core.apply.change import forget_changes
+from peercron.core.apply.health import forget_subject
 from peercron.core.apply.level import raise_level
 from peercron.core.limits import GENERATION_MAX, GENERATION_SHIFT, REMOVED_KEPT
 from peercron.core.member import Configuration
@@ -49,6 +50,7 @@ def forget_if_removed(state: ClusterState, member_id: str) -> None:
         del state.members[member_id]
         state.results.pop(member_id, None)
         state.floors.pop(member_id, None)
+        forget_subject(state, member_id)
 
 
 def _forget_directories(state: ClusterState) -> None:

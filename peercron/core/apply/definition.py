@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from peercron.core.apply.check import flaw_of_checks
 from peercron.core.job import (
     AtTrigger,
     CommandTask,
@@ -152,7 +153,7 @@ def _policies(definition: Definition) -> str:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
     if not 0 <= definition.jitter_ms <= JITTER_MS_MAX:
         return f"jitter: wants 0 (none) to {JITTER_MS_MAX} ms"
-    return _retry(definition)
+    return _retry(definition) or flaw_of_checks(definition.checks)
 
 
 def _retry(definition: Definition) -> str:

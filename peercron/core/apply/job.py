@@ -7,6 +7,8 @@ from dataclasses import replace
 from peercron.core import params
 from peercron.core.apply import ledger
 from peercron.core.apply.definition import flaw
+from peercron.core.apply.health import forget_checks
+from peercron.core.apply.listening import crowded, listen, unlisten
 from peercron.core.apply.run import admit, cancel, live_runs, reline
 from peercron.core.apply.slices import arrange
 from peercron.core.commands import ApplyJobs, DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
@@ -28,6 +30,9 @@ def put_job(state: ClusterState, command: PutJob) -> Verdict:
         return _conflict(state, key_of(definition), present)
     if present is None and len(state.jobs) >= JOBS_MAX:
         return _too_many(state)
+    no_room = crowded(state, (definition,))
+    if no_room:
+        return Refused(state.index, Refusal.LIMIT, no_room)
     job = _put(state, definition, uid=f"{state.index:x}")
     if command.paused is not None:
         _set_paused(state, job, command.paused)
@@ -116,6 +121,7 @@ def _create(state: ClusterState, definition: Definition, uid: str) -> Job:
     state.job_uids[job.key] = uid
     state.cursors[uid] = Cursor(_start_ms(definition.trigger, state.now_ms))
     arrange(state, job)
+    listen(state, job, None)
     state.touch(uid)
     return job
 
@@ -131,6 +137,8 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
     if definition.overlap is not present.definition.overlap:
         reline(state, job)
     arrange(state, job)
+    listen(state, job, present.definition)
+    forget_checks(state, job, present.definition)
     state.touch(job.uid)
     return job
 
@@ -154,6 +162,8 @@ def _delete(state: ClusterState, job: Job) -> None:
     """Remove the job; its running attempts keep what they need (Run.definition), its ledger is kept for a while."""
     del state.jobs[job.uid], state.job_uids[job.key], state.cursors[job.uid]
     state.deleted_jobs[job.uid] = job.key
+    state.health.pop(job.uid, None)
+    unlisten(state, job)
     for run in live_runs(state, job.uid):
         cancel(state, run, f"job {job.key} was deleted")
     ledger.bury(state)
@@ -194,6 +204,9 @@ def _refusal_of_file(
         wrong = flaw(definition) or _flaw_of_change(find(state, key), definition)
         if wrong:
             return Refused(state.index, Refusal.INVALID, f"job {key}: {wrong}")
+    no_room = crowded(state, wanted.values())
+    if no_room:
+        return Refused(state.index, Refusal.LIMIT, no_room)
     new = sum(key not in state.job_uids for key in wanted)
     return _too_many(state) if len(state.jobs) - pruned + new > JOBS_MAX else None
 

@@ -38,6 +38,7 @@ KEPT: Final = GROWING | frozenset({
     "results", "floors", "answers", "answer_keys", "answer_count",  # what its members and clients are being answered
     "changes", "change_count", "changes_bytes", "changes_floor",  # what is watched here; begins anew
     "stage", "staged", "adopted",  # the restore itself
+    "health", "watch_revision",  # what its members see: of other jobs from now on
 })  # fmt: skip
 DIGEST_BYTES: Final = 32
 LOST: Final = "the cluster that ran it is gone: its snapshot was restored into this one"
@@ -137,7 +138,7 @@ def adopt(state: ClusterState, restored: ClusterState) -> None:
     """
     for name in KEPT - GROWING:
         setattr(restored, name, getattr(state, name))
-    restored.stage, restored.staged = None, {}
+    restored.stage, restored.staged, restored.health = None, {}, {}
     restored.now_ms = max(state.now_ms, restored.now_ms)
     restored.last_token = max(state.last_token, restored.last_token)
     restored.index = max(state.index, restored.index + 1)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from peercron.core.apply.attempt import lose_attempt
 from peercron.core.apply.configuration import forget_if_removed
 from peercron.core.apply.definition import named
+from peercron.core.apply.health import forget_observer
 from peercron.core.apply.level import raise_level
 from peercron.core.commands import ExpireSession, OpenSession
 from peercron.core.limits import ADDRESS_LENGTH_MAX, MEMBERS_MAX, NAME_LENGTH_MAX, TAGS_MAX
@@ -50,7 +51,8 @@ def expire_session(state: ClusterState, command: ExpireSession) -> Verdict:
 
 
 def _give_up(state: ClusterState, member_id: str, reason: str) -> None:
-    """Everything that the member holds under an ended session is free again."""
+    """Everything that the member holds under an ended session is free again, and its word counts no more."""
+    forget_observer(state, member_id)
     for run_id in tuple(state.live_attempts.get(member_id, ())):
         lose_attempt(state, state.runs[run_id], reason)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from peercron.core.commands.health import ReportHealth
 from peercron.core.commands.job import ApplyJobs, DeleteJob, Fire, PauseJob, PutJob, ResumeJob
 from peercron.core.commands.key import DeleteKey, IncrKey, PutKey
 from peercron.core.commands.lease import CloseClient, ExpireLease, OpenClient
@@ -46,6 +47,7 @@ __all__ = [
     "PutJob",
     "PutKey",
     "RecordSlices",
+    "ReportHealth",
     "ResumeJob",
     "RunJob",
     "StageSnapshot",
@@ -82,6 +84,7 @@ Command = (
     | RecordSlices
     | ArrangeSlices
     | IncrKey
+    | ReportHealth
 )
 
 

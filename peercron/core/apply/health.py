@@ -1,0 +1,70 @@
+"""Health's part of apply: verdicts come in when they change, and go with who gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from peercron.core.commands import ReportHealth
+from peercron.core.health import HealthReport, Opinion
+from peercron.core.job import Definition, Job
+from peercron.core.limits import HEALTH_DETAIL_LENGTH_MAX, HEALTH_REPORTS_MAX
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done, Refusal, Refused, Verdict
+
+
+def report_health(state: ClusterState, command: ReportHealth) -> Verdict:
+    """The answer is how many verdicts changed; those on what is not there any more are passed over."""
+    observer = state.members.get(command.observer)
+    if observer is None or not observer.open or observer.session != command.session:
+        detail = f"session {command.session} is not the open one of {command.observer}"
+        return Refused(state.index, Refusal.STALE_SESSION, detail)
+    if len(command.reports) > HEALTH_REPORTS_MAX:
+        return Refused(state.index, Refusal.LIMIT, f"reports: at most {HEALTH_REPORTS_MAX} are taken at once")
+    return Done(state.index, sum(_take(state, command.observer, report) for report in command.reports))
+
+
+def forget_observer(state: ClusterState, member_id: str) -> None:
+    """Its session has ended: what it said does not count any more, also where it spoke for itself."""
+    _forget(state, lambda _check, _subject, observer: observer == member_id)
+
+
+def forget_subject(state: ClusterState, member_id: str) -> None:
+    """It is no member any more."""
+    _forget(state, lambda _check, subject, _observer: subject == member_id)
+
+
+def forget_checks(state: ClusterState, job: Job, before: Definition) -> None:
+    """Its definition changed: what was said of a check that is another now, or is gone, is not said of this one."""
+    kept = {check.name for check in job.definition.checks if check in before.checks}
+    _forget_in(state, job.uid, lambda check, _subject, _observer: check not in kept)
+
+
+def _take(state: ClusterState, observer: str, report: HealthReport) -> bool:
+    job = state.jobs.get(report.job_uid)
+    known = job is not None and any(check.name == report.check for check in job.definition.checks)
+    if not known or report.subject not in state.members:
+        return False
+    said = state.health.setdefault(report.job_uid, {})
+    key = (report.check, report.subject, observer)
+    present = said.get(key)
+    if present is not None and present.well is report.well:
+        return False
+    said[key] = Opinion(report.well, state.now_ms, report.detail[:HEALTH_DETAIL_LENGTH_MAX])
+    state.touch(report.job_uid)
+    return True
+
+
+def _forget(state: ClusterState, gone: Callable[[str, str, str], bool]) -> None:
+    for job_uid in tuple(state.health):
+        _forget_in(state, job_uid, gone)
+
+
+def _forget_in(state: ClusterState, job_uid: str, gone: Callable[[str, str, str], bool]) -> None:
+    said = state.health.get(job_uid, {})
+    dropped = [key for key in said if gone(*key)]
+    for key in dropped:
+        del said[key]
+    if dropped:
+        state.touch(job_uid)
+        if not said:
+            del state.health[job_uid]
