@@ -28,15 +28,24 @@ from functools import cache
 from typing import Any, Final
 
 from peercron.core.commands import (
+    AckItems,
     ArrangeSlices,
     CloseClient,
     Command,
+    DeleteQueue,
     ExpireLease,
+    ExtendDelivery,
     IncrKey,
+    NackItems,
     OpenClient,
     Proposal,
+    PurgeQueue,
+    PutItem,
     PutKey,
+    PutQueue,
+    ReceiveItems,
     RecordSlices,
+    ReplayItems,
     ReportHealth,
     RunJob,
 )
@@ -91,6 +100,23 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "health"): 2,
     (ClusterState, "listening"): 2,
     (ClusterState, "watch_revision"): 2,
+    # Queues.
+    PutQueue: 2,
+    DeleteQueue: 2,
+    PutItem: 2,
+    ReceiveItems: 2,
+    AckItems: 2,
+    NackItems: 2,
+    ExtendDelivery: 2,
+    PurgeQueue: 2,
+    ReplayItems: 2,
+    (ClusterState, "queues"): 2,
+    (ClusterState, "items"): 2,
+    (ClusterState, "item_count"): 2,
+    (ClusterState, "item_bytes"): 2,
+    (ClusterState, "last_place"): 2,
+    (ClusterState, "deliveries"): 2,
+    (ClusterState, "done_keys"): 2,
 }
 
 #: How to find the level of a value.

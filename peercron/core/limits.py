@@ -121,6 +121,26 @@ CHECK_STREAK_MAX = 100
 #: Verdicts in one command; a member that has more to say says it in several.
 HEALTH_REPORTS_MAX = 64
 HEALTH_DETAIL_LENGTH_MAX = 200
+#: Queues that their users make; dead letters have queues of their own beside them.
+QUEUES_MAX = 10_000
+#: Items over all queues, and the bytes of their payloads: a new one beyond is refused.
+ITEMS_MAX = 1_000_000
+ITEMS_BYTES_MAX = 512 << 20
+ITEM_BYTES_MAX = 256 * 1024
+PRIORITY_MAX = 1_000_000
+DELAY_MS_MAX = 366 * 24 * 3_600_000
+#: What a queue does that nobody gave other settings.
+VISIBILITY_MS = 30_000
+ATTEMPTS_PER_ITEM = 5
+ATTEMPTS_PER_ITEM_MAX = 1_000
+#: Items of one delivery; the answer that shows them is no longer than RECEIVED_BYTES_MAX, or holds one.
+RECEIVED_MAX = 256
+RECEIVED_BYTES_MAX = 1 << 20
+#: Keys of items that are gone, per queue and (in equal shares) over all queues: their puts are still known as repeated.
+DONE_KEYS_KEPT_PER_QUEUE = 10_000
+DONE_KEYS_KEPT = 1_000_000
+#: Dead letters that one command puts back.
+REPLAYED_MAX = 1_000
 TIMEOUT_MS_MAX = 30 * 24 * 3_600_000
 EVERY_MS_MIN = 100
 
@@ -137,3 +157,5 @@ assert GAP_SLOTS_MAX < SLICE_SLOTS_SEARCHED_MAX
 assert FIRES_PER_PLAN_MAX + PLACEMENTS_PER_PLAN_MAX + CURSORS_READ_PER_PLAN_MAX < PLANS_IN_FLIGHT_MAX
 assert CHANGE_BYTES_MIN + KEY_BYTES_MAX + VALUE_BYTES_MAX <= CHANGES_KEPT_BYTES
 assert RESTORE_PART_BYTES_MAX <= RESTORE_BYTES_MAX <= RESTORE_PART_BYTES_MAX * RESTORE_PARTS_MAX
+assert ITEM_BYTES_MAX <= RECEIVED_BYTES_MAX <= ITEMS_BYTES_MAX
+assert DONE_KEYS_KEPT // QUEUES_MAX >= 100

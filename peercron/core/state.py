@@ -10,6 +10,7 @@ from peercron.core.job import Cursor, Job
 from peercron.core.lease import Lease
 from peercron.core.member import Invitation, Member, Seat
 from peercron.core.once import Answered
+from peercron.core.queue import Delivery, Item, Line, Queue
 from peercron.core.restore import Stage
 from peercron.core.run import Run
 from peercron.core.slices import Slices
@@ -131,6 +132,22 @@ class ClusterState:
     #: Index of the last change in what the members have to look at.
     watch_revision: int = 0
 
+    #: "namespace/name" -> queue.
+    queues: dict[str, Queue] = field(default_factory=dict)
+    #: "namespace/name" -> item id -> item, in order of their places.
+    items: dict[str, dict[int, Item]] = field(default_factory=dict)
+    #: Items of `items` over all queues, and the bytes of their payloads.
+    item_count: int = 0
+    item_bytes: int = 0
+    #: The last number given to an item or to a place of one; they grow for ever.
+    last_place: int = 0
+    #: Token -> what a receiver has in its hands; each has a lease of the same id.
+    deliveries: dict[int, Delivery] = field(default_factory=dict)
+    #: "namespace/name" -> unique key -> id of the item that had it and is gone; the last of each queue, oldest first.
+    done_keys: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    #: Not replicated: "namespace/name" -> what the rows of its items say, in order; see `apply.queue.line_of`.
+    lines: dict[str, Line] = field(default_factory=dict, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
     #: takes it away again; None: they hold no state.
     staged_state: ClusterState | None = field(default=None, compare=False, repr=False, metadata={"transient": True})

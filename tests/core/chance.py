@@ -10,6 +10,7 @@ from typing import Any
 from peercron.core.check import Check, CommandProbe, EndpointProbe
 from peercron.core.commands import (
     AbandonRestore,
+    AckItems,
     AdoptSnapshot,
     ApplyJobs,
     ArrangeSlices,
@@ -21,20 +22,28 @@ from peercron.core.commands import (
     Command,
     DeleteJob,
     DeleteKey,
+    DeleteQueue,
     DrainMember,
     EndRuns,
     ExpireLease,
     ExpireSession,
+    ExtendDelivery,
     Fire,
     IncrKey,
     Invite,
+    NackItems,
     OpenClient,
     OpenSession,
     PauseJob,
     PlaceRun,
+    PurgeQueue,
+    PutItem,
     PutJob,
     PutKey,
+    PutQueue,
+    ReceiveItems,
     RecordSlices,
+    ReplayItems,
     ReportHealth,
     ResumeJob,
     RunJob,
@@ -254,6 +263,32 @@ def _health(dice: Random, state: ClusterState) -> Command:
     return ReportHealth(f"id-{name}", (member.session if member else 1) + dice.choice((0, 0, 0, 1)), reports)
 
 
+def _queue(dice: Random, state: ClusterState) -> Command:
+    """Few queues of few items, so that all of them come to an end; the time that a delay takes does too."""
+    namespace, name = dice.choice(("default",) * 9 + ("no good",)), dice.choice(("q", "q", "r", "q.dead", "q.dead", ""))
+    token = dice.choice([*state.deliveries, 1]) if dice.random() < 0.9 else dice.randrange(999)
+    delivery = state.deliveries.get(token)
+    held = delivery.items if delivery is not None and dice.random() < 0.9 else (1,)
+    some = tuple(dice.sample(held, dice.randrange(len(held) + 1)))
+    client = dice.choice((0, 0, 0, *state.leases))
+    put = PutItem(
+        *(namespace, name, dice.randbytes(2), dice.random() < 0.5, dice.choice(("", "", "k", "l")), dice.randrange(3)),
+        *(dice.choice(("", "g", "h")), dice.choice((0, 0, 1_000, -1))),
+    )
+    settings = PutQueue(namespace, name, dice.choice((1_000, 5)), dice.choice((0, 1, 2)), dice.choice(("", "", "r")))
+    return dice.choice(
+        (
+            *[put] * 6,
+            *[ReceiveItems(namespace, name, dice.choice((1, 1, 3, 0)), dice.choice((0, 0, 5_000, 5)), "x", client)] * 5,
+            *[AckItems(token, some)] * 2,
+            *[NackItems(token, some, dice.choice((0, 0, 1_000, -1)), "why", dice.random() < 0.3)] * 3,
+            ExtendDelivery(token, dice.choice((2_000, 5))),
+            dice.choice((settings, DeleteQueue(namespace, name), PurgeQueue(namespace, name))),
+            ReplayItems(namespace, name, dice.choice((1, 9, 0))),
+        )
+    )
+
+
 def _restore(dice: Random, state: ClusterState) -> Command:
     """Nothing is ever adopted: nobody here reads what is staged."""
     restore_id = dice.choice("rs") if state.stage is None or dice.random() < 0.1 else state.stage.restore_id
@@ -305,6 +340,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_key] * 3,
     *[_lease] * 2,
     *[_health] * 6,
+    *[_queue] * 15,
     _restore,
     *[_record] * 8,
     _arrange,

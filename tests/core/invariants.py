@@ -32,6 +32,7 @@ from peercron.core.limits import (
 )
 from peercron.core.run import LIVE_ATTEMPT_STATES, LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
+from tests.core.invariants_of_queues import queue_violations
 
 #: Of an attempt that a node gave to itself.
 NO_SESSION = 0
@@ -42,6 +43,7 @@ def violations(state: ClusterState) -> list[str]:
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
         *(_leases, _slices, _keys, _changes, _answers, _health),
+        queue_violations,
     )
     return [problem for check in checks for problem in check(state)]
 

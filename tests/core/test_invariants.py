@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peercron.core import placement
-from peercron.core.apply import apply, attempt, fire, job, ledger, run, session
+from peercron.core.apply import apply, attempt, delivery, fire, job, ledger, run, session
 from peercron.core.history import find_run
 from peercron.core.policy import Admission
+from peercron.core.queue import Line
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Refusal, Refused
 from peercron.core.views import digest
@@ -115,6 +116,14 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "an edited line is left as it was": (job, "reline", always(None)),
     "ended runs are not recorded": (ledger, "record_run", always(None)),
     "plans are not checked": (fire, "_flaw", always("")),
+    "a delivery that ends keeps its items": (delivery, "give_back", always(None)),
+    "a delivery goes on without its items": (
+        delivery,
+        "settled",
+        lambda state, token, _: state.deliveries[token].items,
+    ),
+    "items that are gone are counted": (delivery, "forget", always(None)),
+    "a group is no order": (Line, "_stand_in_group", always(True)),
     "plans may be stale": (fire, "_fits", always(True)),
 }
 

@@ -129,4 +129,13 @@ COMMANDS: tuple[c.Command, ...] = (
     c.IncrKey("default", "n", -3, 30_000),
     c.ReportHealth("h:7400", 7, (HealthReport("12", "port", "i:7400", False, "refused"),)),
     c.PutJob(j.Definition("checked", j.ManualTrigger(), j.CommandTask(("true",)), checks=CHECKS)),
+    c.PutQueue("default", "mail", 30_000, 5, "lost", 9),
+    c.DeleteQueue("default", "mail"),
+    c.PutItem("default", "mail", b'{"to":1}', False, "k1", -3, "g", 1_000),
+    c.ReceiveItems("default", "mail", 10, 5_000, "n1/88/Thread-2", 77),
+    c.AckItems(90, (81, 82)),
+    c.NackItems(90, (83,), 2_000, "no route", True),
+    c.ExtendDelivery(90, 60_000),
+    c.PurgeQueue("default", "mail"),
+    c.ReplayItems("default", "mail", 100),
 )

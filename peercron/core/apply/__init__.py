@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from peercron.core.apply.attempt import attempt_finished, attempt_started
+from peercron.core.apply.delivery import ack_items, extend_delivery, nack_items, receive_items
 from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.health import report_health
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
@@ -17,12 +18,15 @@ from peercron.core.apply.key import delete_key, incr_key, put_key
 from peercron.core.apply.lease import close_client, expire_lease, open_client
 from peercron.core.apply.member import drain_member, invite, uninvite
 from peercron.core.apply.once import answer_once
+from peercron.core.apply.queue import put_item
+from peercron.core.apply.queue_upkeep import delete_queue, purge_queue, put_queue, replay_items
 from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_restore, end_runs, stage_snapshot
 from peercron.core.apply.run import cancel_run, place_run
 from peercron.core.apply.session import expire_session, open_session
 from peercron.core.apply.slices import arrange_slices, record_slices
 from peercron.core.commands import (
     AbandonRestore,
+    AckItems,
     AdoptSnapshot,
     ApplyJobs,
     ArrangeSlices,
@@ -34,21 +38,29 @@ from peercron.core.commands import (
     Command,
     DeleteJob,
     DeleteKey,
+    DeleteQueue,
     DrainMember,
     EndRuns,
     ExpireLease,
     ExpireSession,
+    ExtendDelivery,
     Fire,
     IncrKey,
     Invite,
+    NackItems,
     OpenClient,
     OpenSession,
     PauseJob,
     PlaceRun,
     Proposal,
+    PurgeQueue,
+    PutItem,
     PutJob,
     PutKey,
+    PutQueue,
+    ReceiveItems,
     RecordSlices,
+    ReplayItems,
     ReportHealth,
     ResumeJob,
     RunJob,
@@ -94,6 +106,15 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     RecordSlices: record_slices,
     ArrangeSlices: arrange_slices,
     ReportHealth: report_health,
+    PutQueue: put_queue,
+    DeleteQueue: delete_queue,
+    PutItem: put_item,
+    ReceiveItems: receive_items,
+    AckItems: ack_items,
+    NackItems: nack_items,
+    ExtendDelivery: extend_delivery,
+    PurgeQueue: purge_queue,
+    ReplayItems: replay_items,
 }
 
 
@@ -116,6 +137,7 @@ def apply(state: ClusterState, command: Command, now_ms: int) -> Verdict:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 apply is total: an exception stops every member for good
+        state.lines.clear()  # what the rows say now, if they did not change as a whole, is said anew
         return Refused(state.index, Refusal.INTERNAL, type(error).__name__)
 
 

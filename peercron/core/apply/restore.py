@@ -147,6 +147,7 @@ def adopt(state: ClusterState, restored: ClusterState) -> None:
     _let_go(restored)
     for name in (*taken(), *KEPT):
         setattr(state, name, getattr(restored, name))
+    state.lines = restored.lines
 
 
 def len_of(table: Mapping[str, Sized]) -> int:

@@ -13,6 +13,17 @@ from peercron.core.commands.job import ApplyJobs, DeleteJob, Fire, PauseJob, Put
 from peercron.core.commands.key import DeleteKey, IncrKey, PutKey
 from peercron.core.commands.lease import CloseClient, ExpireLease, OpenClient
 from peercron.core.commands.member import DrainMember, ExpireSession, Invite, OpenSession, Uninvite
+from peercron.core.commands.queue import (
+    AckItems,
+    DeleteQueue,
+    ExtendDelivery,
+    NackItems,
+    PurgeQueue,
+    PutItem,
+    PutQueue,
+    ReceiveItems,
+    ReplayItems,
+)
 from peercron.core.commands.restore import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
 from peercron.core.commands.run import AttemptFinished, AttemptStarted, CancelRun, PlaceRun, RunJob
 from peercron.core.commands.slices import ArrangeSlices, RecordSlices
@@ -20,6 +31,7 @@ from peercron.core.once import Once
 
 __all__ = [
     "AbandonRestore",
+    "AckItems",
     "AdoptSnapshot",
     "ApplyJobs",
     "ArrangeSlices",
@@ -31,22 +43,30 @@ __all__ = [
     "Command",
     "DeleteJob",
     "DeleteKey",
+    "DeleteQueue",
     "DrainMember",
     "EndRuns",
     "ExpireLease",
     "ExpireSession",
+    "ExtendDelivery",
     "Fire",
     "IncrKey",
     "Invite",
+    "NackItems",
     "Once",
     "OpenClient",
     "OpenSession",
     "PauseJob",
     "PlaceRun",
     "Proposal",
+    "PurgeQueue",
+    "PutItem",
     "PutJob",
     "PutKey",
+    "PutQueue",
+    "ReceiveItems",
     "RecordSlices",
+    "ReplayItems",
     "ReportHealth",
     "ResumeJob",
     "RunJob",
@@ -85,6 +105,15 @@ Command = (
     | ArrangeSlices
     | IncrKey
     | ReportHealth
+    | PutQueue
+    | DeleteQueue
+    | PutItem
+    | ReceiveItems
+    | AckItems
+    | NackItems
+    | ExtendDelivery
+    | PurgeQueue
+    | ReplayItems
 )
 
 

@@ -1,0 +1,59 @@
+"""What must hold of queues, computed anew from their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from peercron.core.lease import LeaseKind
+from peercron.core.state import ClusterState
+
+
+def queue_violations(state: ClusterState) -> Iterator[str]:
+    for check in (_items, _deliveries, _groups):
+        yield from check(state)
+
+
+def _items(state: ClusterState) -> Iterator[str]:
+    """Every item is in one queue, in order of arrival, and counted; nothing is named twice."""
+    items = [item for table in state.items.values() for item in table.values()]
+    if (state.item_count, state.item_bytes) != (len(items), sum(len(item.payload) for item in items)):
+        yield "items are not counted"
+    if (
+        len({item.id for item in items}) < len(items)
+        or max([item.place for item in items], default=0) > state.last_place
+    ):
+        yield "an item is in two queues, or has a place that was not given"
+    for key, table in state.items.items():
+        if key not in state.queues or not table or any(item.id != id_ for id_, item in table.items()):
+            yield f"items of {key} are filed under a name that is not theirs"
+        places = [item.place for item in table.values()]
+        if places != sorted(set(places)):
+            yield f"items of {key} are not in order of their places"
+        unique = [item.key for item in table.values() if item.key]
+        if len(set(unique)) < len(unique):
+            yield f"two items of {key} have one key"
+    if any(key not in state.queues or not keys for key, keys in state.done_keys.items()):
+        yield "keys are remembered for a queue that is not there"
+
+
+def _deliveries(state: ClusterState) -> Iterator[str]:
+    """What a delivery holds says so, and has a lease."""
+    held = {id_: token for token, delivery in state.deliveries.items() for id_ in delivery.items}
+    if held != {item.id: item.token for table in state.items.values() for item in table.values() if item.token}:
+        yield "items in flight are not those that deliveries hold"
+    if any(
+        not d.items or any(i not in state.items.get(d.queue, {}) for i in d.items) for d in state.deliveries.values()
+    ):
+        yield "a delivery holds nothing, or what is in another queue"
+    if state.deliveries.keys() != {id_ for id_, lease in state.leases.items() if lease.kind is LeaseKind.DELIVERY}:
+        yield "deliveries and their leases are not the same"
+
+
+def _groups(state: ClusterState) -> Iterator[str]:
+    """Only the first of a group is in anybody's hands."""
+    for key, table in state.items.items():
+        seen: set[str] = set()
+        for item in table.values():
+            if item.group and item.group in seen and item.token:
+                yield f"item {item.id} of {key} was handed out before its turn"
+            seen.add(item.group)
