@@ -48,6 +48,7 @@ Examples:
 @click.option("--shell", metavar="TEXT", help="A line for /bin/sh, instead of CMD.")
 @click.option("--http-url", metavar="URL", help="Call this URL, instead of CMD.")
 @click.option("--timeout", metavar="DURATION", help="End a run that takes longer.")
+@click.option("--mode", metavar="MODE", help="How the nodes share it: single, standby, turns.")
 @click.option("--node", "nodes", multiple=True, metavar="NAME", help="Only on this node; repeatable.")
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="A variable of the run; repeatable.")
 @click.option("--user", metavar="NAME", help="Run as this user.")
@@ -132,6 +133,7 @@ def list_jobs() -> None:
         Column("NEXT", lambda row: when(row["next"], options)),
         Column("LAST", lambda row: _last(row, options)),
         Column("STATE", _state),
+        Column("MODE", lambda row: row["mode"]),
         Column("NODES", lambda row: ",".join(row.get("nodes", ())) or "any", wide=True),
         Column("OVERLAP", lambda row: row.get("overlap", "forbid"), wide=True),
         Column("OWNER", lambda row: row.get("owner") or "–", wide=True),
@@ -218,6 +220,16 @@ def pause(names: tuple[str, ...]) -> None:
 def resume(names: tuple[str, ...]) -> None:
     """Let paused jobs go on, with a slot to come; what the pause skipped stays skipped."""
     _each(names, "resume", "goes on")
+
+
+@job.command()
+@click.argument("name")
+@common()
+def failback(name: str) -> None:
+    """Let a standby job's next run go to the first of its nodes that is well, without waiting any longer."""
+    options = options_of()
+    row = options.post(path_of(name, ":failback"))
+    say(options, f'job "{name}" goes back to {row["incumbent"]} with its next run')
 
 
 @job.command()

@@ -82,7 +82,8 @@ def _attempt(attempt: Row) -> str:
     code = f", exit {attempt['exit_code']}" if attempt["exit_code"] is not None else ""
     times = " – ".join(filter(None, (attempt["started_at"], attempt["finished_at"])))
     text = f"{attempt['state']} on {attempt['node']}{code}, token {attempt['token']}  {times}"
-    return f"{text}  ({attempt['reason']})" if attempt["reason"] else text
+    text += f"  ({attempt['reason']})" if attempt["reason"] else ""
+    return f"{text}  why there: {attempt['why']}" if attempt["why"] else text
 
 
 @run.command()

@@ -30,32 +30,34 @@ def pack_run(run: Run) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _late(run: Run) -> str:
+def _late(row: Run | Attempt) -> str:
     """What came after level 1, up to the last field that says something."""
-    values = [(getattr(run, name), default) for name, default in _late_fields()]
+    kind: type = type(row)
+    values = [(getattr(row, name), default) for name, default in _late_fields(kind)]
     while values and values[-1][0] == values[-1][1]:
         values.pop()
     return "".join([f",{dumps(value, ensure_ascii=False, separators=(',', ':'))}" for value, _ in values])
 
 
 @cache
-def _late_fields() -> tuple[tuple[str, Any], ...]:
+def _late_fields(row: type) -> tuple[tuple[str, Any], ...]:
     """(name, default) of each."""
-    return tuple([(field.name, default_of(field)) for field in late_fields(Run)])
+    return tuple([(field.name, default_of(field)) for field in late_fields(row)])
 
 
 def _attempt(attempt: Attempt) -> str:
     return (
         f'[{attempt.n},{quoted(attempt.member)},{attempt.session},{attempt.token},"{attempt.state}",'
         f"{attempt.assigned_ms},{_number(attempt.started_ms)},{_number(attempt.finished_ms)},"
-        f"{_number(attempt.exit_code)},{quoted(attempt.reason)},{quoted(attempt.output_tail)},{quoted(attempt.note)}]"
+        f"{_number(attempt.exit_code)},{quoted(attempt.reason)},{quoted(attempt.output_tail)},{quoted(attempt.note)}"
+        f"{_late(attempt)}]"
     )
 
 
 def unpack_run(job_uid: str, job_key: str, packed: bytes) -> Run:
     """The run that `pack_run` made this of."""
     named, slot_ms, state, created_ms, attempts, finished_ms, reason, cancel_requested, *late = loads(packed)
-    later = {name: _frozen(value) for (name, _), value in zip(_late_fields(), late, strict=False)}
+    later = {name: _frozen(value) for (name, _), value in zip(_late_fields(Run), late, strict=False)}
     return Run(
         *(f"{job_uid}/{named or slot_ms}", job_uid, job_key, slot_ms, bool(named), RunState(state), created_ms),
         attempts=tuple([_unpack_attempt(fields) for fields in attempts]),

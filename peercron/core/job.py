@@ -13,6 +13,8 @@ class Mode(StrEnum):
 
     SINGLE = "single"
     SLICE = "slice"
+    STANDBY = "standby"
+    TURNS = "turns"
 
 
 class OnAbsent(StrEnum):
@@ -72,6 +74,14 @@ class RetryOn(StrEnum):
     OTHER_NODE = "other_node"
     SAME_NODE = "same_node"
     ANY = "any"
+
+
+class Failback(StrEnum):
+    """When a standby job goes back to an earlier one of its nodes that is well again."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+    NEVER = "never"
 
 
 class DstGap(StrEnum):
@@ -225,6 +235,9 @@ class Definition:
     jitter_ms: int = 0
     #: What makes a node unfit for this job.
     checks: tuple[Check, ...] = ()
+    #: Mode standby: when it goes back to an earlier node, and how long that must have been well without a break.
+    failback: Failback = Failback.AUTO
+    failback_after_ms: int = 60_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from peercron.core.commands import (
     DeleteQueue,
     ExpireLease,
     ExtendDelivery,
+    FailBack,
     IncrKey,
     NackItems,
     OpenClient,
@@ -51,7 +52,7 @@ from peercron.core.commands import (
 )
 from peercron.core.job import Definition, Mode
 from peercron.core.member import MemberInfo
-from peercron.core.run import Run
+from peercron.core.run import Attempt, Run
 from peercron.core.state import ClusterState, Key
 
 #: What this build speaks.
@@ -117,6 +118,16 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "last_place"): 2,
     (ClusterState, "deliveries"): 2,
     (ClusterState, "done_keys"): 2,
+    # Modes: how the nodes share a job, and why an attempt is where it is.
+    (Mode, "standby"): 2,
+    (Mode, "turns"): 2,
+    (Definition, "failback"): 2,
+    (Definition, "failback_after_ms"): 2,
+    (Attempt, "why"): 2,
+    (ClusterState, "turns"): 2,
+    (ClusterState, "incumbents"): 2,
+    (ClusterState, "wellness"): 2,
+    FailBack: 2,
 }
 
 #: How to find the level of a value.

@@ -141,6 +141,11 @@ DONE_KEYS_KEPT_PER_QUEUE = 10_000
 DONE_KEYS_KEPT = 1_000_000
 #: Dead letters that one command puts back.
 REPLAYED_MAX = 1_000
+#: A member's fall counts with the one before it if it comes within this time, and each doubles the time that the member
+#: must be well before a standby job goes back to it: so many times, and at most to so long (or to as long as asked).
+FLAP_FORGOTTEN_MS = 3_600_000
+FLAP_DOUBLINGS_MAX = 5
+FAILBACK_HOLD_MS_MAX = 3_600_000
 TIMEOUT_MS_MAX = 30 * 24 * 3_600_000
 EVERY_MS_MIN = 100
 

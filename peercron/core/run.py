@@ -56,6 +56,8 @@ class Attempt:
     output_tail: str = ""
     #: What its node said after the attempt had been given up: it changed nothing, and is kept for people.
     note: str = ""
+    #: Why this node, in one sentence for people.
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

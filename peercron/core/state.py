@@ -14,6 +14,7 @@ from peercron.core.queue import Delivery, Item, Line, Queue
 from peercron.core.restore import Stage
 from peercron.core.run import Run
 from peercron.core.slices import Slices
+from peercron.core.standing import Incumbent, Place, Wellness
 from peercron.core.table import Table
 from peercron.core.verdict import Verdict
 
@@ -131,6 +132,12 @@ class ClusterState:
     listening: dict[str, dict[str, int]] = field(default_factory=dict)
     #: Index of the last change in what the members have to look at.
     watch_revision: int = 0
+    #: Job uid -> its line of members, the next one first (mode turns; absent: nobody had a turn yet).
+    turns: dict[str, tuple[Place, ...]] = field(default_factory=dict)
+    #: Job uid -> the member that does its work (mode standby; absent: nobody has yet).
+    incumbents: dict[str, Incumbent] = field(default_factory=dict)
+    #: Member id -> how it has been, since the first thing that was noted.
+    wellness: dict[str, Wellness] = field(default_factory=dict)
 
     #: "namespace/name" -> queue.
     queues: dict[str, Queue] = field(default_factory=dict)

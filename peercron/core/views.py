@@ -12,9 +12,11 @@ from operator import attrgetter
 from typing import Any
 
 from peercron.core.history import find_entry, find_run
-from peercron.core.job import Job
+from peercron.core.job import Job, Mode
 from peercron.core.level import default_of, late_fields
 from peercron.core.member import Member
+from peercron.core.placement import eligible
+from peercron.core.placement.turns import line_of
 from peercron.core.run import LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
 
@@ -86,6 +88,8 @@ def job_view(state: ClusterState, job: Job, definition: Mapping[str, Any]) -> di
     upcoming = cursor.next_ms if cursor.next_ms != -1 and not job.paused else None
     return {
         **definition,
+        "mode": job.definition.mode.value,
+        **_standing_view(state, job),
         "uid": job.uid,
         "key": job.key,
         "revision": job.revision,
@@ -96,6 +100,19 @@ def job_view(state: ClusterState, job: Job, definition: Mapping[str, Any]) -> di
         "running": sum(run.state is RunState.RUNNING for run in live),
         "queued": sum(run.state is RunState.QUEUED for run in live),
     }
+
+
+def _standing_view(state: ClusterState, job: Job) -> dict[str, Any]:
+    """Who is next, where the mode knows it: the incumbent of a standby job, the line of a job that goes in turns."""
+    match job.definition.mode:
+        case Mode.STANDBY:
+            holder = state.incumbents.get(job.uid)
+            return {"incumbent": _name_of(state, holder.member) if holder else None}
+        case Mode.TURNS:
+            line = line_of(state, job.uid, eligible(state, job.definition))
+            return {"line": [_name_of(state, place.member) for place in line]}
+        case _:
+            return {}
 
 
 def ledger_view(state: ClusterState, entry: LedgerEntry) -> dict[str, Any]:
@@ -168,6 +185,7 @@ def _attempt_view(state: ClusterState, attempt: Attempt) -> dict[str, Any]:
         "exit_code": attempt.exit_code,
         "reason": attempt.reason,
         "note": attempt.note,
+        "why": attempt.why,
     }
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from peercron.core import views
-from peercron.core.commands import DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
+from peercron.core.commands import DeleteJob, FailBack, PauseJob, PutJob, ResumeJob, RunJob
 from peercron.core.history import entries_of, last_entry, runs_of
 from peercron.core.job import CronTrigger, Job
 from peercron.core.limits import LEDGER_KEPT_PER_JOB
@@ -39,7 +39,7 @@ JOBS_LISTED = 1_000
 JOBS_LISTED_MAX = 10_000
 #: What a view adds to the definition. A view that was read, edited and sent back is taken; these are not the sender's.
 _ADDED = frozenset(
-    {"uid", "key", "revision", "created_at", "updated_at", "next", "running", "queued", "last"}
+    {"uid", "key", "revision", "created_at", "updated_at", "next", "running", "queued", "last", "incumbent", "line"}
 )  # fmt: skip
 
 
@@ -174,6 +174,15 @@ async def _paused(request: web.Request, *, paused: bool) -> web.Response:
     return json_answer(job_view(state, find_job(state, key)))
 
 
+async def fail_back(request: web.Request) -> web.Response:
+    """A standby job's next run goes to the first of its nodes that is well."""
+    await fields_of_body(request)
+    key = job_key(request)
+    await commit(request, FailBack(key))
+    state = node_of(request).state
+    return json_answer(job_view(state, find_job(state, key)))
+
+
 async def next_slots(request: web.Request) -> web.Response:
     """The coming slots, computed here; a paused job shows those it would have."""
     count = whole_number(request, "n", 5, low=1, high=NEXT_SLOTS_MAX)
@@ -234,6 +243,7 @@ ROUTES = (
     Route("POST", "/v1/jobs/{name}:run", run_job),
     Route("POST", "/v1/jobs/{name}:pause", pause_job),
     Route("POST", "/v1/jobs/{name}:resume", resume_job),
+    Route("POST", "/v1/jobs/{name}:failback", fail_back),
     Route("GET", "/v1/jobs/{name}/next", next_slots, READ_PARAMETERS | {"n", "from"}),
     Route("GET", "/v1/jobs/{name}/runs", job_runs, _LIST),
     Route("GET", "/v1/jobs/{name}/ledger", job_ledger, _LIST | {"from", "to"}),

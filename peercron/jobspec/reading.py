@@ -23,6 +23,7 @@ from peercron.core.job import (
 from peercron.core.schedule import check
 from peercron.errors import ConfigError, Problem
 from peercron.jobspec.checks import read_checks
+from peercron.jobspec.modes import read_mode
 from peercron.jobspec.tables import DEFAULT_KEYS, DOCUMENT_KEYS, JOB_KEYS, JobTable, convert, join, key_problems
 from peercron.jobspec.tasks import read_task
 from peercron.jobspec.wrong import Wrong, duration_ms
@@ -181,7 +182,6 @@ def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
         owner=table.owner if table.owner is not None else owner,
         trigger=_trigger(table, wrong),
         task=read_task(table, wrong),
-        mode=table.mode,
         nodes=table.nodes,
         overlap=table.overlap,
         guarantee=table.guarantee,
@@ -194,6 +194,7 @@ def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
         on_absent=table.on_absent,
         jitter_ms=_jitter_ms(table, wrong),
         checks=read_checks(table.checks, wrong),
+        **read_mode(table, wrong),
     )
 
 

@@ -22,12 +22,13 @@ from peercron.core.job import (
     Trigger,
 )
 from peercron.jobspec.checks import render_check
+from peercron.jobspec.modes import render_mode
 from peercron.jobspec.reading import VERSION
 from peercron.times import format_duration, format_instant
 
 #: What need not be written.
 _NORMAL = Definition(name="normal", trigger=ManualTrigger(), task=CommandTask())
-_PLAIN = ("mode", "overlap", "guarantee", "on_disconnect", "on_absent")
+_PLAIN = ("overlap", "guarantee", "on_disconnect", "on_absent")
 
 
 def render_document(jobs: Iterable[tuple[Definition, bool]]) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def render_job(definition: Definition, *, paused: bool = False, owner: str = "")
         table["owner"] = definition.owner
     table |= _trigger(definition.trigger) | _task(definition.task)
     table |= {key: str(value) for key in _PLAIN if (value := getattr(definition, key)) != getattr(_NORMAL, key)}
+    table |= render_mode(definition)
     if definition.nodes:
         table["nodes"] = list(definition.nodes)
     if definition.slice_ms:

@@ -16,6 +16,7 @@ from peercron.core.job import (
     Backoff,
     DstGap,
     DstOverlap,
+    Failback,
     Guarantee,
     MisfirePolicy,
     Mode,
@@ -135,14 +136,19 @@ class JobTable(Table):
     retry: RetryTable | None = None
     jitter: str | None = None
     checks: tuple[CheckTable, ...] = ()
+    failback: Failback | None = None
+    failback_after: str | None = None
     paused: bool | None = None
 
 
 JOB_KEYS = JobTable.__struct_fields__
+#: Keys that mean something in one mode only.
+MODE_KEYS: dict[str, Mode] = {"failback": Mode.STANDBY, "failback_after": Mode.STANDBY}
 #: What [defaults] may set: everything but what makes a job this one.
 DEFAULT_KEYS = tuple(
     key for key in JOB_KEYS
     if key not in ("name", "schedule", "every", "at", "anchor", "command", "shell", "http", "paused", "owner")
+    and key not in MODE_KEYS
 )  # fmt: skip
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
@@ -156,8 +162,6 @@ LATER_KEYS = frozenset({
     "tcp",
     "class",
     "params",
-    "failback",
-    "failback_after",
     "losers",
     "count",
     "sync",
@@ -169,7 +173,7 @@ LATER_KEYS = frozenset({
     "notify",
     "calendar",
 })  # fmt: skip
-LATER_MODES = frozenset({"standby", "turns", "contend", "parallel", "queue"})
+LATER_MODES = frozenset({"contend", "parallel", "queue"})
 
 _LATER_TEXT = "not supported by this version"
 #: By dotted key, for errors that list what is accepted.
@@ -183,6 +187,7 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "guarantee": Guarantee,
     "mode": Mode,
     "on_absent": OnAbsent,
+    "failback": Failback,
     "on_disconnect": OnDisconnect,
 }
 _NESTED: dict[str, type[Table]] = {

@@ -42,6 +42,7 @@ NAMES: Final[dict[type, str]] = {
     c.PauseJob: "pause",
     c.ResumeJob: "resume",
     c.RunJob: "run",
+    c.FailBack: "fail_back",
     c.CancelRun: "cancel",
     c.Fire: "fire",
     c.PlaceRun: "place",

@@ -68,7 +68,7 @@ def test_list_in_every_form(shell: Shell) -> None:
     shell.ok("job", "add", "b", "--every", "30s", "--shell", "true")
     shell.ok("job", "add", "ns/a", "--schedule", "0 2 * * *", "--tz", "Europe/Berlin", "--", "true")
     lines = shell.ok("job", "list").splitlines()
-    assert lines[0].split() == ["NAME", "KIND", "SCHEDULE", "NEXT", "LAST", "STATE"]
+    assert lines[0].split() == ["NAME", "KIND", "SCHEDULE", "NEXT", "LAST", "STATE", "MODE"]
     assert lines[1].split()[:4] == ["b", "shell", "every", "30s"]
     assert lines[2].startswith("ns/a")
     assert "Europe/Berlin" in lines[2]
@@ -247,3 +247,17 @@ def test_a_run_by_hand_is_given_parameters(shell: Shell) -> None:
     assert "params     day=mon, query=a=b" in shell.ok("run", "show", run_in(shell))
     wrong = shell("job", "run", "hello", "--param", "day")
     assert (wrong.exit_code, "'day' is not NAME=VALUE" in wrong.stderr) == (2, True)
+
+
+def test_failback(shell: Shell) -> None:
+    shell.ok("job", "add", "hello", "--mode", "standby", "--node", "n1", "--shell", "true")
+    assert 'job "hello" goes back to n1 with its next run' in shell.ok("job", "failback", "hello")
+    again = shell("job", "failback", "hello")
+    assert (again.exit_code, "it is with n1 already" in again.stderr) == (6, True)
+
+
+def test_a_run_says_why_it_is_where_it_is(shell: Shell) -> None:
+    shell.ok("job", "add", "hello", "--mode", "turns", "--shell", "true")
+    shell.ok("job", "run", "hello")
+    assert "why there: alone in the line" in shell.ok("run", "show", run_in(shell))
+    assert "turns" in shell.ok("job", "list")

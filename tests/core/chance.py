@@ -28,6 +28,7 @@ from peercron.core.commands import (
     ExpireLease,
     ExpireSession,
     ExtendDelivery,
+    FailBack,
     Fire,
     IncrKey,
     Invite,
@@ -56,6 +57,7 @@ from peercron.core.job import (
     Backoff,
     Definition,
     EveryTrigger,
+    Failback,
     Guarantee,
     ManualTrigger,
     Misfire,
@@ -104,15 +106,17 @@ def some_definition(dice: Random) -> Definition:
         retry=dice.choice((Retry(), Retry(2, base_ms=500), Retry(1, Backoff.FIXED, 0, on=RetryOn.SAME_NODE))),
         misfire=Misfire(dice.choice(tuple(MisfirePolicy)), dice.choice((0, 2_500)), dice.choice((1, 3, 20))),
         timeout_ms=dice.choice((0,) * 9 + (-1,)),
-        **_slices(dice),
         checks=dice.choice(((),) * 4 + (CHECKS, CHECKS[:1], (replace(CHECKS[0], fall=1),))),
+        **_shared(dice),
     )
 
 
-def _slices(dice: Random) -> dict[str, Any]:
-    """One in four is in slices; of some the length is wrong."""
+def _shared(dice: Random) -> dict[str, Any]:
+    """How the nodes share it. One in four is in slices; of some the length is wrong."""
     if dice.random() < 0.75:
-        return {}
+        after_ms = dice.choice((0, SECOND, 60_000))
+        mode = dice.choice([mode for mode in Mode if mode is not Mode.SLICE])
+        return {"mode": mode, "failback": dice.choice(tuple(Failback)), "failback_after_ms": after_ms}
     absent = dice.choice((OnAbsent.SKIP, OnAbsent.SKIP, OnAbsent.FILL))
     return {"mode": Mode.SLICE, "slice_ms": dice.choice((SLICE_MS_MIN,) * 3 + (10_000, 1)), "on_absent": absent}
 
@@ -332,6 +336,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     _named(DeleteJob),
     _named(PauseJob, ResumeJob, ResumeJob),
     *[_run] * 4,
+    _named(FailBack),
     *[_cancel] * 2,
     *[_place] * 6,
     *[_fire] * 20,

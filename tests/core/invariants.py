@@ -42,7 +42,7 @@ def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
-        *(_leases, _slices, _keys, _changes, _answers, _health),
+        *(_leases, _slices, _keys, _changes, _answers, _health, _standing),
         queue_violations,
     )
     return [problem for check in checks for problem in check(state)]
@@ -236,6 +236,21 @@ def _members(state: ClusterState) -> Iterator[str]:
         yield "more are invited than there is room for"
     if not state.drained.keys() <= (state.seats or state.members).keys():
         yield "somebody is drained who is no member"
+
+
+def _standing(state: ClusterState) -> Iterator[str]:
+    modes = {uid: job.definition.mode for uid, job in state.jobs.items()}
+    if any(modes.get(uid) is not Mode.TURNS for uid in state.turns):
+        yield "a line is kept for a job that does not go in turns"
+    if any(modes.get(uid) is not Mode.STANDBY for uid in state.incumbents):
+        yield "an incumbent is kept for a job that has no standbys"
+    for uid, line in state.turns.items():
+        if not line or len({place.member for place in line}) < len(line):
+            yield f"the line of job {uid} is {line}"
+    if not state.wellness.keys() <= state.members.keys():
+        yield "it is noted how somebody has been who is no member"
+    if any(not 0 <= how.fell_ms <= state.now_ms or how.well_ms > state.now_ms for how in state.wellness.values()):
+        yield "a member fell, or was well, in the future"
 
 
 def _retries(state: ClusterState) -> Iterator[str]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from peercron.core import placement
 from peercron.core.apply import apply, attempt, delivery, fire, job, ledger, run, session
 from peercron.core.history import find_run
+from peercron.core.placement import eligibility
 from peercron.core.policy import Admission
 from peercron.core.queue import Line
 from peercron.core.state import ClusterState
@@ -98,16 +99,16 @@ def forget_nothing(_state: ClusterState, _member_id: str, _reason: str) -> None:
 
 def two_grants(state: ClusterState, job: Any, row: Any) -> None:
     """take_turn without the rule of one grant for each command."""
-    member = placement.choose(state, row, job.definition)
-    if run.turn_has_come(state, job, row) and member is not None:
+    choice = placement.choose(state, job, row)
+    if run.turn_has_come(state, job, row) and choice.member is not None:
         state.last_token = -1
-        run._grant(state, job, row, member.info.id, member.session)
+        run._grant(state, job, row, choice.member, choice.why)
 
 
 #: Rules that protect something, each broken in one place: module, name, what stands there instead.
 MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "an ended session keeps what it held": (session, "_give_up", forget_nothing),
-    "the dead get work": (placement, "may_run", always(True)),
+    "the dead get work": (eligibility, "not_for", always("")),
     "any result ends an attempt, whatever has ended": (attempt, "_held", any_attempt),
     "one command grants twice": (run, "take_turn", two_grants),
     "the line is ignored": (run, "turn_has_come", always(True)),

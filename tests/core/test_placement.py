@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peercron.core.commands import ExpireSession, OpenSession, RunJob
-from peercron.core.job import Overlap
+from peercron.core.job import Job, Overlap
 from peercron.core.member import Role
 from peercron.core.placement import choose, eligible
 from peercron.core.run import Attempt, AttemptState, Run, RunState
@@ -22,7 +22,8 @@ def run(run_id: str = "1/1", lost_by: str = "") -> Run:
 
 
 def chosen(state: ClusterState, of: Run | None = None, *nodes: str) -> str | None:
-    member = choose(state, of or run(), definition(nodes=nodes))
+    job = Job("1", definition(nodes=nodes), 1, NOW, NOW)
+    member = choose(state, job, of or run()).member
     return member.info.name if member else None
 
 

@@ -86,12 +86,12 @@ async def test_patch_keeps_to_the_revision_it_was_asked_for(site: Site) -> None:
 
 
 async def test_every_problem_comes_with_its_path(site: Site) -> None:
-    answer = await site.ask("POST", "/v1/jobs", {"name": "a b", "shedule": "x", "retry": {}, "shell": "x"})
+    answer = await site.ask("POST", "/v1/jobs", {"name": "a b", "shedule": "x", "notify": {}, "shell": "x"})
     assert answer.status == 422
     assert answer.headers["Content-Type"].startswith("application/problem+json")
     errors = {error["path"]: error["message"] for error in answer.json["errors"]}
     assert "did you mean schedule?" in errors["shedule"]
-    assert errors["retry"] == "not supported by this version"
+    assert errors["notify"] == "not supported by this version"
 
 
 async def test_delete(site: Site) -> None:
@@ -202,3 +202,21 @@ async def test_bad_parameters_are_named(site: Site, query: str, path: str) -> No
 async def test_a_job_is_an_object(site: Site, body: str) -> None:
     answer = await site.ask("PUT", "/v1/jobs/hello", body, headers={"Content-Type": "application/json"})
     assert answer.status == 422
+
+
+async def test_a_standby_job_shows_whose_it_is_and_goes_back_on_request(site: Site) -> None:
+    body = HELLO | {"mode": "standby", "nodes": ["n1", "n2"], "failback": "manual", "failback_after": "5m"}
+    created = (await site.ask("PUT", "/v1/jobs/hello", body)).json
+    assert body.items() <= created.items()
+    assert created["incumbent"] is None
+    back = await site.ask("POST", "/v1/jobs/hello:failback", {})
+    assert (back.status, back.json["incumbent"]) == (200, "n1")
+    assert (await site.ask("POST", "/v1/jobs/hello:failback", {})).status == 409
+    assert (await site.ask("PUT", "/v1/jobs/hello", back.json)).json["revision"] == created["revision"]
+
+
+async def test_a_job_that_goes_in_turns_shows_its_line(site: Site) -> None:
+    created = (await site.ask("PUT", "/v1/jobs/hello", HELLO | {"mode": "turns"})).json
+    assert (created["mode"], created["line"]) == ("turns", ["n1"])
+    run = (await site.ask("POST", "/v1/jobs/hello:run", {})).json
+    assert run["attempts"][0]["why"] == "alone in the line"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -93,13 +94,13 @@ def definitions() -> st.SearchStrategy[job.Definition]:
 
 def plain_definitions() -> st.SearchStrategy[job.Definition]:
     return st.builds(
-        job.Definition,
+        _definition,
+        modes(),
         name=NAMES,
         trigger=triggers(),
         task=command_tasks() | http_tasks(),
         namespace=st.just("default") | NAMES,
         owner=st.sampled_from(["", "ops/jobs.git", "me"]),
-        mode=st.sampled_from([mode for mode in job.Mode if mode is not job.Mode.SLICE]),
         nodes=st.lists(NAMES, unique=True, max_size=3).map(tuple),
         overlap=st.sampled_from(job.Overlap),
         guarantee=st.sampled_from(job.Guarantee),
@@ -133,6 +134,23 @@ def retries() -> st.SearchStrategy[job.Retry]:
         pauses,
         st.booleans(),
         st.sampled_from(job.RetryOn),
+    )
+
+
+def _definition(mode: dict[str, Any], **more: Any) -> job.Definition:
+    return job.Definition(**more, **mode)
+
+
+def modes() -> st.SearchStrategy[dict[str, Any]]:
+    """How the nodes share a job: the fields that mean something in its mode."""
+    standby = {"failback": st.sampled_from(job.Failback), "failback_after_ms": DURATIONS_MS}
+    own = {job.Mode.STANDBY: standby}
+    return st.one_of(
+        [
+            st.fixed_dictionaries({"mode": st.just(mode), **own.get(mode, {})})
+            for mode in job.Mode
+            if mode is not job.Mode.SLICE
+        ]
     )
 
 

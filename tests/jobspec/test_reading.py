@@ -113,7 +113,7 @@ def test_later_keys_are_not_keys_of_today() -> None:
 
 
 def test_modes_of_later_versions_are_refused_by_name() -> None:
-    assert problems(PLAIN | {"mode": "turns"}) == {"mode": "turns is not supported by this version"}
+    assert problems(PLAIN | {"mode": "queue"}) == {"mode": "queue is not supported by this version"}
 
 
 @pytest.mark.parametrize(

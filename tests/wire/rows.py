@@ -138,4 +138,5 @@ COMMANDS: tuple[c.Command, ...] = (
     c.ExtendDelivery(90, 60_000),
     c.PurgeQueue("default", "mail"),
     c.ReplayItems("default", "mail", 100),
+    c.FailBack("ops/nightly"),
 )

@@ -24,6 +24,7 @@ from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_r
 from peercron.core.apply.run import cancel_run, place_run
 from peercron.core.apply.session import expire_session, open_session
 from peercron.core.apply.slices import arrange_slices, record_slices
+from peercron.core.apply.standing import fail_back
 from peercron.core.commands import (
     AbandonRestore,
     AckItems,
@@ -44,6 +45,7 @@ from peercron.core.commands import (
     ExpireLease,
     ExpireSession,
     ExtendDelivery,
+    FailBack,
     Fire,
     IncrKey,
     Invite,
@@ -87,6 +89,7 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     PauseJob: pause_job,
     ResumeJob: resume_job,
     RunJob: run_job,
+    FailBack: fail_back,
     CancelRun: cancel_run,
     Fire: fire_slots,
     PlaceRun: place_run,

@@ -51,6 +51,7 @@ def forget_if_removed(state: ClusterState, member_id: str) -> None:
         state.results.pop(member_id, None)
         state.floors.pop(member_id, None)
         forget_subject(state, member_id)
+        state.wellness.pop(member_id, None)
 
 
 def _forget_directories(state: ClusterState) -> None:

@@ -147,6 +147,8 @@ def _policies(definition: Definition) -> str:
         return f"timeout: wants 0 (none) to {TIMEOUT_MS_MAX} ms"
     if not 0 <= definition.kill_grace_ms <= TIMEOUT_MS_MAX:
         return f"kill_grace: wants 0 to {TIMEOUT_MS_MAX} ms"
+    if not 0 <= definition.failback_after_ms <= TIMEOUT_MS_MAX:
+        return f"failback_after: wants 0 to {TIMEOUT_MS_MAX} ms"
     if not 0 <= misfire.window_ms <= INSTANT_MS_MAX:
         return "misfire.window: wants 0 (the default) or more"
     if not 1 <= misfire.max <= MISFIRE_REPLAY_MAX:

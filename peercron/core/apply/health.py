@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from peercron.core.apply.standing import note_unfit
 from peercron.core.commands import ReportHealth
+from peercron.core.fitness import unfit
 from peercron.core.health import HealthReport, Opinion
 from peercron.core.job import Definition, Job
 from peercron.core.limits import HEALTH_DETAIL_LENGTH_MAX, HEALTH_REPORTS_MAX
@@ -42,14 +44,18 @@ def forget_checks(state: ClusterState, job: Job, before: Definition) -> None:
 def _take(state: ClusterState, observer: str, report: HealthReport) -> bool:
     job = state.jobs.get(report.job_uid)
     known = job is not None and any(check.name == report.check for check in job.definition.checks)
-    if not known or report.subject not in state.members:
+    if job is None or not known or report.subject not in state.members:
         return False
     said = state.health.setdefault(report.job_uid, {})
+    member = state.members[report.subject]
+    was_fit = not unfit(state, job.definition, member)
     key = (report.check, report.subject, observer)
     present = said.get(key)
     if present is not None and present.well is report.well:
         return False
     said[key] = Opinion(report.well, state.now_ms, report.detail[:HEALTH_DETAIL_LENGTH_MAX])
+    if was_fit and unfit(state, job.definition, member):
+        note_unfit(state, member)
     state.touch(report.job_uid)
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peercron.core import params
-from peercron.core.apply import ledger
+from peercron.core.apply import ledger, standing
 from peercron.core.apply.definition import flaw
 from peercron.core.apply.health import forget_checks
 from peercron.core.apply.listening import crowded, listen, unlisten
@@ -139,6 +139,8 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
     arrange(state, job)
     listen(state, job, present.definition)
     forget_checks(state, job, present.definition)
+    if definition.mode is not present.definition.mode:
+        standing.forget(state, job.uid)
     state.touch(job.uid)
     return job
 
@@ -164,6 +166,7 @@ def _delete(state: ClusterState, job: Job) -> None:
     state.deleted_jobs[job.uid] = job.key
     state.health.pop(job.uid, None)
     unlisten(state, job)
+    standing.forget(state, job.uid)
     for run in live_runs(state, job.uid):
         cancel(state, run, f"job {job.key} was deleted")
     ledger.bury(state)

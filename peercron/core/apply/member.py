@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from peercron.core.apply.definition import named
+from peercron.core.apply.standing import note_undrained
 from peercron.core.commands import DrainMember, Invite, Uninvite
 from peercron.core.limits import ADDRESS_LENGTH_MAX, MEMBERS_MAX, NAME_LENGTH_MAX
 from peercron.core.member import VOTING, Invitation
@@ -35,6 +36,7 @@ def drain_member(state: ClusterState, command: DrainMember) -> Verdict:
             state.drained[command.member] = state.index
         else:
             del state.drained[command.member]
+            note_undrained(state, command.member)
         # Whoever waits for a node is looked at again.
         state.roster_revision = state.index
     return Done(state.index, command.member)

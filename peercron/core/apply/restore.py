@@ -37,6 +37,7 @@ KEPT: Final = GROWING | frozenset({
     "level",  # what they all speak
     "results", "floors", "answers", "answer_keys", "answer_count",  # what its members and clients are being answered
     "changes", "change_count", "changes_bytes", "changes_floor",  # what is watched here; begins anew
+    "wellness",  # how they have been
     "stage", "staged", "adopted",  # the restore itself
     "health", "watch_revision",  # what its members see: of other jobs from now on
 })  # fmt: skip
@@ -157,6 +158,7 @@ def len_of(table: Mapping[str, Sized]) -> int:
 
 def _let_go(restored: ClusterState) -> None:
     """Nobody of the old cluster is here: its live attempts are lost, and their runs go on as their policies say."""
+    restored.turns, restored.incumbents = {}, {}
     for held in tuple(restored.live_attempts.values()):
         for run_id in tuple(held):
             lose_attempt(restored, restored.runs[run_id], LOST)

@@ -13,23 +13,27 @@ without one wait in `unplaced`, and the leader's planner proposes a PlaceRun for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from peercron.core import placement
-from peercron.core.apply import ledger
+from peercron.core.apply import ledger, standing
 from peercron.core.apply.hold import jittered_ms, until_its_time
 from peercron.core.commands import CancelRun, PlaceRun
 from peercron.core.history import find_run
 from peercron.core.job import Job, Overlap
 from peercron.core.limits import RECENT_RUNS_KEPT
+from peercron.core.member import Member
 from peercron.core.params import Params
+from peercron.core.placement import Choice
 from peercron.core.policy import Admission, admission
 from peercron.core.run import LIVE_RUN_STATES, Attempt, AttemptState, Run, RunState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
-NO_NODE = "no node that may run it is there"
 NEXT_GRANT = "waits for a grant of its own"
+#: The level from which on an attempt says why it is where it is.
+WHY_LEVEL = 2
 
 
 def admit(
@@ -85,18 +89,26 @@ def turn_has_come(state: ClusterState, job: Job, run: Run) -> bool:
 
 
 def take_turn(state: ClusterState, job: Job, run: Run) -> None:
-    """Give a queued run its attempt if its turn has come and a node is there; else it waits where it will be found."""
+    """Give a queued run its attempt if its turn has come, nothing holds it up and a node is there; else it waits where
+    it will be found, and says what for.
+    """
     if not turn_has_come(state, job, run):
         return
-    held_up = until_its_time(state, job, run) or (NEXT_GRANT if state.last_token == state.index else "")
-    if held_up:
-        _wait(state, run, held_up)
-        return
-    member = placement.choose(state, run, job.definition)
-    if member is None:
-        _wait(state, run, NO_NODE)
+    held_up = next(filter(None, (hurdle(state, job, run) for hurdle in HURDLES)), "")
+    choice = Choice(None, held_up) if held_up else placement.choose(state, job, run)
+    if choice.member is None:
+        _wait(state, run, choice.why)
     else:
-        _grant(state, job, run, member.info.id, member.session)
+        _grant(state, job, run, choice.member, choice.why)
+        standing.remember(state, job, choice.member)
+
+
+def _no_grant_left(state: ClusterState, job: Job, run: Run) -> str:
+    return NEXT_GRANT if state.last_token == state.index else ""
+
+
+#: What may hold up a run whose turn has come, in this order: each says why, or nothing.
+HURDLES: tuple[Callable[[ClusterState, Job, Run], str], ...] = (until_its_time, _no_grant_left)
 
 
 def _wait(state: ClusterState, run: Run, reason: str) -> None:
@@ -105,10 +117,13 @@ def _wait(state: ClusterState, run: Run, reason: str) -> None:
         state.runs[run.id] = replace(run, reason=reason)
 
 
-def _grant(state: ClusterState, job: Job, run: Run, member_id: str, session: int) -> None:
-    token = state.index
+def _grant(state: ClusterState, job: Job, run: Run, member: Member, why: str) -> None:
+    token, holder = state.index, member.info.id
     assert token > state.last_token, "a token names one attempt"
-    attempt = Attempt(len(run.attempts) + 1, member_id, session, token, AttemptState.ASSIGNED, state.now_ms)
+    attempt = Attempt(
+        *(len(run.attempts) + 1, holder, member.session, token, AttemptState.ASSIGNED, state.now_ms),
+        why=why if state.level >= WHY_LEVEL else "",
+    )
     state.runs[run.id] = replace(
         run,
         state=RunState.RUNNING,
@@ -118,7 +133,7 @@ def _grant(state: ClusterState, job: Job, run: Run, member_id: str, session: int
         not_before_ms=0,
     )
     state.unplaced.pop(run.id, None)
-    state.live_attempts.setdefault(member_id, {})[run.id] = token
+    state.live_attempts.setdefault(holder, {})[run.id] = token
     state.last_token = token
 
 
@@ -192,7 +207,7 @@ def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
     if held_up:
         return Refused(state.index, Refusal.NOT_READY, held_up)
     if not placement.eligible(state, job.definition):
-        return Refused(state.index, Refusal.NOT_READY, NO_NODE)
+        return Refused(state.index, Refusal.NOT_READY, placement.NO_NODE)
     take_turn(state, job, run)
     state.touch(run.job_uid)
     return Done(state.index, state.last_token)

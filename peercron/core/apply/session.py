@@ -9,6 +9,7 @@ from peercron.core.apply.configuration import forget_if_removed
 from peercron.core.apply.definition import named
 from peercron.core.apply.health import forget_observer
 from peercron.core.apply.level import raise_level
+from peercron.core.apply.standing import note_ended, note_opened
 from peercron.core.commands import ExpireSession, OpenSession
 from peercron.core.limits import ADDRESS_LENGTH_MAX, MEMBERS_MAX, NAME_LENGTH_MAX, TAGS_MAX
 from peercron.core.member import Member, MemberInfo
@@ -28,6 +29,7 @@ def open_session(state: ClusterState, command: OpenSession) -> Verdict:
     opened = Member(info, session, open=True, opened_ms=state.now_ms)
     # The new session first: it may well be the only one that can take over what the older one held.
     state.members[info.id] = opened
+    note_opened(state, opened, known)
     state.roster_revision = state.index
     state.results.pop(info.id, None)
     state.floors[info.id] = 0
@@ -44,6 +46,7 @@ def expire_session(state: ClusterState, command: ExpireSession) -> Verdict:
         detail = f"session {command.session} is not the open one of {member.info.name}"
         return Refused(state.index, Refusal.STALE_SESSION, detail)
     state.members[command.member] = replace(member, open=False, expired_ms=state.now_ms)
+    note_ended(state, member)
     state.roster_revision = state.index
     _give_up(state, command.member, f"session {command.session} of node {member.info.name} expired")
     forget_if_removed(state, command.member)

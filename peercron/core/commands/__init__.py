@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from peercron.core.commands.health import ReportHealth
-from peercron.core.commands.job import ApplyJobs, DeleteJob, Fire, PauseJob, PutJob, ResumeJob
+from peercron.core.commands.job import ApplyJobs, DeleteJob, FailBack, Fire, PauseJob, PutJob, ResumeJob
 from peercron.core.commands.key import DeleteKey, IncrKey, PutKey
 from peercron.core.commands.lease import CloseClient, ExpireLease, OpenClient
 from peercron.core.commands.member import DrainMember, ExpireSession, Invite, OpenSession, Uninvite
@@ -49,6 +49,7 @@ __all__ = [
     "ExpireLease",
     "ExpireSession",
     "ExtendDelivery",
+    "FailBack",
     "Fire",
     "IncrKey",
     "Invite",
@@ -114,6 +115,7 @@ Command = (
     | ExtendDelivery
     | PurgeQueue
     | ReplayItems
+    | FailBack
 )
 
 

@@ -49,6 +49,13 @@ class ResumeJob:
 
 
 @dataclass(frozen=True, slots=True)
+class FailBack:
+    """The next run of a standby job goes to the first of its nodes that is well, however long it has been."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fire:
     """The leader's step of one job's cursor: these slots came due, in order; the next is `next_ms` (-1: none).
 

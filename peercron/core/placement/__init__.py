@@ -1,0 +1,38 @@
+"""Placement: which member gets a run's next attempt, and why; one pure function per mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from peercron.core.job import Job, Mode
+from peercron.core.member import Member
+from peercron.core.placement.choice import Choice
+from peercron.core.placement.eligibility import barred, eligible, may_run
+from peercron.core.placement.single import least_loaded
+from peercron.core.placement.slices import slice_owner
+from peercron.core.placement.standby import first_healthy
+from peercron.core.placement.turns import head_of_line
+from peercron.core.run import Run
+from peercron.core.state import ClusterState
+
+__all__ = ["MODES", "NO_NODE", "Choice", "barred", "choose", "eligible", "may_run"]
+
+NO_NODE = "no node that may run it is there"
+
+
+def choose(state: ClusterState, job: Job, run: Run) -> Choice:
+    """Who gets the next attempt. After one that failed or was lost, that is somebody else if the job wants it so."""
+    candidates = eligible(state, job.definition)
+    if not candidates:
+        return Choice(None, NO_NODE)
+    return MODES[job.definition.mode](state, job, run, candidates)
+
+
+MODES: dict[Mode, Callable[[ClusterState, Job, Run, Sequence[Member]], Choice]] = {
+    Mode.SINGLE: least_loaded,
+    Mode.SLICE: slice_owner,
+    Mode.STANDBY: first_healthy,
+    Mode.TURNS: head_of_line,
+}
+
+assert MODES.keys() == set(Mode)
