@@ -13,13 +13,14 @@ from aiohttp import web
 from peercron.address import split_address
 from peercron.clock import Clock, SystemClock
 from peercron.errors import ConfigError, Problem
-from peercron.http import documents, jobs, member, runs, snapshot, state, status
+from peercron.http import documents, jobs, member, queues, runs, snapshot, state, status
 from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
 from peercron.http.port import NodePort
 from peercron.http.problems import BadRequest, answer_errors
+from peercron.http.receiving import desks
 from peercron.http.runlog import HOP_CONNECT_S, PEERS
 from peercron.http.snapshot import UNDER_WAY
 from peercron.settings import Settings
@@ -32,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *runs.ROUTES,
     *documents.ROUTES,
     *state.ROUTES,
+    *queues.ROUTES,
     *snapshot.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
@@ -54,6 +56,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
             app.router.add_route(route.method, route.path, _checked(route))
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_peers)
+    app.cleanup_ctx.append(desks)
     return app
 
 
