@@ -21,6 +21,7 @@ COMMANDS = {
     "job": Lazy("peercron.cli.job:job", "Jobs: add, apply, list, run, pause, …"),
     "run": Lazy("peercron.cli.run:run", "Runs: list, show, logs, cancel."),
     "member": Lazy("peercron.cli.member:member", "The members of the cluster."),
+    "queue": Lazy("peercron.cli.queue:queue", "Task queues: list, put, get, ack, peek, purge, replay."),
     "state": Lazy("peercron.cli.state:state", "Shared state: get, set, rm, list."),
     "snapshot": Lazy("peercron.cli.snapshot:snapshot", "The whole cluster as a file: save, inspect, restore."),
     "apply": Lazy("peercron.cli.files:apply", "Short for job apply."),
