@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from peercron.core.commands import (
     AckItems,
+    AcquireLock,
     ArrangeSlices,
     CloseClient,
     Command,
@@ -36,6 +37,8 @@ from peercron.core.commands import (
     ExpireLease,
     ExtendDelivery,
     FailBack,
+    ForsakeLock,
+    GrantLock,
     IncrKey,
     NackItems,
     OpenClient,
@@ -46,6 +49,7 @@ from peercron.core.commands import (
     PutQueue,
     ReceiveItems,
     RecordSlices,
+    ReleaseLock,
     ReplayItems,
     ReportHealth,
     RunJob,
@@ -54,6 +58,7 @@ from peercron.core.job import Definition, Mode
 from peercron.core.member import MemberInfo
 from peercron.core.run import Attempt, Run
 from peercron.core.state import ClusterState, Key
+from peercron.core.verdict import Refusal
 
 #: What this build speaks.
 LEVEL: Final = 2
@@ -128,6 +133,19 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "incumbents"): 2,
     (ClusterState, "wellness"): 2,
     FailBack: 2,
+    # Locks.
+    AcquireLock: 2,
+    GrantLock: 2,
+    ReleaseLock: 2,
+    ForsakeLock: 2,
+    (Refusal, "locked"): 2,
+    (Refusal, "deadlock"): 2,
+    (ClusterState, "locks"): 2,
+    (ClusterState, "lock_grants"): 2,
+    (ClusterState, "lock_waiters"): 2,
+    (ClusterState, "lock_requests"): 2,
+    (ClusterState, "lock_owners"): 2,
+    (ClusterState, "lock_waiting"): 2,
 }
 
 #: How to find the level of a value.

@@ -146,6 +146,22 @@ REPLAYED_MAX = 1_000
 FLAP_FORGOTTEN_MS = 3_600_000
 FLAP_DOUBLINGS_MAX = 5
 FAILBACK_HOLD_MS_MAX = 3_600_000
+#: Locks that somebody holds or waits for; waiters of one lock, and of all; a new one beyond is refused.
+LOCKS_MAX = 100_000
+LOCK_WAITERS_MAX = 4_096
+LOCK_WAITING_MAX = 200_000
+PERMITS_MAX = 10_000
+#: How long the place of a lost grant stays taken if nothing else is said: by the end of its lease the holder has been
+#: told or ended, and this is for what it had sent off before. Kill grace of a node that was cut off, and a little.
+LOCK_DELAY_MS = 500
+LOCK_DELAY_MS_MAX = 3_600_000
+#: Waits that the search for a deadlock looks at; a longer cycle is left to the time-outs.
+DEADLOCK_WAITS_MAX = 20_000
+#: Owners that the sentence about a deadlock names.
+DEADLOCK_NAMED_MAX = 8
+#: Grants that one turn of the leader's planner proposes, and for one lock.
+GRANTS_PER_PLAN_MAX = 256
+GRANTS_PER_LOCK_MAX = 64
 TIMEOUT_MS_MAX = 30 * 24 * 3_600_000
 EVERY_MS_MIN = 100
 
@@ -161,6 +177,9 @@ assert SLICE_TAIL_BYTES_MAX <= OUTPUT_TAIL_BYTES_MAX
 assert GAP_SLOTS_MAX < SLICE_SLOTS_SEARCHED_MAX
 assert FIRES_PER_PLAN_MAX + PLACEMENTS_PER_PLAN_MAX + CURSORS_READ_PER_PLAN_MAX < PLANS_IN_FLIGHT_MAX
 assert CHANGE_BYTES_MIN + KEY_BYTES_MAX + VALUE_BYTES_MAX <= CHANGES_KEPT_BYTES
+assert GRANTS_PER_LOCK_MAX <= GRANTS_PER_PLAN_MAX < PLANS_IN_FLIGHT_MAX
+assert LOCK_WAITERS_MAX <= DEADLOCK_WAITS_MAX
+assert LOCK_DELAY_MS <= LOCK_DELAY_MS_MAX
 assert RESTORE_PART_BYTES_MAX <= RESTORE_BYTES_MAX <= RESTORE_PART_BYTES_MAX * RESTORE_PARTS_MAX
 assert ITEM_BYTES_MAX <= RECEIVED_BYTES_MAX <= ITEMS_BYTES_MAX
 assert DONE_KEYS_KEPT // QUEUES_MAX >= 100

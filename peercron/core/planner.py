@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from peercron.core import placement
 from peercron.core.absence import Absence
 from peercron.core.agenda import Agenda
-from peercron.core.commands import AbandonRestore, ArrangeSlices, Command, Fire, PlaceRun, RecordSlices
+from peercron.core.commands import AbandonRestore, ArrangeSlices, Command, Fire, GrantLock, PlaceRun, RecordSlices
+from peercron.core.granting import Granting
 from peercron.core.limits import (
     CURSORS_READ_PER_PLAN_MAX,
     FIRES_PER_PLAN_MAX,
@@ -69,12 +70,15 @@ class Planner:
         self._abandoning: AbandonRestore | None = None
         #: Of jobs whose nodes fire them by themselves: what nobody else can say.
         self._absence = Absence(state)
+        #: What concerns locks.
+        self._granting = Granting(state)
         #: Job uid -> why its plan was refused or could not be made, for people.
         self.problems: dict[str, str] = {}
 
     def close(self) -> None:
         """The leader is none any more: the state need not note changes for this planner."""
         self._state.changed_jobs = None
+        self._granting.close()
 
     def plan(self, now_ms: int) -> list[Command]:
         """What to propose now. `now_ms`: the leader's wall clock, UTC; time that the state has seen does not go back.
@@ -84,7 +88,9 @@ class Planner:
         self.observe()
         self._look_around()
         self._now_ms = max(now_ms, self._state.now_ms)
-        return [*self._placements(), *self._steps(), *self._absence.plan(self._now_ms), *self._abandonments()]
+        grants = self._granting.plan(self._now_ms, self._room())
+        absent = self._absence.plan(self._now_ms)
+        return [*grants, *self._placements(), *self._steps(), *absent, *self._abandonments()]
 
     def observe(self) -> None:
         """Take in what commands have changed since the last look. `plan` does it by itself."""
@@ -92,6 +98,7 @@ class Planner:
         for uid in changed or ():
             self._look_at_job(uid)
             self._look_at_runs(self._state.live_runs.get(uid, ()))
+        self._granting.observe()
         if self._roster_revision != self._state.roster_revision:
             self._roster_revision = self._state.roster_revision
             self._unseen_runs = deque(self._state.unplaced)
@@ -107,6 +114,8 @@ class Planner:
             self._settle_placement(command, rest_ms, verdict)
         elif isinstance(command, RecordSlices | ArrangeSlices):
             self._absence.settle(command, rest_ms)
+        elif isinstance(command, GrantLock):
+            self._granting.settle(command, verdict, self._now_ms)
         elif command == self._abandoning and verdict is None:
             self._abandoning = None
 
@@ -122,7 +131,7 @@ class Planner:
             return state.now_ms
         if not self._room():
             return None
-        agendas = (self._due, self._unread, self._waiting, self._absence)
+        agendas = (self._due, self._unread, self._waiting, self._absence, self._granting)
         dues = (*[agenda.next_ms() for agenda in agendas], self._restore_ends_ms())
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
@@ -135,8 +144,9 @@ class Planner:
         seen = min(JOBS_SEEN_PER_PLAN_MAX, len(self._unseen_runs))
         self._look_at_runs([self._unseen_runs.popleft() for _ in range(seen)])
 
-    def _room(self) -> bool:
-        return len(self._firing) + len(self._placing) < PLANS_IN_FLIGHT_MAX
+    def _room(self) -> int:
+        """How many more plans may be under way."""
+        return max(0, PLANS_IN_FLIGHT_MAX - len(self._firing) - len(self._placing) - len(self._granting))
 
     def _look_at_job(self, uid: str) -> None:
         """Put the job where its cursor says it belongs, unless a plan made from this very cursor is on its way."""

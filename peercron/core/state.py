@@ -8,6 +8,7 @@ from peercron.core.change import Change
 from peercron.core.health import Opinion
 from peercron.core.job import Cursor, Job
 from peercron.core.lease import Lease
+from peercron.core.lock import Grant, Lock, Waiter
 from peercron.core.member import Invitation, Member, Seat
 from peercron.core.once import Answered
 from peercron.core.queue import Delivery, Item, Line, Queue
@@ -153,6 +154,19 @@ class ClusterState:
     #: "namespace/name" -> unique key -> id of the item that had it and is gone; the last of each queue, oldest first.
     done_keys: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    #: "namespace/name" -> lock: those that somebody holds, waits for, or has just lost.
+    locks: dict[str, Lock] = field(default_factory=dict)
+    #: Lock -> token -> grant.
+    lock_grants: dict[str, dict[int, Grant]] = field(default_factory=dict)
+    #: Lock -> id -> waiter, the first in line first.
+    lock_waiters: dict[str, dict[int, Waiter]] = field(default_factory=dict)
+    #: Lock -> request -> its grant in force or its waiter.
+    lock_requests: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: `Claim.who` -> grant in force or waiter -> lock.
+    lock_owners: dict[str, dict[int, str]] = field(default_factory=dict)
+    #: Waiters of all locks.
+    lock_waiting: int = 0
+
     #: Not replicated: "namespace/name" -> what the rows of its items say, in order; see `apply.queue.line_of`.
     lines: dict[str, Line] = field(default_factory=dict, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
@@ -164,6 +178,8 @@ class ClusterState:
     changed_leases: dict[int, None] | None = field(
         default=None, compare=False, repr=False, metadata={"transient": True}
     )
+    #: Not replicated: locks that changed since the planner here last looked; None: there is none.
+    changed_locks: dict[str, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: resources that changed since this member last woke who waits for them; None: nobody listens.
     news: dict[Resource, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: uids of jobs in slices that changed since this member last looked at its own; None: it does not.
@@ -183,7 +199,17 @@ class ClusterState:
         if self.changed_leases is not None:
             self.changed_leases[lease_id] = None
 
+    def touch_lock(self, key: str) -> None:
+        """Note for the planner, and for who waits, that the lock changed."""
+        if self.changed_locks is not None:
+            self.changed_locks[key] = None
+        if self.news is not None:
+            namespace, _, name = key.partition("/")
+            self.news["lock", namespace, name] = None
+
     def tell(self, kind: str, namespace: str, name: str) -> None:
-        """Note for who waits that this resource changed: a "lock", "queue", "key", "job", "run" or "client"."""
+        """Note for who waits that this resource changed: a "lock", "queue", "key", "job", "run" or "client"; a "waiter"
+        when it is none any more.
+        """
         if self.news is not None:
             self.news[kind, namespace, name] = None

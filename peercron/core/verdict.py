@@ -20,6 +20,8 @@ class Refusal(StrEnum):
     LIMIT = "limit"
     NOT_READY = "not_ready"  # nothing can be done about it now (a run that still has to wait)
     UNSUPPORTED = "unsupported"  # not all members know it yet, or the sender does not know what the cluster uses
+    LOCKED = "locked"  # somebody else holds the lock
+    DEADLOCK = "deadlock"  # to wait would be to wait for oneself
     INTERNAL = "internal"  # a defect of peercron, the same on every member; the state may be in part changed
 
 

@@ -11,6 +11,7 @@ from peercron.core.check import Check, CommandProbe, EndpointProbe
 from peercron.core.commands import (
     AbandonRestore,
     AckItems,
+    AcquireLock,
     AdoptSnapshot,
     ApplyJobs,
     ArrangeSlices,
@@ -30,6 +31,8 @@ from peercron.core.commands import (
     ExtendDelivery,
     FailBack,
     Fire,
+    ForsakeLock,
+    GrantLock,
     IncrKey,
     Invite,
     NackItems,
@@ -44,6 +47,7 @@ from peercron.core.commands import (
     PutQueue,
     ReceiveItems,
     RecordSlices,
+    ReleaseLock,
     ReplayItems,
     ReportHealth,
     ResumeJob,
@@ -70,6 +74,7 @@ from peercron.core.job import (
 )
 from peercron.core.limits import SLICE_MS_MIN
 from peercron.core.listening import CHECKED
+from peercron.core.lock import Claim, LockKind
 from peercron.core.member import Role
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry
@@ -293,6 +298,50 @@ def _queue(dice: Random, state: ClusterState) -> Command:
     )
 
 
+#: Each lock is mostly asked for as what it is.
+LOCKS = {"m": (LockKind.MUTEX, 1), "s": (LockKind.SEMAPHORE, 2), "r": (LockKind.RW, 1)}
+
+
+def _acquire(dice: Random, state: ClusterState) -> Command:
+    name = dice.choice(tuple(LOCKS))
+    kind, permits = LOCKS[name if dice.random() < 0.95 else "s"]
+    clients = [id_ for id_, lease in state.leases.items() if not lease.namespace]
+    client = dice.choice((0, 0, *clients, 9))
+    run_id, token = _token(dice, state) if dice.random() < 0.2 else ("", 0)
+    member = state.members.get(f"id-{dice.choice(NODES)}")
+    claim = Claim(
+        owner=dice.choice("ABCDE"),
+        ttl_ms=dice.choice((1_000, 1_000, 1_000, 0)),
+        request=f"q{dice.randrange(40)}",
+        shared=kind is LockKind.RW and dice.random() < 0.6,
+        delay_ms=dice.choice((0, 0, 2_000)),
+        client=client,
+        run_id=run_id,
+        attempt=token,
+    )
+    who = (member.info.id, member.session) if member else ("", 0)
+    return AcquireLock("default", name, claim, dice.random() < 0.8, kind, permits, *who)
+
+
+def _lock(dice: Random, state: ClusterState) -> Command:
+    key = dice.choice([*state.locks, "default/m"])
+    name = key.partition("/")[2]
+    token = dice.choice([*state.lock_grants.get(key, {}), 1])
+    waiters = state.lock_waiters.get(key, {})
+    ids = [*waiters, *(grant.waiter for grant in state.lock_grants.get(key, {}).values()), 1]
+    waiter = dice.choice(ids)
+    served = waiters[waiter].served if waiter in waiters else dice.choice((waiter, 1))
+    return dice.choice(
+        (
+            GrantLock("default", name),
+            ReleaseLock("default", name, token),
+            ReleaseLock("default", name, token),
+            ForsakeLock("default", name, waiter, served, dice.random() < 0.5),
+            ExpireLease(token),
+        )
+    )
+
+
 def _restore(dice: Random, state: ClusterState) -> Command:
     """Nothing is ever adopted: nobody here reads what is staged."""
     restore_id = dice.choice("rs") if state.stage is None or dice.random() < 0.1 else state.stage.restore_id
@@ -346,6 +395,8 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_lease] * 2,
     *[_health] * 6,
     *[_queue] * 15,
+    *[_acquire] * 6,
+    *[_lock] * 6,
     _restore,
     *[_record] * 8,
     _arrange,

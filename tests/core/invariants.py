@@ -32,6 +32,7 @@ from peercron.core.limits import (
 )
 from peercron.core.run import LIVE_ATTEMPT_STATES, LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
+from tests.core.invariants_of_locks import in_force, locks
 from tests.core.invariants_of_queues import queue_violations
 
 #: Of an attempt that a node gave to itself.
@@ -44,6 +45,7 @@ def violations(state: ClusterState) -> list[str]:
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
         *(_leases, _slices, _keys, _changes, _answers, _health, _standing),
         queue_violations,
+        locks,
     )
     return [problem for check in checks for problem in check(state)]
 
@@ -265,7 +267,8 @@ def _bounds(state: ClusterState) -> Iterator[str]:
     if state.key_count != sum(len(keys) for keys in state.keys.values()):
         yield "key_count is not the number of keys"
     nested = (state.ledger, state.results, state.keys, state.live_attempts, state.live_runs, state.ended_runs)
-    nested = (*nested, state.health, state.listening)
+    nested = (*nested, state.health, state.listening, state.client_leases)
+    nested = (*nested, state.lock_grants, state.lock_waiters, state.lock_requests, state.lock_owners)
     if not all(inner for table in nested for inner in table.values()):
         yield "an inner table is empty and still there"
     for name, table, most in (
@@ -355,7 +358,7 @@ class History:
                 yield f"job {uid} got {new} although {before} lived"
 
     def _grants(self, state: ClusterState) -> Iterator[str]:
-        granted = 0
+        granted = sum(token > self.last_token for key in state.locks for token in in_force(state, key))
         for run in _kept(state):
             for attempt in run.attempts:
                 if attempt.session == NO_SESSION:

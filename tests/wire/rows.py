@@ -14,6 +14,7 @@ from peercron.core import check as k
 from peercron.core import commands as c
 from peercron.core import job as j
 from peercron.core.health import HealthReport
+from peercron.core.lock import Claim, LockKind
 from peercron.core.member import MemberInfo, Role
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry
@@ -139,4 +140,11 @@ COMMANDS: tuple[c.Command, ...] = (
     c.PurgeQueue("default", "mail"),
     c.ReplayItems("default", "mail", 100),
     c.FailBack("ops/nightly"),
+    c.AcquireLock(
+        *("reports", "db", Claim("n1/12/Thread-2", 30_000, "r1", True, 500, 77, "12/2000", 76), True),
+        *(LockKind.RW, 1, "h:7400", 7),
+    ),
+    c.GrantLock("reports", "db"),
+    c.ReleaseLock("reports", "db", 79),
+    c.ForsakeLock("reports", "db", 80, 81, True),
 )

@@ -16,6 +16,7 @@ from peercron.core.apply.health import report_health
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
 from peercron.core.apply.key import delete_key, incr_key, put_key
 from peercron.core.apply.lease import close_client, expire_lease, open_client
+from peercron.core.apply.lock import acquire_lock, forsake_lock, grant_lock, release_lock
 from peercron.core.apply.member import drain_member, invite, uninvite
 from peercron.core.apply.once import answer_once
 from peercron.core.apply.queue import put_item
@@ -28,6 +29,7 @@ from peercron.core.apply.standing import fail_back
 from peercron.core.commands import (
     AbandonRestore,
     AckItems,
+    AcquireLock,
     AdoptSnapshot,
     ApplyJobs,
     ArrangeSlices,
@@ -47,6 +49,8 @@ from peercron.core.commands import (
     ExtendDelivery,
     FailBack,
     Fire,
+    ForsakeLock,
+    GrantLock,
     IncrKey,
     Invite,
     NackItems,
@@ -62,6 +66,7 @@ from peercron.core.commands import (
     PutQueue,
     ReceiveItems,
     RecordSlices,
+    ReleaseLock,
     ReplayItems,
     ReportHealth,
     ResumeJob,
@@ -118,6 +123,10 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     ExtendDelivery: extend_delivery,
     PurgeQueue: purge_queue,
     ReplayItems: replay_items,
+    AcquireLock: acquire_lock,
+    GrantLock: grant_lock,
+    ReleaseLock: release_lock,
+    ForsakeLock: forsake_lock,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peercron.core import retry
+from peercron.core.apply.lock import free_locks_of_attempt
 from peercron.core.apply.run import advance, end, take_turn
 from peercron.core.commands import AttemptFinished, AttemptStarted
 from peercron.core.history import find_run, is_of, pack_run
@@ -126,6 +127,7 @@ def _close(state: ClusterState, run: Run, ended: Attempt) -> Run:
     del held[run.id]
     if not held:
         del state.live_attempts[ended.member]
+    free_locks_of_attempt(state, run.id, ended.token, lost=ended.state is AttemptState.LOST)
     state.touch(run.job_uid)
     return replace(run, attempts=(*run.attempts[:-1], ended))
 

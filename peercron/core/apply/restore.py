@@ -16,6 +16,7 @@ from typing import Final
 
 from peercron.core.apply.attempt import lose_attempt
 from peercron.core.apply.configuration import begin_generation
+from peercron.core.apply.lock import drop_waiters_of
 from peercron.core.apply.run import cancel, live_runs
 from peercron.core.commands import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
 from peercron.core.level import behind
@@ -157,8 +158,12 @@ def len_of(table: Mapping[str, Sized]) -> int:
 
 
 def _let_go(restored: ClusterState) -> None:
-    """Nobody of the old cluster is here: its live attempts are lost, and their runs go on as their policies say."""
+    """Nobody of the old cluster is here: its live attempts are lost, and their runs go on as their policies say.
+
+    Who waits for a lock has to ask again; who holds one has it until nobody has renewed it for as long as it lives.
+    """
     restored.turns, restored.incumbents = {}, {}
+    drop_waiters_of(restored, None)
     for held in tuple(restored.live_attempts.values()):
         for run_id in tuple(held):
             lose_attempt(restored, restored.runs[run_id], LOST)

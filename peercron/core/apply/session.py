@@ -9,6 +9,7 @@ from peercron.core.apply.configuration import forget_if_removed
 from peercron.core.apply.definition import named
 from peercron.core.apply.health import forget_observer
 from peercron.core.apply.level import raise_level
+from peercron.core.apply.lock import drop_waiters_of
 from peercron.core.apply.standing import note_ended, note_opened
 from peercron.core.commands import ExpireSession, OpenSession
 from peercron.core.limits import ADDRESS_LENGTH_MAX, MEMBERS_MAX, NAME_LENGTH_MAX, TAGS_MAX
@@ -56,6 +57,7 @@ def expire_session(state: ClusterState, command: ExpireSession) -> Verdict:
 def _give_up(state: ClusterState, member_id: str, reason: str) -> None:
     """Everything that the member holds under an ended session is free again, and its word counts no more."""
     forget_observer(state, member_id)
+    drop_waiters_of(state, member_id)  # first, so that nothing is granted to who is not there
     for run_id in tuple(state.live_attempts.get(member_id, ())):
         lose_attempt(state, state.runs[run_id], reason)
 

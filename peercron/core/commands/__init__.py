@@ -12,6 +12,7 @@ from peercron.core.commands.health import ReportHealth
 from peercron.core.commands.job import ApplyJobs, DeleteJob, FailBack, Fire, PauseJob, PutJob, ResumeJob
 from peercron.core.commands.key import DeleteKey, IncrKey, PutKey
 from peercron.core.commands.lease import CloseClient, ExpireLease, OpenClient
+from peercron.core.commands.lock import AcquireLock, ForsakeLock, GrantLock, ReleaseLock
 from peercron.core.commands.member import DrainMember, ExpireSession, Invite, OpenSession, Uninvite
 from peercron.core.commands.queue import (
     AckItems,
@@ -32,6 +33,7 @@ from peercron.core.once import Once
 __all__ = [
     "AbandonRestore",
     "AckItems",
+    "AcquireLock",
     "AdoptSnapshot",
     "ApplyJobs",
     "ArrangeSlices",
@@ -51,6 +53,8 @@ __all__ = [
     "ExtendDelivery",
     "FailBack",
     "Fire",
+    "ForsakeLock",
+    "GrantLock",
     "IncrKey",
     "Invite",
     "NackItems",
@@ -67,6 +71,7 @@ __all__ = [
     "PutQueue",
     "ReceiveItems",
     "RecordSlices",
+    "ReleaseLock",
     "ReplayItems",
     "ReportHealth",
     "ResumeJob",
@@ -116,6 +121,10 @@ Command = (
     | PurgeQueue
     | ReplayItems
     | FailBack
+    | AcquireLock
+    | GrantLock
+    | ReleaseLock
+    | ForsakeLock
 )
 
 
