@@ -1,3 +1,23 @@
 """peercron: cron that outlives its machines."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from peercron.client import Client, SyncClient
+
+__all__ = ["Client", "SyncClient", "__version__"]
+
 __version__ = "0.2.0"
+
+#: Name -> module that has it. Read when they are asked for: whoever only wants the command line must not wait for them.
+_FROM = dict.fromkeys(("Client", "SyncClient"), "peercron.client")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_FROM[name]), name)

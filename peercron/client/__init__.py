@@ -2,6 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from peercron.client.blocking import Answer, Connection
 
-__all__ = ["Answer", "Connection"]
+if TYPE_CHECKING:
+    from peercron.client.client import Client
+    from peercron.client.lock import Lock
+    from peercron.client.state import Change, Entry, Listing
+    from peercron.client.sync import SyncClient, SyncLock
+
+__all__ = [
+    "Answer",
+    "Change",
+    "Client",
+    "Connection",
+    "Entry",
+    "Listing",
+    "Lock",
+    "SyncClient",
+    "SyncLock",
+]
+
+#: Name -> module that has it. Read when they are asked for: they need aiohttp, and the command line does not.
+_FROM = {
+    "Change": "state",
+    "Client": "client",
+    "Entry": "state",
+    "Listing": "state",
+    "Lock": "lock",
+    "SyncClient": "sync",
+    "SyncLock": "sync",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_FROM[name]}"), name)

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from peercron.clock import Clock, SystemClock
 from peercron.errors import (
     Busy,
+    Compacted,
     ConfigError,
     NoLeader,
     OutcomeUnknown,
@@ -237,6 +238,8 @@ def error_of(status: int, body: bytes, where: str) -> PeercronError:
             return Busy(detail)
         case "unknown_outcome":
             return OutcomeUnknown(detail)
+        case "compacted":
+            return Compacted(int(problem.get("index", 0)))
         case _ if found:
             return ConfigError(found)
         case _:

@@ -1,0 +1,109 @@
+"""Client: a cluster for asyncio programs: its jobs, locks, queues and shared state, through any of its nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from peercron.client.jobs import Jobs
+from peercron.client.link import Link
+from peercron.client.lock import Lock, Wanted
+from peercron.client.state import State
+from peercron.client.words import Duration, seconds
+
+DEFAULT_ADDRESS: Final = "http://127.0.0.1:8400"
+
+
+class Client:
+    """Use it as a context manager, in one event loop.
+
+    >>> async with Client(["http://a:8400", "http://b:8400"]) as client:         # doctest: +SKIP
+    ...     await client.state.put("stock", 7)
+    ...     async with client.lock("reports/db", ttl="30s", wait="10s") as lock:
+    ...         await write_report(fencing_token=lock.token)
+
+    Requests go to the node that answered last; where it cannot, the others are asked until `timeout` is over. Writes
+    carry an idempotency key, so that asking twice does nothing twice.
+
+    Args:
+        addresses: HTTP of any nodes; default: PEERCRON_ADDR, or within a run PEERCRON_URL, or this machine.
+        token: access token; default: PEERCRON_TOKEN.
+        label: what this program is called, as owner of locks; default: host/pid.
+        timeout: for a request with all its tries.
+        ca_file: authority (PEM) of https addresses.
+    """
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str] | None = None,
+        *,
+        token: str | None = None,
+        label: str | None = None,
+        timeout: Duration = "5s",
+        ca_file: str | None = None,
+    ) -> None:
+        chosen = addresses if addresses is not None else _usual_addresses()
+        self._link = Link(
+            chosen.split(",") if isinstance(chosen, str) else chosen,
+            token=token if token is not None else os.environ.get("PEERCRON_TOKEN", ""),
+            ca_file=ca_file,
+            timeout_s=seconds(timeout),
+        )
+        self.label = label or f"{socket.gethostname()}/{os.getpid()}"
+        self.state = State(self._link)
+        self.jobs = Jobs(self._link)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._link.close()
+
+    async def status(self) -> dict[str, Any]:
+        """The cluster on one screen: leader, quorum, members. Needs no leader."""
+        found: dict[str, Any] = (await self._link.ask("GET", "/v1/status")).json
+        return found
+
+    def lock(
+        self,
+        name: str,
+        *,
+        ttl: Duration = "30s",
+        wait: Duration | None = None,
+        kind: str | None = None,
+        permits: int = 1,
+        shared: bool = False,
+        owner: str | None = None,
+    ) -> Lock:
+        """A lock, to be held in an `async with` block; see `Lock`.
+
+        Args:
+            name: in the namespace "default", or written namespace/name.
+            ttl: it comes free by itself when it was not renewed for so long, as when this program dies.
+            wait: how long to stand in line; None: as long as it takes.
+            kind: "mutex", "semaphore" or "rw"; default: what `permits` and `shared` say.
+            permits: how many may hold a semaphore at the same time.
+            shared: of a "rw" lock: to read, beside others that read.
+            owner: default: label/task.
+        """
+        return Lock(self._link, Wanted(name, ttl, wait, kind, permits, shared), owner or f"{self.label}/{_task()}")
+
+
+def _usual_addresses() -> str:
+    return os.environ.get("PEERCRON_ADDR") or os.environ.get("PEERCRON_URL") or DEFAULT_ADDRESS
+
+
+def _task() -> str:
+    """Who in this process: a task of ours stands for a thread, since each of them waits for itself."""
+    task = asyncio.current_task()
+    return task.get_name() if task is not None else "main"

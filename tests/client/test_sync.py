@@ -1,0 +1,100 @@
+"""SyncClient: the same from plain threads, while the nodes live in a loop of their own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peercron.client import SyncClient
+from peercron.client.sync import Portal
+from peercron.clock import ManualClock
+from peercron.core.commands import OpenSession
+from peercron.core.level import LEVEL
+from peercron.core.member import MemberInfo
+from peercron.core.state import ClusterState
+from peercron.errors import PeercronError
+from peercron.http.app import serve
+from peercron.settings import load
+from tests.http.conftest import NOW_MS, FakeNode, free_port
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    portal = Portal()
+    yield portal
+    portal.close()
+
+
+@pytest.fixture
+def url(portal: Portal, tmp_path: Path) -> Iterator[str]:
+    peer, http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    settings = load({"peers": peer, "self": peer, "name": "n1", "http": http}, {})
+
+    async def begin() -> Any:
+        node = FakeNode(settings, ClusterState(), tmp_path)
+        info = MemberInfo("id-n1", "n1", peer, settings.http_advertised, level=LEVEL)
+        await node.do(OpenSession(info, 1))
+        return await serve(node, ManualClock(wall_ms=NOW_MS))
+
+    server = portal.call(begin())
+    yield server.url
+    portal.call(server.close())
+
+
+def test_state_and_jobs(url: str) -> None:
+    with SyncClient(url) as client:
+        revision = client.state.put("k", {"a": 1}, ttl="1m")
+        assert client.state.get("k") == {"a": 1}
+        client.state.cas("k", 2, revision)
+        assert client.state.incr("k") == 3
+        entry = client.state.entry("k")
+        assert entry is not None
+        assert [each.key for each in client.state.list()] == ["k"]
+        assert client.state.delete("k", if_revision=entry.revision)
+        client.jobs.put("hello", every="1h", shell="true")
+        run = client.jobs.run("hello")
+        assert client.jobs.wait(run["id"], "10ms")["id"] == client.jobs.find_run(run["id"])["id"]
+        assert client.jobs.cancel(run["id"])["cancel_requested"]
+        assert [client.jobs.get("hello")] == client.jobs.list()
+        assert client.jobs.pause("hello")["paused"] != client.jobs.resume("hello")["paused"]
+        assert client.jobs.runs("hello")[0]["id"] == run["id"]
+        assert client.jobs.delete("hello")
+        assert client.status()["healthy"]
+
+
+def test_a_watch_from_one_thread_while_others_write(url: str) -> None:
+    with SyncClient(url) as client:
+        start = client.state.put("n", 0)
+        writers = [threading.Thread(target=client.state.incr, args=("n",)) for _ in range(5)]
+        for writer in writers:
+            writer.start()
+        watched = client.state.watch("n", after=start)
+        assert [next(watched).value for _ in writers] == [1, 2, 3, 4, 5]
+        watched.close()  # type: ignore[attr-defined]
+        for writer in writers:
+            writer.join()
+
+
+def test_what_is_closed_says_so(url: str) -> None:
+    client = SyncClient(url)
+    client.close()
+    with pytest.raises(PeercronError, match="closed"):
+        client.status()
+
+
+def test_a_fork_gets_no_client(url: str) -> None:
+    with SyncClient(url) as client:
+        client.status()
+        child = os.fork()
+        if child == 0:
+            try:
+                client.status()
+            except PeercronError:
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
