@@ -24,7 +24,7 @@ def pack_run(run: Run) -> bytes:
     """An ended run as bytes. Its job's uid and key are not among them: who keeps it knows them."""
     attempts = ",".join([_attempt(attempt) for attempt in run.attempts])
     text = (
-        f'["{_named(run.id, run.manual)}",{run.slot_ms},"{run.state}",{run.created_ms},[{attempts}],'
+        f'["{_named(run.id, run.slot_ms)}",{run.slot_ms},"{run.state}",{run.created_ms},[{attempts}],'
         f"{_number(run.finished_ms)},{quoted(run.reason)},{int(run.cancel_requested)}{_late(run)}]"
     )
     return text.encode("utf-8", "surrogatepass")
@@ -59,7 +59,7 @@ def unpack_run(job_uid: str, job_key: str, packed: bytes) -> Run:
     named, slot_ms, state, created_ms, attempts, finished_ms, reason, cancel_requested, *late = loads(packed)
     later = {name: _frozen(value) for (name, _), value in zip(_late_fields(Run), late, strict=False)}
     return Run(
-        *(f"{job_uid}/{named or slot_ms}", job_uid, job_key, slot_ms, bool(named), RunState(state), created_ms),
+        *(f"{job_uid}/{named or slot_ms}", job_uid, job_key, slot_ms, _by_hand(named), RunState(state), created_ms),
         attempts=tuple([_unpack_attempt(fields) for fields in attempts]),
         finished_ms=finished_ms,
         reason=reason,
@@ -81,7 +81,7 @@ def _unpack_attempt(fields: list[Any]) -> Attempt:
 def pack_entry(entry: LedgerEntry) -> bytes:
     """An entry of the ledger as bytes; its job's uid is not among them."""
     text = (
-        f'["{_named(entry.run_id, entry.manual)}",{entry.slot_ms},"{entry.outcome}",{quoted(entry.reason)},'
+        f'["{_named(entry.run_id, entry.slot_ms)}",{entry.slot_ms},"{entry.outcome}",{quoted(entry.reason)},'
         f"{entry.attempts},{quoted(entry.member)},{entry.token},{entry.decided_ms}]"
     )
     return text.encode("utf-8", "surrogatepass")
@@ -90,7 +90,7 @@ def pack_entry(entry: LedgerEntry) -> bytes:
 def unpack_entry(job_uid: str, packed: bytes) -> LedgerEntry:
     """The entry that `pack_entry` made this of."""
     named, slot_ms, outcome, *rest = loads(packed)
-    return LedgerEntry(f"{job_uid}/{named or slot_ms}", slot_ms, bool(named), RunState(outcome), *rest)
+    return LedgerEntry(f"{job_uid}/{named or slot_ms}", slot_ms, _by_hand(named), RunState(outcome), *rest)
 
 
 def is_of(run_id: str, packed: bytes) -> bool:
@@ -158,12 +158,17 @@ def _matching(table: dict[str, tuple[bytes, ...]], run_id: str) -> Iterator[byte
 
 def _beginning(run_id: str) -> bytes:
     name = run_id.partition("/")[2]
-    return (f'["{name}",' if name.startswith("m") else f'["",{name},').encode("utf-8", "surrogatepass")
+    return (f'["",{name},' if name.isdecimal() else f'["{name}",').encode("utf-8", "surrogatepass")
 
 
-def _named(run_id: str, manual: bool) -> str:
-    """What a manual run is named within its job; a slot's run needs no name but its slot."""
-    return run_id.partition("/")[2] if manual else ""
+def _named(run_id: str, slot_ms: int) -> str:
+    """What a run is named within its job, if not by its slot: "m" and a number by hand, "e" and one after an event."""
+    name = run_id.partition("/")[2]
+    return "" if name == str(slot_ms) else name
+
+
+def _by_hand(named: str) -> bool:
+    return named.startswith("m")
 
 
 def _number(value: int | None) -> int | str:

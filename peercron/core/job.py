@@ -84,6 +84,14 @@ class Failback(StrEnum):
     NEVER = "never"
 
 
+class Require(StrEnum):
+    """What a job asks of those that it comes after; see `core.order`."""
+
+    ALL_SUCCEEDED = "all_succeeded"
+    ANY_SUCCEEDED = "any_succeeded"
+    ALL_DONE = "all_done"
+
+
 class DstGap(StrEnum):
     """A fixed-time slot whose local time does not exist on the day of a clock change."""
 
@@ -238,6 +246,9 @@ class Definition:
     #: Mode standby: when it goes back to an earlier node, and how long that must have been well without a break.
     failback: Failback = Failback.AUTO
     failback_after_ms: int = 60_000
+    #: Keys of the jobs that it comes after: their ends are its slots, and it has no others.
+    after: tuple[str, ...] = ()
+    require: Require = Require.ALL_SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,11 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "lock_requests"): 2,
     (ClusterState, "lock_owners"): 2,
     (ClusterState, "lock_waiting"): 2,
+    # Jobs after others.
+    (Definition, "after"): 2,
+    (Definition, "require"): 2,
+    (ClusterState, "followers"): 2,
+    (ClusterState, "joins"): 2,
 }
 
 #: How to find the level of a value.

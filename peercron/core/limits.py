@@ -51,6 +51,9 @@ JOBS_SEEN_PER_PLAN_MAX = 1_000
 SLOTS_LISTED_PER_PLAN_MAX = 1_024
 #: Plans that wait for their answer; the planner adds none beyond.
 PLANS_IN_FLIGHT_MAX = 4_096
+#: Jobs that one job may come after, and that may come after one job.
+AFTER_MAX = 64
+FOLLOWERS_MAX = 1_000
 ENV_ENTRIES_MAX = 256
 #: What one run is given on its way: how many parameters, and bytes of their names and values together.
 PARAMS_MAX = 64

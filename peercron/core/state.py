@@ -11,6 +11,7 @@ from peercron.core.lease import Lease
 from peercron.core.lock import Grant, Lock, Waiter
 from peercron.core.member import Invitation, Member, Seat
 from peercron.core.once import Answered
+from peercron.core.order import Heard
 from peercron.core.queue import Delivery, Item, Line, Queue
 from peercron.core.restore import Stage
 from peercron.core.run import Run
@@ -139,6 +140,10 @@ class ClusterState:
     incumbents: dict[str, Incumbent] = field(default_factory=dict)
     #: Member id -> how it has been, since the first thing that was noted.
     wellness: dict[str, Wellness] = field(default_factory=dict)
+    #: Job key -> uids of the jobs that come after it (absent: none), and job uid -> key of an upstream job -> what it
+    #: has heard of it, while it has not heard of all (absent: of none). See `core.order`.
+    followers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    joins: dict[str, dict[str, Heard]] = field(default_factory=dict)
 
     #: "namespace/name" -> queue.
     queues: dict[str, Queue] = field(default_factory=dict)
@@ -172,6 +177,11 @@ class ClusterState:
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
     #: takes it away again; None: they hold no state.
     staged_state: ClusterState | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
+    #: Not replicated: (job key, how it ended) of what a command has ended, until its last deed: those that come after
+    #: are told.
+    ended: list[tuple[str, Heard]] = field(
+        default_factory=list, compare=False, repr=False, metadata={"transient": True}
+    )
     #: Not replicated: uids of jobs that changed since the planner here last looked, in order; None: there is none.
     changed_jobs: dict[str, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: ids of leases that began or ended since the leader here last looked; None: nobody counts.

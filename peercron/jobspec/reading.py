@@ -17,13 +17,13 @@ from peercron.core.job import (
     Misfire,
     Mode,
     OnAbsent,
-    Retry,
     Trigger,
 )
 from peercron.core.schedule import check
 from peercron.errors import ConfigError, Problem
 from peercron.jobspec.checks import read_checks
 from peercron.jobspec.modes import read_mode
+from peercron.jobspec.policies import read_policies
 from peercron.jobspec.tables import DEFAULT_KEYS, DOCUMENT_KEYS, JOB_KEYS, JobTable, convert, join, key_problems
 from peercron.jobspec.tasks import read_task
 from peercron.jobspec.wrong import Wrong, duration_ms
@@ -189,12 +189,11 @@ def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
         timeout_ms=duration_ms("timeout", table.timeout, wrong),
         kill_grace_ms=duration_ms("kill_grace", table.kill_grace, wrong),
         on_disconnect=table.on_disconnect,
-        retry=_retry(table, wrong),
         slice_ms=_slice_ms(table, wrong),
         on_absent=table.on_absent,
-        jitter_ms=_jitter_ms(table, wrong),
         checks=read_checks(table.checks, wrong),
         **read_mode(table, wrong),
+        **read_policies(table, wrong),
     )
 
 
@@ -218,22 +217,6 @@ def _misfire(table: JobTable, wrong: Wrong) -> Misfire:
     if not 1 <= slots_max <= limits.MISFIRE_REPLAY_MAX:
         wrong("misfire.max", f"must be from 1 to {limits.MISFIRE_REPLAY_MAX}")
     return Misfire(table.misfire.policy, window_ms, slots_max)
-
-
-def _jitter_ms(table: JobTable, wrong: Wrong) -> int:
-    if table.jitter is None:
-        return 0
-    if all(getattr(table, key) is None for key in ("schedule", "every", "at")):
-        wrong("jitter", "has a meaning only with schedule, every or at")
-    return duration_ms("jitter", table.jitter, wrong, max_ms=limits.JITTER_MS_MAX)
-
-
-def _retry(table: JobTable, wrong: Wrong) -> Retry:
-    given = table.retry
-    if given is None:
-        return Retry()
-    base_ms, cap_ms = duration_ms("retry.base", given.base, wrong), duration_ms("retry.cap", given.cap, wrong)
-    return Retry(given.max, given.backoff, base_ms, cap_ms, given.jitter, given.on)
 
 
 def _trigger(table: JobTable, wrong: Wrong) -> Trigger:

@@ -16,13 +16,13 @@ from peercron.core.job import (
     HttpTask,
     ManualTrigger,
     Misfire,
-    Retry,
     SecretSource,
     Task,
     Trigger,
 )
 from peercron.jobspec.checks import render_check
 from peercron.jobspec.modes import render_mode
+from peercron.jobspec.policies import render_policies
 from peercron.jobspec.reading import VERSION
 from peercron.times import format_duration, format_instant
 
@@ -62,10 +62,7 @@ def render_job(definition: Definition, *, paused: bool = False, owner: str = "")
         table["slice"] = format_duration(definition.slice_ms)
     if misfire := _misfire(definition.misfire):
         table["misfire"] = misfire
-    if definition.jitter_ms:
-        table["jitter"] = format_duration(definition.jitter_ms)
-    if retry := _retry(definition.retry):
-        table["retry"] = retry
+    table |= render_policies(definition)
     if definition.timeout_ms:
         table["timeout"] = format_duration(definition.timeout_ms)
     if definition.kill_grace_ms != _NORMAL.kill_grace_ms:
@@ -119,18 +116,6 @@ def _http(task: HttpTask) -> dict[str, Any]:
     if task.expect_status:
         table["expect"] = list(task.expect_status)
     return table
-
-
-def _retry(retry: Retry) -> dict[str, Any]:
-    normal = _NORMAL.retry
-    if retry == normal:
-        return {}
-    table: dict[str, Any] = {"max": retry.max}
-    table |= {key: str(value) for key in ("backoff", "on") if (value := getattr(retry, key)) != getattr(normal, key)}
-    for key, field in (("base", "base_ms"), ("cap", "cap_ms")):
-        if getattr(retry, field) != getattr(normal, field):
-            table[key] = format_duration(getattr(retry, field))
-    return table | ({} if retry.jitter else {"jitter": False})
 
 
 def _misfire(misfire: Misfire) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from peercron.core.job import (
     OnAbsent,
     OnDisconnect,
     Overlap,
+    Require,
     RetryOn,
 )
 from peercron.errors import Problem
@@ -138,6 +139,8 @@ class JobTable(Table):
     checks: tuple[CheckTable, ...] = ()
     failback: Failback | None = None
     failback_after: str | None = None
+    after: tuple[str, ...] = ()
+    require: Require | None = None
     paused: bool | None = None
 
 
@@ -147,15 +150,13 @@ MODE_KEYS: dict[str, Mode] = {"failback": Mode.STANDBY, "failback_after": Mode.S
 #: What [defaults] may set: everything but what makes a job this one.
 DEFAULT_KEYS = tuple(
     key for key in JOB_KEYS
-    if key not in ("name", "schedule", "every", "at", "anchor", "command", "shell", "http", "paused", "owner")
+    if key not in ("name", "schedule", "every", "at", "anchor", "command", "shell", "http", "paused", "owner", "after")
     and key not in MODE_KEYS
 )  # fmt: skip
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
     "lock",
-    "after",
-    "require",
     "when",
     "webhook",
     "where",
@@ -184,6 +185,7 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "dst.gap": DstGap,
     "dst.overlap": DstOverlap,
     "overlap": Overlap,
+    "require": Require,
     "guarantee": Guarantee,
     "mode": Mode,
     "on_absent": OnAbsent,

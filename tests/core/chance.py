@@ -69,6 +69,7 @@ from peercron.core.job import (
     Mode,
     OnAbsent,
     Overlap,
+    Require,
     Retry,
     RetryOn,
 )
@@ -98,11 +99,13 @@ def some_command(dice: Random, state: ClusterState) -> Command:
 
 
 def some_definition(dice: Random) -> Definition:
+    triggers = (EveryTrigger(SECOND), EveryTrigger(SECOND, 7), AtTrigger(dice.randrange(9_999_999)), ManualTrigger())
+    after = dice.choice(((), (), (), (), ("default/x",), ("default/x", "default/y")))
     return definition(
         dice.choice(JOBS),
-        trigger=dice.choice(
-            (EveryTrigger(SECOND), EveryTrigger(SECOND, 7), AtTrigger(dice.randrange(9_999_999)), ManualTrigger())
-        ),
+        after=after,
+        require=dice.choice(tuple(Require)) if after else Require.ALL_SUCCEEDED,
+        trigger=ManualTrigger() if after else dice.choice(triggers),
         owner=dice.choice(("", "file")),
         nodes=dice.choice(((), (), (), (), ("a",), ("b", "w"), ("nobody",))),
         overlap=dice.choice(tuple(Overlap)),

@@ -43,7 +43,7 @@ def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
-        *(_leases, _slices, _keys, _changes, _answers, _health, _standing),
+        *(_leases, _slices, _keys, _changes, _answers, _health, _standing, _order),
         queue_violations,
         locks,
     )
@@ -77,7 +77,7 @@ def _runs(state: ClusterState) -> Iterator[str]:
             yield f"run {run_id} is {run.state} and among the wrong ones"
         if run.id != run_id or not run_id.startswith(f"{run.job_uid}/"):
             yield f"run {run_id} is filed under a name that is not its own"
-        if not run.manual and run_id != f"{run.job_uid}/{run.slot_ms}":
+        if _of_slot(run) and run_id != f"{run.job_uid}/{run.slot_ms}":
             yield f"run {run_id} is not named by its slot"
         if (run.state is RunState.RUNNING) != (run.live_attempt is not None):
             yield f"run {run_id} is {run.state} with attempts {run.attempts}"
@@ -89,6 +89,13 @@ def _runs(state: ClusterState) -> Iterator[str]:
             yield f"run {run_id} is {run.state} and waits for its time"
         if run.state in {RunState.SKIPPED, RunState.MISSED}:
             yield f"run {run_id} has an outcome of slots that got no run"
+
+
+def _of_slot(row: Run | LedgerEntry) -> bool:
+    """Whether it is the work for a slot of a schedule, and not for an event or for somebody who asked."""
+    run_id = row.id if isinstance(row, Run) else row.run_id
+    event = run_id.partition("/")[2].startswith("e")
+    return not row.manual and not event
 
 
 def _lines(state: ClusterState) -> Iterator[str]:
@@ -171,14 +178,14 @@ def _entry(state: ClusterState, entry: LedgerEntry, run: Run | None, cursor: Cur
     run_id = entry.run_id
     if run_id in state.runs or entry.outcome in LIVE_RUN_STATES:
         yield f"ledger entry {run_id} is no outcome of {run_id}"
-    if not entry.manual and run_id.partition("/")[2] != str(entry.slot_ms):
+    if _of_slot(entry) and run_id.partition("/")[2] != str(entry.slot_ms):
         yield f"ledger entry {run_id} is not named by its slot"
     if run is not None and (run.state, len(run.attempts)) != (entry.outcome, entry.attempts):
         yield f"slot {run_id} is {entry.outcome} in the ledger and {run.state} as a run"
     if entry.outcome in {RunState.SKIPPED, RunState.MISSED} and not entry.reason:
         yield f"slot {run_id} was {entry.outcome} for no reason"
     by_itself = run_id.partition("/")[0] in state.slices
-    if cursor is not None and not entry.manual and not by_itself and entry.slot_ms > cursor.after_ms:
+    if cursor is not None and _of_slot(entry) and not by_itself and entry.slot_ms > cursor.after_ms:
         yield f"slot {run_id} is decided and lies behind the cursor"
 
 
@@ -220,6 +227,23 @@ def _slices(state: ClusterState) -> Iterator[str]:
 
 def _unled(definition: Definition) -> bool:
     return definition.mode is Mode.SLICE and definition.on_absent is OnAbsent.SKIP
+
+
+def _order(state: ClusterState) -> Iterator[str]:
+    after = {job.uid: job.definition.after for job in state.jobs.values() if job.definition.after}
+    found: dict[str, set[str]] = {}
+    for uid, keys in after.items():
+        for key in keys:
+            found.setdefault(key, set()).add(uid)
+    if {key: set(uids) for key, uids in state.followers.items()} != found:
+        yield f"followers are {state.followers}, not {found}"
+    if not found.keys() <= state.job_uids.keys():
+        yield "a job comes after one that is not there"
+    for uid, heard in state.joins.items():
+        if not heard or not heard.keys() < set(after.get(uid, ())):
+            yield f"job {uid} has heard of {list(heard)} and waits for {after.get(uid)}"
+    if state.ended:
+        yield "what has ended was not told to those who wait for it"
 
 
 def _members(state: ClusterState) -> Iterator[str]:

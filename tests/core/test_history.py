@@ -24,8 +24,8 @@ KEY = "default/job"
 @st.composite
 def names(draw: st.DrawFn) -> tuple[str, int, bool]:
     """(run id, slot, manual) as apply names them."""
-    slot_ms, manual = draw(st.integers(0, 2**53)), draw(st.booleans())
-    return f"a1/{f'm{draw(st.integers(1, 2**53))}' if manual else slot_ms}", slot_ms, manual
+    slot_ms, kind = draw(st.integers(0, 2**53)), draw(st.sampled_from(("", "m", "e")))
+    return f"a1/{f'{kind}{draw(st.integers(1, 2**53))}' if kind else slot_ms}", slot_ms, kind == "m"
 
 
 @given(names(), values(Run))
@@ -36,8 +36,8 @@ def test_a_run_comes_back_as_it_was(name: tuple[str, int, bool], row: Run) -> No
     assert history.unpack_run("a1", KEY, packed) == row
     assert history.is_of(run_id, packed)
     # What a plainer way of writing it would write.
-    named = run_id.partition("/")[2] if manual else ""
     attempts = [[*astuple(attempt)[:-1], *_without_end([attempt.why])] for attempt in row.attempts]
+    named = run_id.partition("/")[2].removeprefix(str(slot_ms))
     fields = [named, slot_ms, row.state, row.created_ms, attempts, row.finished_ms, row.reason]
     late = _without_end([row.params, row.not_before_ms])
     plain = json.dumps([*fields, int(row.cancel_requested), *late], separators=(",", ":"), ensure_ascii=False)

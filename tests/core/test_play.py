@@ -223,7 +223,7 @@ class Play:
     def decided(self, uid: str, due: tuple[int, ...]) -> set[int]:
         """Slots of which the ledger has ever said something; some entries stand for all slots since an instant."""
         entries = [entry for entry in self.history.outcomes.values() if entry.run_id.startswith(f"{uid}/")]
-        slots = {entry.slot_ms for entry in entries if not entry.manual}
+        slots = {entry.slot_ms for entry in entries if entry.run_id.endswith(f"/{entry.slot_ms}")}
         for entry in entries:
             if since := re.search("stands for all before it since ([0-9]+)", entry.reason):
                 slots |= {slot for slot in due if int(since[1]) < slot < entry.slot_ms}

@@ -13,6 +13,7 @@ from peercron.core import check, job, limits
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 WORDS = TEXTS.filter(str.strip)
+KEYS = st.tuples(st.just("default") | NAMES, NAMES).map("/".join)
 DURATIONS_MS = st.integers(0, limits.TIMEOUT_MS_MAX)
 INSTANTS_MS = st.integers(0, 4_102_444_800_000)
 
@@ -114,6 +115,7 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         kill_grace_ms=DURATIONS_MS,
         on_disconnect=st.sampled_from(job.OnDisconnect),
         retry=retries(),
+        after=st.lists(KEYS, unique=True, max_size=2).map(tuple),
         jitter_ms=st.just(0) | st.integers(0, limits.JITTER_MS_MAX),
         checks=checks(),
     ).map(_without_contradictions)
@@ -122,7 +124,9 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
 def _without_contradictions(row: job.Definition) -> job.Definition:
     """What starts a slot's work once does not retry it; what has no slots of its own has nothing to spread."""
     row = replace(row, retry=job.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
-    return replace(row, jitter_ms=0) if isinstance(row.trigger, job.ManualTrigger) else row
+    if isinstance(row.trigger, job.ManualTrigger):
+        return replace(row, jitter_ms=0)
+    return replace(row, after=(), require=job.Require.ALL_SUCCEEDED)
 
 
 def retries() -> st.SearchStrategy[job.Retry]:

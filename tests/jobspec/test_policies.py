@@ -45,6 +45,10 @@ def test_a_retry_is_read_and_written(written: dict[str, Any], retry: Retry) -> N
         ({"retry": {"max": 1, "on": "another_node"}}, "retry.on", "did you mean other_node?"),
         ({"retry": {"max": 1, "base": "soon"}}, "retry.base", "duration"),
         ({"retry": {"max": 1, "base": "10m"}}, "retry.base, retry.cap", "base no longer than cap"),
+        ({"after": ["b"]}, "after", "cannot stand beside schedule, every or at"),
+        ({"after": "b"}, "after", "a list"),
+        ({"require": "all_done"}, "require", "only with after"),
+        ({"every": None, "after": ["b"], "require": "all_don"}, "require", "did you mean all_done?"),
         ({"jitter": "2d"}, "jitter", "from 0s to 1d"),
         ({"jitter": 5}, "jitter", "text in quotes"),
         ({"every": None, "jitter": "1s"}, "jitter", "only with schedule, every or at"),
@@ -61,3 +65,10 @@ def test_a_default_retry_is_not_for_what_starts_once() -> None:
     once = PLAIN | {"name": "b", "guarantee": "at_most_once"}
     document = read_document({"defaults": {"retry": {"max": 2}}, "jobs": [PLAIN, once]})
     assert [definition.retry.max for definition in document.definitions] == [2, 0]
+
+
+def test_a_bare_name_is_of_the_same_namespace() -> None:
+    table = {"name": "c", "namespace": "ops", "shell": "true", "after": ["a", "other/b"], "require": "any_succeeded"}
+    definition = read_job(table).definition
+    assert definition.after == ("ops/a", "other/b")
+    assert render_job(definition) == table

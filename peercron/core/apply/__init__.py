@@ -19,6 +19,7 @@ from peercron.core.apply.lease import close_client, expire_lease, open_client
 from peercron.core.apply.lock import acquire_lock, forsake_lock, grant_lock, release_lock
 from peercron.core.apply.member import drain_member, invite, uninvite
 from peercron.core.apply.once import answer_once
+from peercron.core.apply.order import tell_followers
 from peercron.core.apply.queue import put_item
 from peercron.core.apply.queue_upkeep import delete_queue, purge_queue, put_queue, replay_items
 from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_restore, end_runs, stage_snapshot
@@ -145,12 +146,16 @@ def apply(state: ClusterState, command: Command, now_ms: int) -> Verdict:
     try:
         if level_of(command) > state.level:
             return Refused(state.index, Refusal.UNSUPPORTED, objection(state, command))
-        return APPLY[type(command)](state, command)
+        verdict = APPLY[type(command)](state, command)
+        if state.ended:
+            tell_followers(state)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 apply is total: an exception stops every member for good
         state.lines.clear()  # what the rows say now, if they did not change as a whole, is said anew
+        state.ended.clear()
         return Refused(state.index, Refusal.INTERNAL, type(error).__name__)
+    return verdict
 
 
 def apply_proposal(state: ClusterState, proposal: Proposal, now_ms: int) -> Verdict:

@@ -17,13 +17,16 @@ from peercron.core.job import (
     EveryTrigger,
     Guarantee,
     HttpTask,
+    ManualTrigger,
     Mode,
     OnAbsent,
     Overlap,
+    Require,
     Task,
     Trigger,
 )
 from peercron.core.limits import (
+    AFTER_MAX,
     ARGUMENT_BYTES_MAX,
     ENV_ENTRIES_MAX,
     EVERY_MS_MIN,
@@ -155,7 +158,19 @@ def _policies(definition: Definition) -> str:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
     if not 0 <= definition.jitter_ms <= JITTER_MS_MAX:
         return f"jitter: wants 0 (none) to {JITTER_MS_MAX} ms"
-    return _retry(definition) or flaw_of_checks(definition.checks)
+    return _order(definition) or _retry(definition) or flaw_of_checks(definition.checks)
+
+
+def _order(definition: Definition) -> str:
+    after = definition.after
+    if not after:
+        return "" if definition.require is Require.ALL_SUCCEEDED else "require: has a meaning only with after"
+    if not isinstance(definition.trigger, ManualTrigger):
+        return "after: cannot stand beside schedule, every or at: the ends of other jobs are the slots of this one"
+    if len(after) > AFTER_MAX or len(set(after)) < len(after):
+        return f"after: wants at most {AFTER_MAX} jobs, each once"
+    wrong = next((key for key in after if key.count("/") != 1 or not all(map(named, key.split("/")))), None)
+    return "" if wrong is None else f"after: {wrong[: 2 * NAME_LENGTH_MAX]!r} is not the name of a job"
 
 
 def _retry(definition: Definition) -> str:

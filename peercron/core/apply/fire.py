@@ -15,7 +15,6 @@ from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
-PAUSED = "the job was paused"
 LEADERLESS = "no leader with a quorum decided it in time"
 
 
@@ -51,7 +50,7 @@ def _pass_slots(state: ClusterState, job: Job, cursor: Cursor, command: Fire) ->
     gap = Gap(cursor.gap_walked, cursor.gap_fired, command.later)
     missed = misses(due, gap=gap, misfire=job.definition.misfire, period_ms=command.period_ms, now_ms=state.now_ms)
     for slot_ms in command.slots[: len(command.slots) - len(due)]:
-        _record(state, job, slot_ms, RunState.SKIPPED, PAUSED)
+        _record(state, job, slot_ms, RunState.SKIPPED, ledger.PAUSED)
     for slot_ms, why in zip(due, missed, strict=True):
         if why:
             _record(state, job, slot_ms, *_unmade(command, slot_ms, why))
@@ -76,7 +75,7 @@ def _pass_unlisted(state: ClusterState, job: Job, command: Fire, pause_ends_ms: 
     last_ms = command.unlisted_through_ms
     if not last_ms:
         return
-    outcome, why = RunState.SKIPPED, PAUSED
+    outcome, why = RunState.SKIPPED, ledger.PAUSED
     if last_ms > pause_ends_ms:
         outcome, why = _unmade(command, last_ms, f"over {GAP_SLOTS_MAX} slots were due")
     _record(state, job, last_ms, outcome, f"{why}; this one stands for all before it since {command.after_ms}")

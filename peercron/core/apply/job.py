@@ -9,6 +9,7 @@ from peercron.core.apply import ledger, standing
 from peercron.core.apply.definition import flaw
 from peercron.core.apply.health import forget_checks
 from peercron.core.apply.listening import crowded, listen, unlisten
+from peercron.core.apply.order import flaw_of_order, link, unlink
 from peercron.core.apply.run import admit, cancel, live_runs, reline
 from peercron.core.apply.slices import arrange
 from peercron.core.commands import ApplyJobs, DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
@@ -23,6 +24,7 @@ def put_job(state: ClusterState, command: PutJob) -> Verdict:
     definition = command.definition
     present = find(state, key_of(definition))
     wrong = flaw(definition) or _flaw_of_change(present, definition)
+    wrong = wrong or flaw_of_order(state, {key_of(definition): definition}, ())
     if wrong:
         return Refused(state.index, Refusal.INVALID, wrong)
     revision = present.revision if present is not None else 0
@@ -47,7 +49,7 @@ def apply_jobs(state: ClusterState, command: ApplyJobs) -> Verdict:
         for job in (state.jobs.values() if command.prune_owner is not None else ())
         if job.definition.owner == command.prune_owner and job.key not in wanted
     ]
-    refused = _refusal_of_file(state, command, wanted, len(pruned))
+    refused = _refusal_of_file(state, command, wanted, [job.key for job in pruned])
     if refused is not None:
         return refused
     for job in pruned:
@@ -67,6 +69,9 @@ def delete_job(state: ClusterState, command: DeleteJob) -> Verdict:
         return _not_found(state, command.key)
     if command.if_revision not in (None, job.revision):
         return _conflict(state, command.key, job)
+    wrong = flaw_of_order(state, {}, (job.key,))
+    if wrong:
+        return Refused(state.index, Refusal.CONFLICT, wrong)
     _delete(state, job)
     return Done(state.index, job.uid)
 
@@ -119,6 +124,7 @@ def _create(state: ClusterState, definition: Definition, uid: str) -> Job:
     job = Job(uid, definition, revision=state.index, created_ms=state.now_ms, updated_ms=state.now_ms)
     state.jobs[uid] = job
     state.job_uids[job.key] = uid
+    link(state, job, None)
     state.cursors[uid] = Cursor(_start_ms(definition.trigger, state.now_ms))
     arrange(state, job)
     listen(state, job, None)
@@ -134,6 +140,7 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
         # Slots of the new trigger that lie in decided time are not asked for any more: no slot is decided twice.
         after_ms = max(cursor.after_ms, _start_ms(definition.trigger, state.now_ms))
         state.cursors[job.uid] = Cursor(after_ms, paused_through_ms=cursor.paused_through_ms)
+    link(state, job, present.definition)
     if definition.overlap is not present.definition.overlap:
         reline(state, job)
     arrange(state, job)
@@ -167,6 +174,7 @@ def _delete(state: ClusterState, job: Job) -> None:
     state.health.pop(job.uid, None)
     unlisten(state, job)
     standing.forget(state, job.uid)
+    unlink(state, job)
     for run in live_runs(state, job.uid):
         cancel(state, run, f"job {job.key} was deleted")
     ledger.bury(state)
@@ -194,7 +202,7 @@ def _set_paused(state: ClusterState, job: Job, paused: bool) -> None:
 
 
 def _refusal_of_file(
-    state: ClusterState, command: ApplyJobs, wanted: dict[str, Definition], pruned: int
+    state: ClusterState, command: ApplyJobs, wanted: dict[str, Definition], pruned: list[str]
 ) -> Refused | None:
     """Why a file of jobs is refused as a whole; None: it is not."""
     if command.only_if_empty and state.jobs:
@@ -210,8 +218,11 @@ def _refusal_of_file(
     no_room = crowded(state, wanted.values())
     if no_room:
         return Refused(state.index, Refusal.LIMIT, no_room)
+    wrong = flaw_of_order(state, wanted, pruned)
+    if wrong:
+        return Refused(state.index, Refusal.INVALID, wrong)
     new = sum(key not in state.job_uids for key in wanted)
-    return _too_many(state) if len(state.jobs) - pruned + new > JOBS_MAX else None
+    return _too_many(state) if len(state.jobs) - len(pruned) + new > JOBS_MAX else None
 
 
 def _not_found(state: ClusterState, key: str) -> Refused:

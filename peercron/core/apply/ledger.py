@@ -12,9 +12,11 @@ from peercron.core.limits import (
     RUNS_KEPT_BYTES,
     RUNS_KEPT_PER_JOB,
 )
+from peercron.core.order import Heard
 from peercron.core.run import Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
 
+PAUSED = "the job was paused"
 #: An outcome that is written twice would be written twice in a row, or nearly; looking at all would cost too much.
 ENTRIES_COMPARED = 8
 
@@ -26,6 +28,11 @@ def run_id_of_slot(job_uid: str, slot_ms: int) -> str:
 def run_id_of_request(job_uid: str, index: int) -> str:
     """A manual run is named by the command that asked for it: no slot has its name, and no other request."""
     return f"{job_uid}/m{index}"
+
+
+def run_id_of_event(job_uid: str, index: int, nth: int = 1) -> str:
+    """A run that an event asks for is named by the command that made it true; `nth`: one command may do so twice."""
+    return f"{job_uid}/e{index}" + (f"-{nth}" if nth > 1 else "")
 
 
 def record_slot(
@@ -63,6 +70,8 @@ def record_run(state: ClusterState, run: Run) -> None:
         excess -= len(ended[0])
         ended = ended[1:]
     state.ended_runs[run.job_uid] = ended
+    if run.job_key in state.followers and state.job_uids.get(run.job_key) == run.job_uid:
+        state.ended.append((run.job_key, Heard(run.state, run.id)))
 
 
 def bury(state: ClusterState) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from peercron.core.apply.attempt import lose_attempt
 from peercron.core.apply.configuration import begin_generation
 from peercron.core.apply.lock import drop_waiters_of
+from peercron.core.apply.order import tell_followers
 from peercron.core.apply.run import cancel, live_runs
 from peercron.core.commands import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
 from peercron.core.level import behind
@@ -167,6 +168,7 @@ def _let_go(restored: ClusterState) -> None:
     for held in tuple(restored.live_attempts.values()):
         for run_id in tuple(held):
             lose_attempt(restored, restored.runs[run_id], LOST)
+    tell_followers(restored)
 
 
 def _clear(state: ClusterState) -> None:

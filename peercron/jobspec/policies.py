@@ -1,0 +1,66 @@
+"""When and in which order a job may start, and what follows a failure, from its table, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peercron.core import limits
+from peercron.core.job import CommandTask, Definition, ManualTrigger, Retry
+from peercron.jobspec.tables import JobTable, RetryTable
+from peercron.jobspec.wrong import Wrong, duration_ms
+from peercron.times import format_duration
+
+#: What need not be written.
+_NORMAL = Definition(name="normal", trigger=ManualTrigger(), task=CommandTask())
+_SCHEDULED = ("schedule", "every", "at")
+
+
+def read_policies(table: JobTable, wrong: Wrong) -> dict[str, Any]:
+    """The fields of a definition that say so."""
+    if table.require is not None and not table.after:
+        wrong("require", "has a meaning only with after")
+    return {
+        "retry": _retry(table.retry, wrong),
+        "jitter_ms": _jitter_ms(table, wrong),
+        "after": tuple(name if "/" in name else f"{table.namespace}/{name}" for name in table.after),
+        "require": table.require or _NORMAL.require,
+    }
+
+
+def render_policies(definition: Definition) -> dict[str, Any]:
+    """The keys of jobs.toml for it, those that differ from the defaults."""
+    table: dict[str, Any] = {}
+    if definition.after:
+        table["after"] = [key.removeprefix(f"{definition.namespace}/") for key in definition.after]
+    if definition.require is not _NORMAL.require:
+        table["require"] = definition.require.value
+    if definition.jitter_ms:
+        table["jitter"] = format_duration(definition.jitter_ms)
+    if definition.retry != _NORMAL.retry:
+        table["retry"] = _rendered_retry(definition.retry)
+    return table
+
+
+def _jitter_ms(table: JobTable, wrong: Wrong) -> int:
+    if table.jitter is None:
+        return 0
+    if all(getattr(table, key) is None for key in _SCHEDULED):
+        wrong("jitter", "has a meaning only with schedule, every or at")
+    return duration_ms("jitter", table.jitter, wrong, max_ms=limits.JITTER_MS_MAX)
+
+
+def _retry(given: RetryTable | None, wrong: Wrong) -> Retry:
+    if given is None:
+        return Retry()
+    base_ms, cap_ms = duration_ms("retry.base", given.base, wrong), duration_ms("retry.cap", given.cap, wrong)
+    return Retry(given.max, given.backoff, base_ms, cap_ms, given.jitter, given.on)
+
+
+def _rendered_retry(retry: Retry) -> dict[str, Any]:
+    normal = _NORMAL.retry
+    table: dict[str, Any] = {"max": retry.max}
+    table |= {key: str(value) for key in ("backoff", "on") if (value := getattr(retry, key)) != getattr(normal, key)}
+    for key, field in (("base", "base_ms"), ("cap", "cap_ms")):
+        if getattr(retry, field) != getattr(normal, field):
+            table[key] = format_duration(getattr(retry, field))
+    return table | ({} if retry.jitter else {"jitter": False})
