@@ -28,6 +28,7 @@ from peercron.errors import (
 from peercron.http.app import serve
 from peercron.node import Node
 from peercron.node.assembly import Parts
+from peercron.node.importing import import_jobs
 from peercron.node.joining import join
 from peercron.node.notify import notify, watchdog_s
 from peercron.settings import Settings
@@ -76,7 +77,7 @@ async def run_node(settings: Settings) -> int:
     calm = Calm()
     calm.begin()
     log.info("node_started", extra={"node": node.name, "address": settings.self_address, "http": server.url})
-    duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _seed(node)]
+    duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _seed(node), import_jobs(node)]
     tasks = [loop.create_task(duty) for duty in duties]
     await _unless(ending, _expelled(node))
     notify("STOPPING=1")

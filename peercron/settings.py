@@ -114,7 +114,6 @@ class _Reading:
         self.warnings: list[str] = []
 
     def settings(self, environ: Mapping[str, str]) -> Settings:
-        self.refuse_later_features()
         peers, join = self.peers(), self.join()
         self_address = self.self_address(peers) if peers or join else ""
         name = self.name(peers, join, self_address)
@@ -122,7 +121,7 @@ class _Reading:
         secret = self.secret(environ, (*peers, *join, self_address, http))
         data_dir = self.get("data_dir") or Path("peercron-data") / name
         tls = self.tls()
-        seed = self.existing("seed")
+        seed, imports = self.existing("seed"), self.imports()
         remove_dead_after_ms = self.remove_dead_after_ms()
         if self.problems:
             raise ConfigError(self.problems)
@@ -135,6 +134,7 @@ class _Reading:
             http=http,
             remove_dead_after_ms=remove_dead_after_ms,
             data_dir=data_dir,
+            imports=imports,
             seed=seed,
             secret=secret,
             tls_cert=tls[0],
@@ -152,10 +152,6 @@ class _Reading:
 
     def wrong(self, key: str, message: str) -> None:
         self.problems.append(Problem(self.values[key].label, message))
-
-    def refuse_later_features(self) -> None:
-        if self.get("import"):
-            self.wrong("import", "Python job classes are not supported by this version")
 
     def peers(self) -> tuple[str, ...]:
         if not self.get("peers") and not self.get("join"):
@@ -276,6 +272,13 @@ class _Reading:
             if self.get(f"tls_{has}") and not self.get(f"tls_{lacks}"):
                 self.wrong(f"tls_{has}", f"needs --tls-{lacks} too")
         return cert, key, ca
+
+    def imports(self) -> tuple[str, ...]:
+        modules: tuple[str, ...] = self.get("import")
+        for module in modules:
+            if not all(part.isidentifier() for part in module.split(".")):
+                self.wrong("import", f"{module!r} is not the name of a Python module, like acme.jobs")
+        return modules
 
     def remove_dead_after_ms(self) -> int | None:
         text = self.get("remove_dead_after")

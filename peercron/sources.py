@@ -63,7 +63,7 @@ FIELDS = (
     ),
     Field("dc", "NAME", "The datacentre this node stands in."),
     Field("tags", "K=V", "A tag of this node; repeatable.", Kind.TABLE, {}),
-    Field("import", "MODULE", "Python module with Job classes; repeatable (a later version).", Kind.LIST, ()),
+    Field("import", "MODULE", "Python module with Job classes, which become jobs; repeatable.", Kind.LIST, ()),
     Field("seed", "FILE", "jobs.toml, applied once if the cluster has no jobs.", Kind.PATH, None),
     Field("secret_file", "FILE", "The cluster secret; required when any address is not loopback.", Kind.PATH, None),
     Field("insecure", "", "Run without a secret on addresses that others can reach.", Kind.SWITCH, default=False),

@@ -187,17 +187,12 @@ def test_weak_secrets_are_warned_of(tmp_path: Path) -> None:
     assert any("every user" in warning for warning in warnings)
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        ({"import": "acme.jobs"}, "not supported by this version"),
-    ],
-)
-def test_what_later_versions_take_is_refused_by_name(flags: dict[str, str], said: str) -> None:
-    (key,) = flags
-    with pytest.raises(ConfigError, match=said) as caught:
-        load({"peers": "127.0.0.1:7400", "self": "127.0.0.1:7400"} | flags, {})
-    assert [problem.path for problem in caught.value.problems] == [f"--{key}"]
+def test_modules_are_imported_by_their_names() -> None:
+    here = {"peers": "127.0.0.1:7400", "self": "127.0.0.1:7400"}
+    assert load(here | {"import": ("acme.jobs", "more")}, {}).imports == ("acme.jobs", "more")
+    with pytest.raises(ConfigError, match=r"'acme/jobs.py' is not the name of a Python module") as caught:
+        load(here | {"import": ("acme/jobs.py",)}, {})
+    assert [problem.path for problem in caught.value.problems] == ["--import"]
 
 
 def test_http_needs_a_port_it_can_have() -> None:

@@ -184,7 +184,20 @@ class HttpTask:
     expect_status: tuple[int, ...] = ()
 
 
-Task = CommandTask | HttpTask
+@dataclass(frozen=True, slots=True)
+class ClassTask:
+    """Python code: `target` names a class that inherits from `peercron.Job`, as "module:Class". It runs in a process of
+    its own.
+    """
+
+    target: str
+    env: tuple[EnvEntry, ...] = ()
+    cwd: str = ""
+    #: Address space that the run may take, in bytes; what asks for more gets a MemoryError. 0: no bound.
+    memory_max_bytes: int = 0
+
+
+Task = CommandTask | HttpTask | ClassTask
 
 
 @dataclass(frozen=True, slots=True)

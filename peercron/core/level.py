@@ -31,6 +31,7 @@ from peercron.core.commands import (
     AckItems,
     AcquireLock,
     ArrangeSlices,
+    Checkpoint,
     CloseClient,
     Command,
     DeleteQueue,
@@ -54,7 +55,7 @@ from peercron.core.commands import (
     ReportHealth,
     RunJob,
 )
-from peercron.core.job import Definition, Mode
+from peercron.core.job import ClassTask, Definition, Mode
 from peercron.core.member import MemberInfo
 from peercron.core.run import Attempt, Run
 from peercron.core.state import ClusterState, Key
@@ -151,6 +152,10 @@ SINCE: Final[dict[Any, int]] = {
     (Definition, "require"): 2,
     (ClusterState, "followers"): 2,
     (ClusterState, "joins"): 2,
+    # Job classes.
+    ClassTask: 2,
+    Checkpoint: 2,
+    (Run, "checkpoint"): 2,
 }
 
 #: How to find the level of a value.

@@ -34,6 +34,12 @@ GAP_SLOTS_MAX = LEDGER_KEPT_PER_JOB - 1
 MISFIRE_REPLAY_MAX = 100
 OUTPUT_TAIL_BYTES_MAX = 2_048
 REASON_LENGTH_MAX = 512
+#: What a run keeps for its next attempt; it travels with each of them, and every checkpoint is an entry of the log.
+CHECKPOINT_BYTES_MAX = 64 * 1024
+#: "module:Class" of a job class.
+TARGET_LENGTH_MAX = 512
+#: Address space of a run that is bounded: what a processor can address.
+MEMORY_BYTES_MAX = 1 << 47
 OWNER_LENGTH_MAX = 512
 ADDRESS_LENGTH_MAX = 512
 TAGS_MAX = 64

@@ -85,6 +85,8 @@ class Run:
     params: tuple[tuple[str, str], ...] = ()
     #: Its next attempt begins no sooner; 0: as soon as may be. Of no meaning while it runs.
     not_before_ms: int = 0
+    #: What a job class last said of how far it is (JSON), for the next attempt; empty: nothing, or the run has ended.
+    checkpoint: bytes = b""
 
     @property
     def live_attempt(self) -> Attempt | None:

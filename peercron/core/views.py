@@ -50,6 +50,7 @@ def run_view(state: ClusterState, run: Run) -> dict[str, Any]:
         "created_at": instant(run.created_ms),
         "not_before": instant(run.not_before_ms or None),
         "finished_at": instant(run.finished_ms),
+        "checkpoint_bytes": len(run.checkpoint),
         "attempts": [_attempt_view(state, attempt) for attempt in run.attempts],
         "output_tail": run.attempts[-1].output_tail if run.attempts else "",
     }

@@ -38,8 +38,20 @@ class Attempt:
         self.sentence: Sentence | None = None
         self.lease_ended = False
         self.started_ms: int | None = None
+        #: Its process is a worker that had waited.
+        self.waited = False
         #: Since when a sweep finds none of its processes, and the shepherd still says nothing.
         self.silent_since = math.inf
+
+    def assign(self, order: Launch, now: float) -> None:
+        """It was a worker that waited, and is this attempt from now on."""
+        self.order, self.key, self.waited = order, order["key"], True
+        self.timeout_at = now + order["timeout_s"] if order["timeout_s"] else math.inf
+
+    def unbegun(self, report: dict[str, Any]) -> bool:
+        """A worker that had waited is gone, and neither it nor anybody else says why this attempt should be."""
+        told = report["failure"] or report["why"] or self.sentence
+        return self.waited and self.started_ms is None and not told
 
     def wake_at(self, stop_at: float) -> float:
         """When the guardian must look at it again, if the lease's `stop_at` is that."""

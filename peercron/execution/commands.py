@@ -1,4 +1,4 @@
-"""commands: the attempts that are commands, as the node's loop sees them; the guardian does the work.
+"""commands: the attempts that are processes, as the node's loop sees them; the guardian does the work.
 
 When a guardian dies its attempts are reported as lost, as soon as they are dead; those that were launched since then go
 to the next one.
@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 from peercron.clock import Clock
-from peercron.core.job import CommandTask
+from peercron.core.job import ClassTask, CommandTask
 from peercron.core.run import AttemptState
 from peercron.execution.keeper import Keeper
 from peercron.execution.limits import LINE_BYTES_MAX
 from peercron.execution.orders import Launch, encode
 from peercron.execution.port import AttemptResult, AttemptSpec
+from peercron.execution.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,9 @@ class Commands:
         clock: Clock,
         started: Callable[[AttemptSpec, int], None],
         finished: Callable[[AttemptResult], None],
+        *,
+        modules: tuple[str, ...] = (),
+        ca: Path | None = None,
     ) -> None:
         self._clock = clock
         self._started = started
@@ -66,15 +70,21 @@ class Commands:
             on_ready=self._launch_waiting,
             is_needed=lambda: bool(self._live),
         )
+        self.workers = Workers(data_dir, modules, ca, self._say_leased)
 
-    def launch(self, spec: AttemptSpec, task: CommandTask) -> None:
+    def launch(self, spec: AttemptSpec, task: CommandTask | ClassTask) -> None:
         key = file_stem(spec.run_id, spec.token)
-        order = {"do": "launch", "launch": _order(key, spec, task)}
+        if isinstance(task, ClassTask):
+            order = self.workers.assign(key, spec, task, self._clock.wall_ms())
+        else:
+            order = {"do": "launch", "launch": _order(key, spec, task)}
         live = self._live[key] = _Live(spec, order)
         if len(encode(order)) > LINE_BYTES_MAX:
             self._end(key, AttemptState.FAILED, f"the task is larger than {LINE_BYTES_MAX} bytes")
         else:
             self._send(live)
+        if isinstance(task, ClassTask):
+            self.workers.refill()
 
     def stop(self, run_id: str, token: int, reason: str) -> None:
         key = file_stem(run_id, token)
@@ -102,22 +112,29 @@ class Commands:
 
     def _send(self, live: _Live) -> None:
         assert live.order is not None
-        self._lease_is_known = self._lease_is_known or self.keeper.say(self._lease)
-        if self.keeper.say(live.order):
+        if self._say_leased(live.order):
             live.order = None
+
+    def _say_leased(self, order: dict[str, Any]) -> bool:
+        self._lease_is_known = self._lease_is_known or self.keeper.say(self._lease)
+        return self.keeper.say(order)
 
     def _launch_waiting(self) -> None:
         self._lease_is_known = False  # this guardian has heard of none
         for live in self._live.values():
             if live.order is not None:
                 self._send(live)
+        self.workers.refill()
 
     def _lose(self) -> None:
+        self.workers.bury()
         for key, live in tuple(self._live.items()):
             if live.order is None:
                 self._end(key, AttemptState.LOST, "the guardian of the node died")
 
     def _hear(self, line: dict[str, Any]) -> None:
+        if self.workers.hear(line):
+            return
         live = self._live.get(line["key"])
         if live is None:
             log.error("the guardian speaks of an unknown attempt: %s", line["key"])
@@ -149,6 +166,8 @@ def _order(key: str, spec: AttemptSpec, task: CommandTask) -> Launch:
         timeout_s=spec.timeout_ms / 1_000,
         grace_s=spec.kill_grace_ms / 1_000,
         keep=spec.keep_on_disconnect,
+        worker=False,
+        work="",
     )
 
 

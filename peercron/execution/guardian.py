@@ -8,26 +8,22 @@ nobody. A defect in it is not survived but ends it: its shepherds then end their
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import math
 import os
 import selectors
 import signal
 import socket
-import sys
-import traceback
 from typing import Any
 
 from peercron.execution import attempt as attempts
-from peercron.execution import kernel, orders
+from peercron.execution import orders
 from peercron.execution.attempt import LOST, Attempt, Sentence
-from peercron.execution.ending import Pace
-from peercron.execution.lease import Lease, from_monotonic, now
+from peercron.execution.lease import from_monotonic, now
 from peercron.execution.limits import ORDERS_PER_TURN_MAX, REPORT_WAIT_S, RUNNING_MAX, WAIT_S_MAX
 from peercron.execution.nodelink import NodeLink
-from peercron.execution.processes import Process, below, look, strike, table
-from peercron.execution.record import boot_id
+from peercron.execution.orphans import Orphans
+from peercron.execution.processes import below, strike, table
 from peercron.execution.shepherd import Pen, tend
 
 
@@ -38,18 +34,17 @@ class Guardian:
         self._selector = selectors.DefaultSelector()
         self._node = NodeLink(node, self._selector, self._lose_node)
         self._attempts: dict[str, Attempt] = {}
+        #: Workers that wait for an attempt; they need no lease, since they do nothing.
+        self._waiting: dict[str, Attempt] = {}
         #: Every shepherd not yet reaped.
         self._shepherds: dict[int, Attempt] = {}
-        #: Attempts whose shepherd died before them: what is left of them has become this process's children.
-        self._bereft: list[Attempt] = []
-        self._orphans = False  # there may be some
-        self._orphan_sweep = Pace()
+        self._orphans = Orphans()
         self._leaving = False
 
     def run(self) -> None:
         self._wake_on_child_death()
         self._node.say({"is": "ready", "pid": os.getpid()})
-        while self._attempts or self._orphans or not self._leaving:
+        while self._attempts or self._waiting or self._orphans.some or not self._leaving:
             for key, events in self._selector.select(self._wait_s()):
                 key.data(events)
             self._reap()
@@ -65,12 +60,12 @@ class Guardian:
     def _wait_s(self) -> float | None:
         if self._node.orders:
             return 0.0
-        if not self._attempts and not self._orphans:
+        if not self._attempts and not self._orphans.some:
             return None
         stop_at = self._lease.stop_at
         wake_at = min((attempt.wake_at(stop_at) for attempt in self._attempts.values()), default=math.inf)
-        if self._orphans:
-            wake_at = min(wake_at, self._orphan_sweep.at)
+        if self._orphans.some:
+            wake_at = min(wake_at, self._orphans.sweep_at)
         return min(max(0.0, wake_at - now()), WAIT_S_MAX)
 
     def _lose_node(self) -> None:
@@ -93,6 +88,10 @@ class Guardian:
         match order["do"]:
             case "launch":
                 self._launch(orders.launch(order["launch"]))
+            case "warm":
+                self._launch(orders.launch(order["launch"]), self._waiting)
+            case "assign":
+                self._assign(str(order["worker"]), orders.launch(order["launch"]))
             case "lease":
                 stop_at, kill_at = float(order["stop_at"]), float(order["kill_at"])
                 self._lease.set(stop_at=from_monotonic(stop_at), kill_at=from_monotonic(kill_at))
@@ -109,10 +108,11 @@ class Guardian:
             case unknown:
                 raise ValueError(f"there is no order {unknown!r}")
 
-    def _launch(self, order: orders.Launch) -> None:
-        if order["key"] in self._attempts:
+    def _launch(self, order: orders.Launch, among: dict[str, Attempt] | None = None) -> None:
+        among = self._attempts if among is None else among
+        if order["key"] in among:
             return
-        if refusal := self._refusal():
+        if refusal := self._refusal(waits=among is self._waiting):
             self._say_ended(attempts.not_started(order["key"], refusal))
             return
         try:
@@ -120,8 +120,23 @@ class Guardian:
         except OSError as error:  # out of processes, memory or descriptors
             self._say_ended(attempts.not_started(order["key"], f"cannot fork: {error.strerror}"))
             return
-        self._attempts[attempt.key] = self._shepherds[attempt.shepherd] = attempt
+        among[attempt.key] = self._shepherds[attempt.shepherd] = attempt
         self._selector.register(attempt.channel, selectors.EVENT_READ, lambda _: self._hear(attempt))
+
+    def _assign(self, worker: str, order: orders.Launch) -> None:
+        """Give the attempt to a worker that waits; if that one has died meanwhile, to a new process."""
+        attempt = self._waiting.get(worker)
+        if attempt is None or order["key"] in self._attempts or self._refusal():
+            self._launch(order)
+            return
+        try:
+            attempt.channel.send(json.dumps({"assign": order}).encode())
+        except OSError:  # it is dying, or the order is too large for one message
+            self._launch(order)
+            return
+        del self._waiting[worker]
+        attempt.assign(order, now())
+        self._attempts[attempt.key] = attempt
 
     def _fork(self, order: orders.Launch) -> Attempt:
         channel, shepherds_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -136,19 +151,19 @@ class Guardian:
         channel.setblocking(False)
         return Attempt(order, pid, channel, now())
 
-    def _refusal(self) -> str:
+    def _refusal(self, *, waits: bool = False) -> str:
         if self._leaving:
             return "the node is stopping"
-        if now() >= self._lease.stop_at:
+        if not waits and now() >= self._lease.stop_at:
             return "the node has no lease"
-        if len(self._attempts) + len(self._bereft) >= RUNNING_MAX:
+        if not waits and len(self._attempts) + len(self._orphans.bereft) >= RUNNING_MAX:
             return f"the node already runs {RUNNING_MAX} attempts"
         return ""
 
     # Shepherds.
 
     def _hear(self, attempt: Attempt) -> None:
-        while attempt.key in self._attempts:
+        while self._lives(attempt):
             try:
                 told = attempt.channel.recv(65_536)
             except BlockingIOError:
@@ -163,11 +178,22 @@ class Guardian:
     def _take(self, attempt: Attempt, report: dict[str, Any]) -> None:
         if "broke" in report:
             self._node.say({"is": "log", "text": f"a shepherd broke: {report['broke']}"})
+        elif "status" in report and attempt.unbegun(report):
+            self._begin_anew(attempt)
         elif "status" in report:
             self._bury(attempt, attempts.ended(attempt, report))
         else:
             attempt.started_ms = report["started_ms"]
             self._node.say({"is": "started", "key": attempt.key, "started_ms": attempt.started_ms})
+
+    def _begin_anew(self, attempt: Attempt) -> None:
+        """The worker that waited died before it began this attempt: that is not its end."""
+        self._hang_up(attempt)
+        self._forget(attempt)
+        self._launch(attempt.order)
+
+    def _lives(self, attempt: Attempt) -> bool:
+        return attempt in (self._attempts.get(attempt.key), self._waiting.get(attempt.key))
 
     def _hang_up(self, attempt: Attempt) -> None:
         if attempt.channel.fileno() >= 0:
@@ -176,8 +202,12 @@ class Guardian:
 
     def _bury(self, attempt: Attempt, result: orders.Ended) -> None:
         self._hang_up(attempt)
-        self._attempts.pop(attempt.key, None)
+        self._forget(attempt)
         self._say_ended(result)
+
+    def _forget(self, attempt: Attempt) -> None:
+        self._attempts.pop(attempt.key, None)
+        self._waiting.pop(attempt.key, None)
 
     def _say_ended(self, result: orders.Ended) -> None:
         self._node.say({"is": "ended", **result})
@@ -193,13 +223,13 @@ class Guardian:
         """A shepherd has ended; if it did not report, its attempt is bereft; who was killed may have left orphans."""
         if attempt.channel.fileno() >= 0:
             self._hear(attempt)
-        bereft = self._attempts.get(attempt.key) is attempt
+        bereft = self._lives(attempt)
         if bereft:
-            del self._attempts[attempt.key]
+            self._forget(attempt)
             self._hang_up(attempt)
-            self._bereft.append(attempt)
+            self._orphans.bereft.append(attempt)
         if bereft or killed:
-            self._orphans, self._orphan_sweep = True, Pace()
+            self._orphans.expect()
 
     # Time.
 
@@ -213,8 +243,9 @@ class Guardian:
                 attempt.lease_ended = True
                 self._end(attempt, LOST, "the node's lease ended", kill_at=kill_at)
         self._sweep([a for a in self._attempts.values() if max(a.kill_at, a.sweep.at) <= instant], instant)
-        if self._orphans and self._orphan_sweep.at <= instant:
-            self._end_orphans(instant)
+        if self._orphans.some and self._orphans.sweep_at <= instant:
+            for bereft in self._orphans.end(instant, self._shepherds):
+                self._say_ended(attempts.unreported(bereft, "its shepherd was killed"))
 
     def _end(self, attempt: Attempt, outcome: str, reason: str, kill_at: float = math.inf) -> None:
         """The shepherd sends TERM; KILL at `kill_at` or after the grace, by it or else by this process."""
@@ -226,6 +257,9 @@ class Guardian:
 
     def _end_all(self, reason: str, *, keep: bool, grace_s: float = math.inf) -> None:
         """End all attempts; with `keep`, those that may live without the node's lease stay."""
+        if not keep:
+            self._attempts |= self._waiting
+            self._waiting.clear()
         for attempt in self._attempts.values():
             if keep and attempt.order["keep"]:
                 continue
@@ -244,49 +278,3 @@ class Guardian:
             if instant - attempt.silent_since > REPORT_WAIT_S:
                 os.kill(attempt.shepherd, signal.SIGKILL)  # ours and not yet reaped: the pid is no other's
                 self._bury(attempt, attempts.unreported(attempt, "its report is lost: the disk does not answer"))
-
-    def _end_orphans(self, instant: float) -> None:
-        """Whoever is a child of this process and no shepherd was of a tree whose shepherd died."""
-        everybody = table()
-        own = [p for p in everybody.values() if p.parent == os.getpid() and p.pid not in self._shepherds]
-        left: list[Process] = [p for orphan in own for p in (orphan, *below(orphan.pid, everybody)) if p.alive]
-        strike(left, signal.SIGKILL)
-        self._orphan_sweep.tried(instant)
-        if left:
-            return
-        for attempt in self._bereft:
-            self._say_ended(attempts.unreported(attempt, "its shepherd was killed"))
-        self._bereft.clear()
-        self._orphans = False
-
-
-def identify(lock: int) -> None:
-    """Write who holds the lock, for the boot that finds it held."""
-    own = look(os.getpid())
-    assert own is not None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{own.pid} {own.start} {boot_id()}\n".encode(), 0)
-
-
-def main(data_dir: str, node: int, lock: int) -> None:
-    """The guardian's life. `node` and `lock` are descriptors that the node handed down."""
-    for descriptor in (node, lock):
-        os.set_inheritable(descriptor, False)
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)
-    os.chdir("/")
-    kernel.become_subreaper()
-    kernel.set_name("peercron-guard")
-    oom_score = kernel.set_oom_score("-900")  # a job that eats all memory shall die, not who watches it
-    identify(lock)
-    pen = Pen(f"{data_dir}/attempts", f"{data_dir}/output", boot_id(), lock, Lease(), oom_score)
-    link = socket.socket(fileno=node)
-    kernel.lock_memory()
-    gc.collect()
-    gc.freeze()  # what the shepherds share with this process stays shared
-    try:
-        Guardian(link, pen).run()
-    except Exception:  # noqa: BLE001 - whatever it was, the node's log should have it
-        with contextlib.suppress(OSError):
-            link.send(orders.encode({"is": "log", "text": f"the guardian broke: {traceback.format_exc()}"}))
-        sys.exit(1)

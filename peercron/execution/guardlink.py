@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 #: -I and -S: nothing from the user's environment, working directory or .pth files gets into the guardian, and it starts
 #: in half the time. It finds peercron where this process found it.
 _PROGRAM = (
-    "import sys; sys.path.append(sys.argv[1]); from peercron.execution.guardian import main;"
+    "import sys; sys.path.append(sys.argv[1]); from peercron.execution.guardhouse import main;"
     " main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
 _ROOT = Path(__file__).resolve().parents[2]

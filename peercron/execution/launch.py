@@ -38,6 +38,8 @@ class Ends(NamedTuple):
 
     #: One byte comes here when the command may start; its end says that it may not.
     go: int
+    #: Its standard input; -1: there is none.
+    input: int
     #: The command's standard output and error, merged in order.
     output: int
     #: What went wrong; it closes silently when the command runs.
@@ -52,7 +54,7 @@ def become(order: Launch, *, mark: str, ends: Ends, shepherd: int, oom_score: st
             os._exit(NOT_STARTED)  # the shepherd has gone, or could not write its record
         if oom_score is not None:
             kernel.set_oom_score(oom_score)
-        _replace_streams(ends.output)
+        _replace_streams(ends)
         _execute(order, mark, shepherd)
     except LaunchError as error:
         _complain(ends.complaints, str(error), error.code)
@@ -67,23 +69,23 @@ def _complain(complaints: int, sentence: str, code: int) -> None:
     os.write(complaints, json.dumps([sentence[:REASON_CHARS_MAX], code]).encode())
 
 
-def _replace_streams(output: int) -> None:
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+def _replace_streams(ends: Ends) -> None:
+    os.dup2(os.open(os.devnull, os.O_RDONLY) if ends.input < 0 else ends.input, 0)
+    os.dup2(ends.output, 1)
+    os.dup2(ends.output, 2)
 
 
 def _execute(order: Launch, mark: str, shepherd: int) -> NoReturn:
     user = _user(order["user"])
-    own = resolve(order["env"], os.environ)
+    # A worker is given them with its work: it may have started long before.
+    own = {} if order["worker"] else resolve(order["env"], os.environ)
     environment = {**surroundings(os.environ, user), **own, **order["variables"], MARK_VARIABLE: mark}
     if order["user"]:
         _switch(order["user"], user)
     kernel.die_with_parent()
     if os.getppid() != shepherd:
         os._exit(NOT_STARTED)  # it died before the kernel was asked to watch it
-    _enter(order["cwd"], environment["HOME"])
+    _enter("" if order["worker"] else order["cwd"], environment["HOME"])
     _restore_signals()
     argv = order["argv"] or ["/bin/sh", "-c", order["shell"]]
     try:

@@ -10,6 +10,19 @@ RUNNING_MAX = 512
 ENDED_REMEMBERED_MAX = 4 * RUNNING_MAX
 #: One line between node and guardian.
 LINE_BYTES_MAX = 4 * 1024 * 1024
+#: What the guardian hands a worker that waits; more than the kernel lets through at once begins in a new process.
+ASSIGNMENT_BYTES_MAX = 256 * 1024
+#: Workers that have imported the job classes and wait for an attempt. Each serves one, and another takes its place.
+WORKERS_WAITING = 2
+#: Modules that a waiting worker has imported; of those that were used last.
+WORKER_MODULES_MAX = 16
+#: A worker that dies while it waits is replaced after this; doubles to the last, and is forgotten when one is used.
+WORKER_PAUSE_S_MIN = 1.0
+WORKER_PAUSE_S_MAX = 60.0
+#: The modules of --import may take so long to import, and their jobs as many bytes of JSON.
+IMPORT_S_MAX = 60.0
+IMPORT_PAUSE_S = 0.5
+IMPORT_BYTES_MAX = 4 * 1024 * 1024
 #: Orders that the guardian carries out before it looks at the time again.
 ORDERS_PER_TURN_MAX = 8
 REASON_CHARS_MAX = 500

@@ -27,6 +27,10 @@ class Launch(TypedDict):
     grace_s: float
     #: Lives on when the lease ends.
     keep: bool
+    #: A process of ours that runs job classes (see `worker`): it is handed its work, and `env` and `cwd` are for that.
+    worker: bool
+    #: JSON of what a worker has to do; empty: it waits for that.
+    work: str
 
 
 class Ended(TypedDict):
@@ -52,6 +56,8 @@ _LAUNCH_TYPES: dict[str, type | tuple[type, ...]] = {
     "timeout_s": (int, float),
     "grace_s": (int, float),
     "keep": bool,
+    "worker": bool,
+    "work": str,
 }
 assert _LAUNCH_TYPES.keys() == Launch.__annotations__.keys()
 

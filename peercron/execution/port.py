@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from peercron.core.job import Task
 from peercron.core.run import AttemptState
@@ -26,6 +26,10 @@ class AttemptSpec:
     env: Mapping[str, str]
     #: True: lives on when the node's lease ends or its session is lost (not when the node ends).
     keep_on_disconnect: bool = False
+    #: What an earlier attempt of the run last said of how far it was (JSON); empty: nothing.
+    checkpoint: bytes = b""
+    #: What whoever asked for the run gave it on its way; a job class has them by their own names.
+    params: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class AttemptResult:
     output_tail: str = ""
 
 
+class ImportFailed(Exception):
+    """Modules with job classes could not be imported; the text says why."""
+
+
 class Executor(Protocol):
     """Who runs attempts; `supervisor.Supervisor` says what each of these does."""
 
@@ -57,4 +65,5 @@ class Executor(Protocol):
     def set_lease(self, stop_at_monotonic_s: float, kill_at_monotonic_s: float) -> None: ...
     async def kill_all(self, reason: str) -> None: ...
     async def close(self, grace_s: float) -> None: ...
+    async def scan(self) -> list[dict[str, Any]]: ...
     def log_path(self, run_id: str, token: int) -> Path | None: ...

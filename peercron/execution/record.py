@@ -61,3 +61,11 @@ def read(path: Path) -> Record | None:
         return Record(str(found["mark"]), str(found["boot"]), shepherd, command, float(found["grace_s"]))
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def identify(lock: int) -> None:
+    """Write who holds the lock, for the boot that finds it held."""
+    own = look(os.getpid())
+    assert own is not None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{own.pid} {own.start} {boot_id()}\n".encode(), 0)

@@ -20,9 +20,11 @@ from typing import Any, NamedTuple, NoReturn
 from peercron.clock import SystemClock
 from peercron.execution import kernel, launch, processes, record
 from peercron.execution.ending import Ending
+from peercron.execution.environment import Unresolved, resolve
+from peercron.execution.feed import Feed
 from peercron.execution.lease import Lease, now
-from peercron.execution.limits import OUTPUT_CHUNK_BYTES
-from peercron.execution.orders import Launch
+from peercron.execution.limits import ASSIGNMENT_BYTES_MAX, OUTPUT_CHUNK_BYTES, REASON_CHARS_MAX
+from peercron.execution.orders import Launch, encode
 from peercron.execution.output import Output
 
 #: What the kernel lets an ordinary user hold in a pipe. Nobody of the tree is left to add to it, but a stranger might.
@@ -64,7 +66,9 @@ class Shepherd:
     def __init__(self, order: Launch, channel: socket.socket, pen: Pen) -> None:
         self._order, self._channel, self._pen = order, channel, pen
         self._record = f"{pen.attempts}/{order['key']}.json"
+        self._mark = os.urandom(16).hex()
         self._output = Output(f"{pen.outputs}/{order['key']}.log")
+        self._feed: Feed | None = None  # to a worker
         self._selector = selectors.DefaultSelector()
         self._ending: Ending | None = None
         self._why = ""  # what this shepherd ended its tree for, by its own decision
@@ -108,31 +112,72 @@ class Shepherd:
         self._selector.register(descriptor, selectors.EVENT_READ, act)
 
     def _launch(self) -> None:
-        mark = os.urandom(16).hex()
         go, let_go = os.pipe2(os.O_CLOEXEC)
         self._pipe, output = os.pipe2(os.O_CLOEXEC)
         self._complaints, complain = os.pipe2(os.O_CLOEXEC)
         own = os.getpid()
+        inner = -1
+        if self._order["worker"]:
+            self._feed, inner = Feed.open(self._selector, self._hear_worker)
         self._command = os.fork()
         if self._command == 0:
             os.close(let_go)  # or it would wait for itself
-            ends = launch.Ends(go, output, complain)
-            launch.become(self._order, mark=mark, ends=ends, shepherd=own, oom_score=self._pen.oom_score)
-        for end in (go, output, complain):
+            ends = launch.Ends(go, inner, output, complain)
+            launch.become(self._order, mark=self._mark, ends=ends, shepherd=own, oom_score=self._pen.oom_score)
+        for end in filter(lambda end: end >= 0, (go, inner, output, complain)):
             os.close(end)
         self._piped = True
         os.set_blocking(self._pipe, False)
         self._listen(self._pipe, self._read_output)
         self._listen(self._complaints, self._hear_launch)
         try:
-            self._write_record(mark, own)
+            self._write_record()
             os.write(let_go, b"!")
         finally:
             os.close(let_go)
+        if self._order["work"]:
+            self._hand_on(self._order)
 
-    def _write_record(self, mark: str, own: int) -> None:
-        names = (record.name_of(processes.look(own)), record.name_of(processes.look(self._command)))
-        record.write(self._record, record.Record(mark, self._pen.boot, *names, self._order["grace_s"]))
+    def _write_record(self) -> None:
+        names = (record.name_of(processes.look(os.getpid())), record.name_of(processes.look(self._command)))
+        record.write(self._record, record.Record(self._mark, self._pen.boot, *names, self._order["grace_s"]))
+
+    # A worker.
+
+    def _assign(self, order: Launch) -> None:
+        """The worker that waited here gets this to do: from now on it is this attempt."""
+        self._drain()  # what it wrote while it waited is not the attempt's
+        self._output.finish()
+        self._output = Output(f"{self._pen.outputs}/{order['key']}.log")
+        waited_as, self._order = self._record, order
+        self._record = f"{self._pen.attempts}/{order['key']}.json"
+        try:
+            self._write_record()
+            os.unlink(waited_as)
+        except OSError as error:
+            self._decide_why(f"the command was not started: {error.strerror or error}")
+            self._kill_by = now()
+        else:
+            self._hand_on(order)
+
+    def _hand_on(self, order: Launch) -> None:
+        assert self._feed is not None
+        try:
+            environment = {**resolve(order["env"], os.environ), **order["variables"]}
+        except Unresolved as error:
+            self._failure, self._kill_by = (str(error), launch.NOT_STARTED), now()
+        else:
+            work = {"environment": environment, "cwd": order["cwd"], "work": json.loads(order["work"])}
+            self._feed.say(encode(work))
+
+    def _hear_worker(self, told: dict[str, Any]) -> None:
+        """It may say what it likes: it is believed about itself, as its exit code is."""
+        if "begun" in told and self._started_ms is None:
+            self._say_started()
+        elif "failed" in told:
+            self._failure = (str(told["failed"])[:REASON_CHARS_MAX], 1)
+        elif "absent" in told:  # what it should run is not on this node: another may have it
+            self._why = self._why or str(told["absent"])[:REASON_CHARS_MAX]
 
     # What is heard.
 
@@ -143,9 +188,12 @@ class Shepherd:
         if told:
             sentence, code = json.loads(told)
             self._failure = (sentence, code)
-        elif not self._why:
-            self._started_ms = SystemClock().wall_ms()
-            self._say({"started_ms": self._started_ms})
+        elif not self._why and not self._order["worker"]:
+            self._say_started()
+
+    def _say_started(self) -> None:
+        self._started_ms = SystemClock().wall_ms()
+        self._say({"started_ms": self._started_ms})
 
     def _read_output(self) -> bool:
         """False: there is nothing more at the moment, or ever."""
@@ -161,13 +209,17 @@ class Shepherd:
 
     def _hear(self) -> None:
         try:
-            told = self._channel.recv(4096)
+            told = self._channel.recv(ASSIGNMENT_BYTES_MAX)
         except BlockingIOError:
             return
         except ConnectionError:
             told = b""
         if told:
-            self._kill_by = min(self._kill_by, json.loads(told)["kill_at"])
+            order = json.loads(told)
+            if "kill_at" in order:
+                self._kill_by = min(self._kill_by, order["kill_at"])
+            else:
+                self._assign(order["assign"])
             return
         self._selector.unregister(self._channel.fileno())
         self._decide_why("the guardian of the node died")
@@ -215,13 +267,18 @@ class Shepherd:
     def _report(self) -> None:
         if self._command and not self._launched:
             self._hear_launch()
-        for _ in range(PIPE_BYTES_MAX // OUTPUT_CHUNK_BYTES + 1):
-            if not self._piped or not self._read_output():
-                break
+        if self._feed is not None:
+            self._feed.drain()
+        self._drain()
         self._output.finish()
         self._say(self._result())
         with contextlib.suppress(OSError):
             os.unlink(self._record)
+
+    def _drain(self) -> None:
+        for _ in range(PIPE_BYTES_MAX // OUTPUT_CHUNK_BYTES + 1):
+            if not self._piped or not self._read_output():
+                break
 
     def _result(self) -> dict[str, Any]:
         reason, code = self._failure or ("", None)

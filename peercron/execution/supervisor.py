@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from peercron.clock import Clock
-from peercron.core.job import CommandTask, HttpTask
+from peercron.core.job import ClassTask, CommandTask, HttpTask
 from peercron.core.run import AttemptState
 from peercron.execution.commands import Commands, file_stem
 from peercron.execution.http_calls import HttpCalls
@@ -31,6 +31,7 @@ class Supervisor:
 
     Nothing runs without a lease: call `set_lease` before the first `launch` (with `math.inf` where there is nobody to
     lease from), and again before it ends. An attempt that is refused, for that or for RUNNING_MAX, is reported as lost.
+    `modules`: those with job classes, which `scan` reads. `ca`: of the certificate that this node's HTTP shows.
 
         supervisor = Supervisor(data_dir, "a", SystemClock(), on_started=…, on_finished=…)
         await supervisor.start()
@@ -45,12 +46,16 @@ class Supervisor:
         clock: Clock,
         on_started: Callable[[str, int, int], None],
         on_finished: Callable[[AttemptResult], None],
+        *,
+        modules: tuple[str, ...] = (),
+        ca: Path | None = None,
     ) -> None:
         self._outputs = data_dir / "output"
         self._on_started = on_started
         self._on_finished = on_finished
         self._clock = clock
-        self._commands = Commands(data_dir, node_name, clock, self._started, self._finished)
+        self._commands = Commands(data_dir, node_name, clock, self._started, self._finished, modules=modules, ca=ca)
+        self._modules = modules
         self._calls = HttpCalls(clock, self._started, self._finished)
         self._running: dict[tuple[str, int], AttemptSpec] = {}
         self._ended: dict[tuple[str, int], None] = {}
@@ -85,7 +90,7 @@ class Supervisor:
             self._refuse(spec)
             return
         match spec.task:
-            case CommandTask() as task:
+            case CommandTask() | ClassTask() as task:
                 self._commands.launch(spec, task)
             case HttpTask() as task:
                 self._calls.launch(spec, task)
@@ -114,12 +119,22 @@ class Supervisor:
     async def close(self, grace_s: float) -> None:
         """End everything, TERM first and KILL after its grace or `grace_s`; returns when all are dead and reported."""
         self._closing = True
+        self._commands.workers.close()
         self._commands.end_all("the node was stopped")
         await self._calls.close()
         await self._commands.keeper.close(grace_s)
         await self._until(lambda: not self._running)
         if self._pruning is not None:
             await self._pruning
+
+    async def scan(self) -> list[dict[str, Any]]:
+        """What the modules with job classes define, as documents of jobs; then workers have imported them and wait.
+
+        Waits for a lease. ImportFailed: they could not be imported; the text says why.
+        """
+        found = await self._commands.workers.scan(self._modules)
+        self._commands.workers.refill()
+        return found
 
     def log_path(self, run_id: str, token: int) -> Path | None:
         """The output of an attempt; None: it wrote nothing, is no command, or is too long ago."""

@@ -1,21 +1,26 @@
-"""Routes of runs: list, read, cancel. A run's id has a slash in it, which may be written as it is or as %2F."""
+"""Routes of runs: list, read, cancel; and what only a run itself may say.
+
+A run's id has a slash in it, which may be written as it is or as %2F.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from peercron.core import history, views
-from peercron.core.commands import CancelRun
+from peercron.core.commands import CancelRun, Checkpoint
 from peercron.core.run import Run, RunState
 from peercron.core.state import ClusterState
-from peercron.errors import RunNotFound
+from peercron.errors import ConfigError, Problem, RunNotFound
 from peercron.http.answers import blocking_answer, in_slices, json_answer
 from peercron.http.asking import BLOCKING_PARAMETERS, Route, commit, fields_of_body, node_of, whole_number
 from peercron.http.problems import BadRequest
 from peercron.http.runlog import LOG_PARAMETERS, run_log
+from peercron.runpass import is_pass
 from peercron.sources import nearest
 
 
@@ -75,9 +80,30 @@ async def cancel_run(request: web.Request) -> web.Response:
     return json_answer(views.find_run_view(node_of(request).state, run_id), status=202)
 
 
+async def checkpoint(request: web.Request) -> web.Response:
+    """{"token": the attempt's fencing token, "data": any JSON}: given to the next attempt, if there has to be one."""
+    run_id = request.match_info["id"]
+    body = await fields_of_body(request, "token", "data")
+    if "data" not in body or type(body.get("token")) is not int:
+        raise ConfigError([Problem("", "must be an object with a whole number `token` and some `data`")])
+    check_pass(request, run_id, body["token"])
+    done = await commit(request, Checkpoint(run_id, body["token"], msgspec.json.encode(body["data"])))
+    return json_answer({"run": run_id, "token": done.value})
+
+
+def check_pass(request: web.Request, run_id: str, token: int) -> None:
+    """Refuse who does not carry the secret of this attempt (PEERCRON_TOKEN) as its bearer token."""
+    settings = node_of(request).settings
+    scheme, _, said = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not is_pass(said.strip(), settings.secret, settings.cluster, run_id, token):
+        message = "wants `Bearer` and the PEERCRON_TOKEN of this very attempt"
+        raise BadRequest("header.Authorization", message, code="forbidden", status=403)
+
+
 ROUTES = (
     Route("GET", "/v1/runs", list_runs, BLOCKING_PARAMETERS | {"limit", "state", "job"}),
     Route("GET", "/v1/runs/{id:[^:]+}/log", run_log, LOG_PARAMETERS),
     Route("POST", "/v1/runs/{id:[^:]+}:cancel", cancel_run),
+    Route("POST", "/v1/runs/{id:[^:]+}:checkpoint", checkpoint),
     Route("GET", "/v1/runs/{id:[^:]+}", get_run, BLOCKING_PARAMETERS),
 )

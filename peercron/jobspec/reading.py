@@ -25,7 +25,7 @@ from peercron.jobspec.checks import read_checks
 from peercron.jobspec.modes import read_mode
 from peercron.jobspec.policies import read_policies
 from peercron.jobspec.tables import DEFAULT_KEYS, DOCUMENT_KEYS, JOB_KEYS, JobTable, convert, join, key_problems
-from peercron.jobspec.tasks import read_task
+from peercron.jobspec.tasks import KEYS_OF_KINDS, read_task
 from peercron.jobspec.wrong import Wrong, duration_ms
 from peercron.times import instant_ms
 
@@ -159,11 +159,11 @@ def _with_defaults(table: object, defaults: Mapping[str, object]) -> object:
         return table
     # Defaults that mean nothing to this kind of job do not make it wrong.
     idle = {"timezone", "dst"} if "schedule" not in table else set()
-    idle |= {"env", "user", "cwd"} if "http" in table else set()
     idle |= {"jitter"} if not {"schedule", "every", "at"} & table.keys() else set()
     idle |= {"retry"} if table.get("guarantee") == "at_most_once" else set()
     mode = table.get("mode", defaults.get("mode", Mode.SINGLE))
     idle |= {key for key, of in _KEYS_OF_MODES.items() if mode not in of}
+    idle |= {key for key, kinds in KEYS_OF_KINDS.items() if not set(kinds) & table.keys()}
     merged = {key: value for key, value in defaults.items() if key not in idle} | table
     if isinstance(env := table.get("env"), dict) and isinstance(common := defaults.get("env"), dict):
         merged["env"] = common | env

@@ -8,6 +8,7 @@ from typing import Any
 
 from peercron.core.job import (
     AtTrigger,
+    ClassTask,
     CommandTask,
     CronTrigger,
     Definition,
@@ -24,6 +25,7 @@ from peercron.jobspec.checks import render_check
 from peercron.jobspec.modes import render_mode
 from peercron.jobspec.policies import render_policies
 from peercron.jobspec.reading import VERSION
+from peercron.sizes import format_size
 from peercron.times import format_duration, format_instant
 
 #: What need not be written.
@@ -93,11 +95,17 @@ def _task(task: Task) -> dict[str, Any]:
     match task:
         case CommandTask(argv, shell, env, cwd, user):
             table: dict[str, Any] = {"shell": shell} if shell else {"command": list(argv)}
-            if env:
-                table["env"] = {entry.name: _value(entry) for entry in env}
+            table |= _env(env)
             return table | {key: text for key, text in (("user", user), ("cwd", cwd)) if text}
+        case ClassTask(target, env, cwd, memory_max_bytes):
+            table = {"class": target} | _env(env) | ({"cwd": cwd} if cwd else {})
+            return table | ({"memory_max": format_size(memory_max_bytes)} if memory_max_bytes else {})
         case HttpTask():
             return {"http": _http(task)}
+
+
+def _env(env: tuple[EnvEntry, ...]) -> dict[str, Any]:
+    return {"env": {entry.name: _value(entry) for entry in env}} if env else {}
 
 
 def _value(entry: EnvEntry) -> str | dict[str, str]:

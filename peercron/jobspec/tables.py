@@ -119,6 +119,8 @@ class JobTable(Table):
     command: tuple[str, ...] | None = None
     shell: str | None = None
     http: HttpTable | None = None
+    class_: str | None = msgspec.field(default=None, name="class")
+    memory_max: str | None = None
     timezone: str | None = None
     dst: DstTable | None = None
     timeout: str = "0s"
@@ -144,13 +146,14 @@ class JobTable(Table):
     paused: bool | None = None
 
 
-JOB_KEYS = JobTable.__struct_fields__
+JOB_KEYS = JobTable.__struct_encode_fields__
 #: Keys that mean something in one mode only.
 MODE_KEYS: dict[str, Mode] = {"failback": Mode.STANDBY, "failback_after": Mode.STANDBY}
 #: What [defaults] may set: everything but what makes a job this one.
 DEFAULT_KEYS = tuple(
     key for key in JOB_KEYS
-    if key not in ("name", "schedule", "every", "at", "anchor", "command", "shell", "http", "paused", "owner", "after")
+    if key not in ("name", "schedule", "every", "at", "anchor", "command", "shell", "http", "class", "memory_max",
+                   "paused", "owner", "after")
     and key not in MODE_KEYS
 )  # fmt: skip
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
@@ -161,7 +164,6 @@ LATER_KEYS = frozenset({
     "webhook",
     "where",
     "tcp",
-    "class",
     "params",
     "losers",
     "count",
@@ -241,16 +243,16 @@ def _fields(kind: type[Table]) -> tuple[msgspec.structs.FieldInfo, ...]:
 
 def convert(table: dict[str, object], kind: type[TableT], path: str) -> tuple[TableT | None, list[Problem]]:
     """The table in its type, or all that does not fit: keys are judged one by one, so that none hides another."""
-    problems = key_problems(table, path, kind.__struct_fields__)
+    problems = key_problems(table, path, kind.__struct_encode_fields__)
     fields = {}
     for spec in _fields(kind):
-        if spec.name in table:
+        if spec.encode_name in table:
             try:
-                fields[spec.name] = msgspec.convert(table[spec.name], spec.type)
+                fields[spec.name] = msgspec.convert(table[spec.encode_name], spec.type)
             except msgspec.ValidationError as error:
-                problems.append(_told(str(error), spec.name, path))
+                problems.append(_told(str(error), spec.encode_name, path))
         elif spec.required:
-            problems.append(Problem(join(path, spec.name), "required"))
+            problems.append(Problem(join(path, spec.encode_name), "required"))
     return (None, problems) if problems else (kind(**fields), [])
 
 

@@ -1,4 +1,4 @@
-"""What a job runs, from its table: a command with its environment, or an HTTP call."""
+"""What a job runs, from its table: a command with its environment, an HTTP call, or Python code in a class."""
 
 from __future__ import annotations
 
@@ -12,29 +12,53 @@ from urllib.parse import urlsplit
 import msgspec
 
 from peercron.core import limits
-from peercron.core.job import CommandTask, EnvEntry, HttpTask, SecretSource, Task
+from peercron.core.job import ClassTask, CommandTask, EnvEntry, HttpTask, SecretSource, Task
 from peercron.jobspec.tables import ExpectTable, HttpTable, JobTable, ReferenceTable, key_problems
 from peercron.jobspec.wrong import Wrong
+from peercron.sizes import parse_size
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 #: Peercron's own variables in a run; a job cannot pretend to be another.
 RESERVED_PREFIX = "PEERCRON_"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_KINDS = ("command", "shell", "http")
+#: Key -> its name in the table's type.
+_KINDS = {"command": "command", "shell": "shell", "http": "http", "class": "class_"}
+#: Keys that mean something to some kinds only.
+KEYS_OF_KINDS = {
+    "env": ("command", "shell", "class"),
+    "cwd": ("command", "shell", "class"),
+    "user": ("command", "shell"),
+    "memory_max": ("class",),
+}
 
 
 def read_task(table: JobTable, wrong: Wrong) -> Task:
-    given = [kind for kind in _KINDS if getattr(table, kind) is not None]
+    given = [kind for kind, name in _KINDS.items() if getattr(table, name) is not None]
     if len(given) != 1:
         found = f"not {' and '.join(given)}" if given else "none is there"
-        wrong(given[1] if given else "command", f"give one of command, shell and http; {found}")
+        wrong(given[1] if given else "command", f"give one of command, shell, http and class; {found}")
+    for key, kinds in KEYS_OF_KINDS.items():
+        if getattr(table, key) is not None and given and not set(kinds) & set(given):
+            wrong(key, f"has a meaning only with {' or '.join(kinds)}")
     if table.http is not None:
-        for key in ("env", "user", "cwd"):
-            if getattr(table, key) is not None:
-                wrong(key, "has a meaning only with command or shell")
         return _http(table.http, wrong)
+    if table.class_ is not None:
+        return _class(table, table.class_, wrong)
     return _command(table, wrong)
+
+
+def _class(table: JobTable, target: str, wrong: Wrong) -> ClassTask:
+    if not _TARGET.fullmatch(target):
+        wrong("class", f'{target!r} is not like "acme.jobs:Report": a module, a colon, a class in it')
+    memory_max_bytes = 0
+    try:
+        memory_max_bytes = parse_size(table.memory_max) if table.memory_max is not None else 0
+    except ValueError as error:
+        wrong("memory_max", str(error))
+    _check_cwd(table, wrong)
+    return ClassTask(target, _environment(table, wrong), table.cwd or "", memory_max_bytes)
 
 
 def _command(table: JobTable, wrong: Wrong) -> CommandTask:
@@ -48,9 +72,13 @@ def _command(table: JobTable, wrong: Wrong) -> CommandTask:
             wrong(key, "has a NUL character in it")
         if sum(len(text.encode()) for text in texts) > limits.ARGUMENT_BYTES_MAX:
             wrong(key, f"is longer than {limits.ARGUMENT_BYTES_MAX} bytes")
+    _check_cwd(table, wrong)
+    return CommandTask(argv, shell, _environment(table, wrong), table.cwd or "", table.user or "")
+
+
+def _check_cwd(table: JobTable, wrong: Wrong) -> None:
     if table.cwd is not None and not table.cwd.startswith("/"):
         wrong("cwd", f"{table.cwd!r} is not an absolute path, and every node would read it differently")
-    return CommandTask(argv, shell, _environment(table, wrong), table.cwd or "", table.user or "")
 
 
 def _environment(table: JobTable, wrong: Wrong) -> tuple[EnvEntry, ...]:

@@ -103,6 +103,10 @@ class Asked:
     def status(self) -> dict[str, Any]:
         return self._roster.status()
 
+    async def scan(self) -> list[dict[str, Any]]:
+        """What the modules of --import define, as documents of jobs. ImportFailed: they cannot be imported."""
+        return await self._supervisor.scan()
+
     def run_log_path(self, run_id: str, token: int) -> Path | None:
         return self._supervisor.log_path(run_id, token)
 

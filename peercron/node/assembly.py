@@ -108,7 +108,16 @@ class Parts:
 
     def executor(self, on_started: OnStarted, on_finished: OnFinished) -> Executor:
         """Who runs this member's attempts."""
-        return Supervisor(self.settings.data_dir, self.settings.name, self.clock, on_started, on_finished)
+        settings = self.settings
+        return Supervisor(
+            settings.data_dir,
+            settings.name,
+            self.clock,
+            on_started,
+            on_finished,
+            modules=settings.imports,
+            ca=settings.tls_ca,
+        )
 
 
 def identify(settings: Settings, parts: Parts, data_dir: DataDir) -> Identity:

@@ -38,15 +38,24 @@ class Dispatch:
 
     Args:
         me, name, url: our member id, what we are called, and our HTTP base URL, for the runs to see.
+        pass_of: the secret of an attempt (run id, token), by which it speaks as itself.
         machine: whose state decides.
         clock: monotonic time, for the lease.
         propose: takes a command and a time-out in seconds.
     """
 
     def __init__(
-        self, me: str, name: Callable[[], str], url: str, machine: Machine, clock: Clock, propose: Propose
+        self,
+        me: str,
+        name: Callable[[], str],
+        url: str,
+        pass_of: Callable[[str, int], str],
+        machine: Machine,
+        clock: Clock,
+        propose: Propose,
     ) -> None:
         self._me, self._name, self._url, self._clock = me, name, url, clock
+        self._pass_of = pass_of
         self._machine, self._propose = machine, propose
         self.supervisor: Executor | None = None
         #: Attempts taken on whose end the state does not show yet.
@@ -153,6 +162,7 @@ class Dispatch:
             "PEERCRON_NODE": self._name(),
             "PEERCRON_FENCING_TOKEN": str(attempt.token),
             "PEERCRON_URL": self._url,
+            "PEERCRON_TOKEN": self._pass_of(run.id, attempt.token),
             "TRACEPARENT": f"00-{trace}-{span}-01",
             **{variable(name): value for name, value in run.params},
         }
@@ -166,6 +176,8 @@ class Dispatch:
             timeout_ms=definition.timeout_ms,
             kill_grace_ms=definition.kill_grace_ms,
             env=env,
+            checkpoint=run.checkpoint,
+            params=run.params,
             keep_on_disconnect=definition.on_disconnect is OnDisconnect.KEEP,
         )
 

@@ -26,6 +26,7 @@ from peercron.node.proposals import Proposals
 from peercron.node.renewal import Renewal
 from peercron.node.roster import ROSTER_S, Roster
 from peercron.node.watch import Watch
+from peercron.runpass import run_pass
 from peercron.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,10 @@ class Node(Asked):
         )
         #: Our own place in the cluster, and whether we still have one.
         self.membership = mine = self._members.mine
-        self._dispatch = Dispatch(self.me, lambda: mine.name, settings.http_url, self._machine, self._clock, propose)
+        pass_of = partial(run_pass, settings.secret, settings.cluster)
+        self._dispatch = Dispatch(
+            self.me, lambda: mine.name, settings.http_url, pass_of, self._machine, self._clock, propose
+        )
         self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
         self._health = Health(self.me, self._machine, propose)
         self._supervisor = parts.executor(self._dispatch.started, self._dispatch.finished)

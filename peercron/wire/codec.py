@@ -48,6 +48,7 @@ NAMES: Final[dict[type, str]] = {
     c.PlaceRun: "place",
     c.AttemptStarted: "started",
     c.AttemptFinished: "finished",
+    c.Checkpoint: "checkpoint",
     c.PutKey: "put",
     c.DeleteKey: "delete",
     c.BeginRestore: "begin_restore",
@@ -85,6 +86,7 @@ NAMES: Final[dict[type, str]] = {
     k.CommandProbe: "probe_command",
     k.UrlProbe: "probe_url",
     k.EndpointProbe: "probe_endpoint",
+    j.ClassTask: "class",
     Done: "done",
     Refused: "refused",
 }

@@ -19,6 +19,7 @@ from peercron.core.commands import (
     AttemptStarted,
     BeginRestore,
     CancelRun,
+    Checkpoint,
     CloseClient,
     Command,
     DeleteJob,
@@ -247,6 +248,11 @@ def _finished(dice: Random, state: ClusterState) -> Command:
     return AttemptFinished(run_id, token, dice.choice(ENDS), state.now_ms, dice.choice((None, 0, 1)), "why", "out")
 
 
+def _checkpoint(dice: Random, state: ClusterState) -> Command:
+    run_id, token = _token(dice, state)
+    return Checkpoint(run_id, token, dice.randbytes(3))
+
+
 def _key(dice: Random, state: ClusterState) -> Command:
     namespace, key = dice.choice(("default", "other", "no good")), dice.choice(("k", "l", ""))
     if_revision = dice.choice((None, None, 0, state.index))
@@ -394,6 +400,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_fire] * 20,
     *[_started] * 8,
     *[_finished] * 12,
+    *[_checkpoint] * 2,
     *[_key] * 3,
     *[_lease] * 2,
     *[_health] * 6,

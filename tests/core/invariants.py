@@ -83,6 +83,8 @@ def _runs(state: ClusterState) -> Iterator[str]:
             yield f"run {run_id} is {run.state} with attempts {run.attempts}"
         if (run.definition is not None) != (run.state in LIVE_RUN_STATES and bool(run.attempts)):
             yield f"run {run_id} pins what it does although nothing was granted, or the other way round"
+        if run.checkpoint and run.state not in LIVE_RUN_STATES:
+            yield f"run {run_id} has ended and keeps its checkpoint"
         if (run.finished_ms is None) != (run.state in LIVE_RUN_STATES):
             yield f"run {run_id} is {run.state}, finished at {run.finished_ms}"
         if run.not_before_ms and run.state is not RunState.QUEUED:

@@ -22,11 +22,19 @@ from peercron.execution.limits import LINE_BYTES_MAX, REASON_CHARS_MAX, SWEEP_S_
 from peercron.execution.orders import Launch, Lines, LineTooLong
 from peercron.execution.shepherd import Pen, Shepherd
 
-REPORT = {"why": "", "status": 0, "ended_at": 10.0, "failure": "", "code": None, "output_tail": "t", "output_lost": ""}
+REPORT = {
+    "why": "",
+    "status": 0,
+    "ended_at": 10.0,
+    "failure": "",
+    "code": None,
+    "output_tail": "t",
+    "output_lost": "",
+}
 
 
 def attempt(sentence: Sentence | None = None, **order: object) -> Attempt:
-    fields: dict[str, object] = {"key": "k", "timeout_s": 0, "grace_s": 5, "keep": False}
+    fields: dict[str, object] = {"key": "k", "timeout_s": 0, "grace_s": 5, "keep": False, "worker": False}
     made = Attempt(Launch(**(fields | order)), 1, socket.socket(), now=100.0)  # type: ignore[typeddict-item]
     made.channel.close()
     made.sentence = sentence

@@ -8,8 +8,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from peercron.runpass import run_pass
 from tests.core.builders import run_row
-from tests.http.conftest import Site, StartSite
+from tests.http.conftest import Answer, Site, StartSite
 
 
 def output(site: Site, token: int, text: bytes) -> Path:
@@ -172,3 +173,45 @@ async def test_bad_parameters_are_named(site: Site, query: str) -> None:
     run = await site.run_job()
     answer = await site.get(url_of(run["id"], f"/log?{query}"))
     assert (answer.status, answer.json["errors"][0]["path"]) == (400, f"query.{query.split('=')[0]}")
+
+
+async def checkpoint(site: Site, run_id: str, token: int, data: object, secret: str | None = None) -> Answer:
+    settings = site.node.settings
+    secret = run_pass(settings.secret, settings.cluster, run_id, token) if secret is None else secret
+    headers = {"Authorization": f"Bearer {secret}"}
+    return await site.ask("POST", url_of(run_id, ":checkpoint"), json={"token": token, "data": data}, headers=headers)
+
+
+async def test_a_run_says_how_far_it_is(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    token = run["attempts"][0]["token"]
+    assert (await checkpoint(site, run["id"], token, {"done": 3})).status == 200
+    assert site.node.state.runs[run["id"]].checkpoint == b'{"done":3}'
+    assert (await site.get(url_of(run["id"]))).json["checkpoint_bytes"] == 10
+
+
+async def test_a_process_speaks_for_its_own_attempt_only(site: Site) -> None:
+    await site.put_job(overlap="allow")
+    mine, other = await site.run_job(), await site.run_job()
+    token = mine["attempts"][0]["token"]
+    own = run_pass(site.node.settings.secret, site.node.settings.cluster, mine["id"], token)
+    for run_id, said in ((other["id"], token), (mine["id"], token + 1), (other["id"], other["attempts"][0]["token"])):
+        answer = await checkpoint(site, run_id, said, 1, own)
+        assert (answer.status, answer.json["code"]) == (403, "forbidden")
+    assert (await site.ask("POST", url_of(mine["id"], ":checkpoint"), json={"token": token, "data": 1})).status == 403
+
+
+async def test_an_attempt_that_has_ended_cannot_say_anything(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    await site.node.finish_attempt(run["id"])
+    answer = await checkpoint(site, run["id"], run["attempts"][0]["token"], 1)
+    assert (answer.status, answer.json["code"]) == (409, "stale_token")
+
+
+async def test_a_checkpoint_without_its_fields_is_refused(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    for body in ({"token": 1}, {"data": 1}, {"token": "1", "data": 1}, {"token": True, "data": 1}):
+        assert (await site.ask("POST", url_of(run["id"], ":checkpoint"), json=body)).status == 422

@@ -47,6 +47,12 @@ def command_tasks() -> st.SearchStrategy[job.CommandTask]:
     return st.builds(job.CommandTask, argv, st.just(""), *rest) | st.builds(job.CommandTask, st.just(()), WORDS, *rest)
 
 
+def class_tasks() -> st.SearchStrategy[job.ClassTask]:
+    target = st.from_regex(r"[a-z]{1,4}(\.[a-z_]{1,4})?:[A-Z][a-z]{0,4}", fullmatch=True)
+    cwd = st.just("") | TEXTS.map(lambda text: "/" + text)
+    return st.builds(job.ClassTask, target, environments(), cwd, st.integers(0, limits.MEMORY_BYTES_MAX))
+
+
 def http_tasks() -> st.SearchStrategy[job.HttpTask]:
     values = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=8)
     headers = st.dictionaries(st.from_regex(r"[a-z][a-z-]{0,8}", fullmatch=True), values, max_size=3)
@@ -99,7 +105,7 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         modes(),
         name=NAMES,
         trigger=triggers(),
-        task=command_tasks() | http_tasks(),
+        task=command_tasks() | http_tasks() | class_tasks(),
         namespace=st.just("default") | NAMES,
         owner=st.sampled_from(["", "ops/jobs.git", "me"]),
         nodes=st.lists(NAMES, unique=True, max_size=3).map(tuple),

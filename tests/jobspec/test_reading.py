@@ -8,6 +8,7 @@ import pytest
 
 from peercron.core.job import (
     AtTrigger,
+    ClassTask,
     CommandTask,
     CronTrigger,
     DstGap,
@@ -103,6 +104,33 @@ def test_http_tasks(http: dict[str, Any], task: HttpTask) -> None:
     assert read_job({"name": "a", "every": "1s", "http": http}).definition.task == task
 
 
+def test_class_tasks() -> None:
+    table = {"name": "a", "class": "acme.jobs:Report", "memory_max": "256MiB", "cwd": "/srv", "env": {"A": "b"}}
+    env = (EnvEntry("A", SecretSource.LITERAL, "b"),)
+    assert read_job(table).definition.task == ClassTask("acme.jobs:Report", env, "/srv", 256 << 20)
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "said"),
+    [
+        ({"class": "acme.jobs.Report"}, "class", "acme.jobs:Report"),
+        ({"class": "acme.jobs:"}, "class", "a module, a colon"),
+        ({"class": 5}, "class", "must be text"),
+        ({"shell": "x"}, "class", "give one of"),
+        ({"user": "x"}, "user", "only with command or shell"),
+        ({"memory_max": "much"}, "memory_max", "512MiB"),
+    ],
+)
+def test_what_is_wrong_with_a_class_is_named(change: dict[str, Any], path: str, said: str) -> None:
+    found = problems({"name": "a", "class": "acme.jobs:Report"} | change)
+    assert list(found) == [path]
+    assert said in found[path]
+
+
+def test_a_bound_of_memory_is_for_classes() -> None:
+    assert problems(PLAIN | {"memory_max": "1GB"}) == {"memory_max": "has a meaning only with class"}
+
+
 @pytest.mark.parametrize("key", sorted(LATER_KEYS))
 def test_keys_of_later_versions_are_refused_by_name(key: str) -> None:
     assert problems(PLAIN | {key: 1}) == {key: "not supported by this version"}
@@ -145,8 +173,8 @@ def test_modes_of_later_versions_are_refused_by_name() -> None:
         ({"anchor": "2026-12-01T10:00:00"}, "anchor", "offset"),
         ({"dst": {"gap": "skip"}}, "dst", "only with schedule"),
         ({"timezone": "Europe/Berln"}, "timezone", "Europe/Berlin"),
-        ({"command": ["x"]}, "shell", "give one of command, shell and http"),
-        ({"http": {"url": "http://x"}}, "http", "give one of command, shell and http"),
+        ({"command": ["x"]}, "shell", "give one of command, shell, http and class"),
+        ({"http": {"url": "http://x"}}, "http", "give one of command, shell, http and class"),
         ({"shell": " "}, "shell", "empty"),
         ({"shell": "a\0b"}, "shell", "NUL"),
         ({"shell": "x" * 70_000}, "shell", "longer than"),

@@ -147,4 +147,8 @@ COMMANDS: tuple[c.Command, ...] = (
     c.GrantLock("reports", "db"),
     c.ReleaseLock("reports", "db", 79),
     c.ForsakeLock("reports", "db", 80, 81, True),
+    c.Checkpoint("12/2000", 77, b'{"done":5}'),
+    c.PutJob(
+        j.Definition("reindex", j.ManualTrigger(), j.ClassTask("acme.jobs:Reindex", (), "/srv", 1 << 28)),
+    ),
 )

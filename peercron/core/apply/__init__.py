@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from peercron.core.apply.attempt import attempt_finished, attempt_started
+from peercron.core.apply.attempt import attempt_finished, attempt_started, checkpoint
 from peercron.core.apply.delivery import ack_items, extend_delivery, nack_items, receive_items
 from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.health import report_health
@@ -38,6 +38,7 @@ from peercron.core.commands import (
     AttemptStarted,
     BeginRestore,
     CancelRun,
+    Checkpoint,
     CloseClient,
     Command,
     DeleteJob,
@@ -101,6 +102,7 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     PlaceRun: place_run,
     AttemptStarted: attempt_started,
     AttemptFinished: attempt_finished,
+    Checkpoint: checkpoint,
     PutKey: put_key,
     DeleteKey: delete_key,
     IncrKey: incr_key,

@@ -7,10 +7,10 @@ from dataclasses import replace
 from peercron.core import retry
 from peercron.core.apply.lock import free_locks_of_attempt
 from peercron.core.apply.run import advance, end, take_turn
-from peercron.core.commands import AttemptFinished, AttemptStarted
+from peercron.core.commands import AttemptFinished, AttemptStarted, Checkpoint
 from peercron.core.history import find_run, is_of, pack_run
 from peercron.core.job import Guarantee
-from peercron.core.limits import ATTEMPTS_MAX, OUTPUT_TAIL_BYTES_MAX, REASON_LENGTH_MAX
+from peercron.core.limits import ATTEMPTS_MAX, CHECKPOINT_BYTES_MAX, OUTPUT_TAIL_BYTES_MAX, REASON_LENGTH_MAX
 from peercron.core.run import LIVE_ATTEMPT_STATES, Attempt, AttemptState, Run, RunState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
@@ -70,6 +70,18 @@ def attempt_finished(state: ClusterState, command: AttemptFinished) -> Verdict:
         asked = run.cancel_requested and command.outcome is AttemptState.CANCELLED
         end(state, run, OUTCOMES[command.outcome], run.reason if asked else reason)
     advance(state, run.job_uid)
+    return Done(state.index, command.token)
+
+
+def checkpoint(state: ClusterState, command: Checkpoint) -> Verdict:
+    """Only the living attempt says how far the run is: what a superseded one does is not what its heir goes on from."""
+    run, attempt = _held(state, command.run_id, command.token)
+    if run is None or attempt is None:
+        return _superseded(state, command.run_id, command.token)
+    if len(command.data) > CHECKPOINT_BYTES_MAX:
+        detail = f"checkpoint: {len(command.data)} bytes, at most {CHECKPOINT_BYTES_MAX} are kept"
+        return Refused(state.index, Refusal.LIMIT, detail)
+    state.runs[run.id] = replace(run, checkpoint=command.data)
     return Done(state.index, command.token)
 
 

@@ -11,9 +11,11 @@ import re
 from peercron.core.apply.check import flaw_of_checks
 from peercron.core.job import (
     AtTrigger,
+    ClassTask,
     CommandTask,
     CronTrigger,
     Definition,
+    EnvEntry,
     EveryTrigger,
     Guarantee,
     HttpTask,
@@ -34,17 +36,22 @@ from peercron.core.limits import (
     INSTANT_MS_MAX,
     JITTER_MS_MAX,
     MEMBERS_MAX,
+    MEMORY_BYTES_MAX,
     MISFIRE_REPLAY_MAX,
     NAME_LENGTH_MAX,
     OWNER_LENGTH_MAX,
     RETRIES_MAX,
     SLICE_MS_MAX,
     SLICE_MS_MIN,
+    TARGET_LENGTH_MAX,
     TIMEOUT_MS_MAX,
     URL_LENGTH_MAX,
 )
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
+#: ASCII: what else a name may begin with differs between versions of Python, and so between members.
+_TARGET = re.compile(f"{_DOTTED}:{_DOTTED}")
 _METHOD = re.compile(r"[A-Z]{1,16}")
 #: What a node can do by itself when an earlier run of its own is alive.
 _OVERLAPS_ALONE = (Overlap.FORBID, Overlap.ALLOW)
@@ -107,7 +114,13 @@ def _trigger(trigger: Trigger) -> str:
 
 
 def _task(task: Task) -> str:
-    return _command(task) if isinstance(task, CommandTask) else _http(task)
+    match task:
+        case CommandTask():
+            return _command(task)
+        case HttpTask():
+            return _http(task)
+        case ClassTask():
+            return _class(task)
 
 
 def _command(task: CommandTask) -> str:
@@ -115,15 +128,28 @@ def _command(task: CommandTask) -> str:
         return "command, shell: one of them is wanted, and only one"
     if task.argv and not task.argv[0]:
         return "command: its first word, the program, is empty"
-    texts = (*task.argv, task.shell, task.cwd, task.user, *(entry.value for entry in task.env))
+    return _texts("command, shell, cwd, user", (*task.argv, task.shell, task.cwd, task.user), task.env)
+
+
+def _class(task: ClassTask) -> str:
+    if len(task.target) > TARGET_LENGTH_MAX or _TARGET.fullmatch(task.target) is None:
+        return f'class: wants "module:Class", not {task.target[:NAME_LENGTH_MAX]!r}'
+    if not 0 <= task.memory_max_bytes <= MEMORY_BYTES_MAX:
+        return f"memory_max: wants 0 (no bound) to {MEMORY_BYTES_MAX} bytes"
+    return _texts("cwd", (task.cwd,), task.env)
+
+
+def _texts(keys: str, own: tuple[str, ...], env: tuple[EnvEntry, ...]) -> str:
+    """What is wrong with the texts of a task, which stand under these keys, and with its environment."""
+    texts = (*own, *(entry.value for entry in env))
     if any("\0" in text for text in texts):
-        return "command, shell, cwd, user, env: no text may have a NUL in it"
+        return f"{keys}, env: no text may have a NUL in it"
     size = sum(len(text.encode()) for text in texts)
     if size > ARGUMENT_BYTES_MAX:
-        return f"command, shell, cwd, user, env: {size} bytes together, at most {ARGUMENT_BYTES_MAX} are kept"
-    if len(task.env) > ENV_ENTRIES_MAX:
-        return f"env: {len(task.env)} entries, at most {ENV_ENTRIES_MAX} are kept"
-    names = [entry.name for entry in task.env]
+        return f"{keys}, env: {size} bytes together, at most {ARGUMENT_BYTES_MAX} are kept"
+    if len(env) > ENV_ENTRIES_MAX:
+        return f"env: {len(env)} entries, at most {ENV_ENTRIES_MAX} are kept"
+    names = [entry.name for entry in env]
     if any(not name or "=" in name or "\0" in name or len(name) > NAME_LENGTH_MAX for name in names):
         return f"env: a name wants 1 to {NAME_LENGTH_MAX} characters and no '='"
     return "env: a name is there twice" if len(set(names)) < len(names) else ""

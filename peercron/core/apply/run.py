@@ -162,7 +162,15 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
     """Write the outcome of a live run whose last attempt, if any, has ended. The caller lets the line advance."""
     assert run.live_attempt is None, "an attempt ends before its run"
     assert outcome not in LIVE_RUN_STATES, "an outcome is final"
-    ended = replace(run, state=outcome, finished_ms=state.now_ms, reason=reason, definition=None, not_before_ms=0)
+    ended = replace(
+        run,
+        state=outcome,
+        finished_ms=state.now_ms,
+        reason=reason,
+        definition=None,
+        not_before_ms=0,
+        checkpoint=b"",
+    )
     del state.runs[run.id]
     state.unplaced.pop(run.id, None)
     line = tuple(run_id for run_id in state.live_runs[run.job_uid] if run_id != run.id)

@@ -26,7 +26,7 @@ from peercron.core.commands.queue import (
     ReplayItems,
 )
 from peercron.core.commands.restore import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
-from peercron.core.commands.run import AttemptFinished, AttemptStarted, CancelRun, PlaceRun, RunJob
+from peercron.core.commands.run import AttemptFinished, AttemptStarted, CancelRun, Checkpoint, PlaceRun, RunJob
 from peercron.core.commands.slices import ArrangeSlices, RecordSlices
 from peercron.core.once import Once
 
@@ -41,6 +41,7 @@ __all__ = [
     "AttemptStarted",
     "BeginRestore",
     "CancelRun",
+    "Checkpoint",
     "CloseClient",
     "Command",
     "DeleteJob",
@@ -125,6 +126,7 @@ Command = (
     | GrantLock
     | ReleaseLock
     | ForsakeLock
+    | Checkpoint
 )
 
 

@@ -46,3 +46,12 @@ class AttemptFinished:
     exit_code: int | None = None
     reason: str = ""
     output_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A job class says how far it is, for the attempt that may have to go on after it. Refused for a stale token."""
+
+    run_id: str
+    token: int
+    data: bytes

@@ -1,0 +1,129 @@
+"""context: what a run knows of itself and can say to its cluster: the `ctx` of `Job.run`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from peercron.core.limits import CHECKPOINT_BYTES_MAX
+
+T = TypeVar("T")
+
+
+class Reach(Protocol):
+    """How a run reaches its cluster: over HTTP, or in the test kit by a call."""
+
+    async def checkpoint(self, data: str) -> None:
+        """Keep this JSON for the next attempt. Raises LeaseLost, Refused or NoLeader."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What does not change while a run runs."""
+
+    #: "namespace/name" of the job.
+    job: str
+    #: The same for all attempts of the run: the idempotency key of what it does.
+    run_id: str
+    #: The nominal instant, in UTC.
+    slot: datetime
+    #: 1 for the first.
+    attempt: int
+    #: The fencing token: grows with every attempt; a resource refuses a smaller one than it has seen.
+    token: int
+    #: Name of the node that it runs on.
+    node: str
+    #: What whoever asked for the run gave it on its way.
+    params: Mapping[str, str] = field(default_factory=dict)
+    #: Which of how many runs of the same slot this is (mode parallel).
+    shard_index: int = 0
+    shard_count: int = 1
+    #: When the job's timeout ends it, in UTC; None: never.
+    deadline: datetime | None = None
+    #: What an earlier attempt of this run last gave to `checkpoint`; None: nothing.
+    last_checkpoint: Any = None
+
+
+class _Knowing:
+    """The facts as attributes, and a log."""
+
+    job: str
+    run_id: str
+    slot: datetime
+    attempt: int
+    token: int
+    node: str
+    params: Mapping[str, str]
+    shard_index: int
+    shard_count: int
+    deadline: datetime | None
+    last_checkpoint: Any
+    #: Goes to the output of the attempt.
+    log: logging.Logger
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.log = logging.getLogger(f"peercron.job.{facts.job}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "facts" or name not in Facts.__dataclass_fields__:
+            raise AttributeError(f"a run's ctx has no {name!r}")
+        return getattr(self.facts, name)
+
+
+class RunContext(_Knowing):
+    """The `ctx` of an `async def run`.
+
+    `cancelled` is set when the run is to end: it was cancelled, timed out, or its node lost the right to run it. The
+    coroutine gets CancelledError at the same moment; the process is killed when the job's `kill_grace` is over.
+    """
+
+    def __init__(self, facts: Facts, reach: Reach) -> None:
+        super().__init__(facts)
+        self.cancelled = asyncio.Event()
+        self._reach = reach
+
+    async def checkpoint(self, value: Any) -> None:
+        """Keep this JSON value: an attempt that goes on after this one finds it as `ctx.last_checkpoint`.
+
+        Returns when it is safe on a majority, so do not call it a thousand times a second.
+
+        Raises:
+            LeaseLost: the run belongs to another attempt by now; stop.
+            ValueError, TypeError: it is no JSON, or longer than CHECKPOINT_BYTES_MAX.
+            NoLeader, Unreachable: the cluster did not take it, for long.
+        """
+        await self._reach.checkpoint(_encoded(value))
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+class PlainRunContext(_Knowing):
+    """The `ctx` of a plain `def run`, which has a thread to itself: the same as `RunContext`, and every call waits."""
+
+    def __init__(self, context: RunContext, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(context.facts)
+        self.cancelled = threading.Event()
+        self._context, self._loop = context, loop
+
+    def checkpoint(self, value: Any) -> None:
+        """See `RunContext.checkpoint`."""
+        self._wait(self._context.checkpoint(value))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _encoded(value: Any) -> str:
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    if (size := len(text.encode())) > CHECKPOINT_BYTES_MAX:
+        raise ValueError(f"a checkpoint of {size} bytes; at most {CHECKPOINT_BYTES_MAX} are kept")
+    return text
