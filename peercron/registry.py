@@ -77,23 +77,36 @@ def classes(module: ModuleType) -> list[type[Job]]:
 
 def table(kind: type[Job]) -> dict[str, Any]:
     """A class as a table of jobs.toml."""
-    # Read late: only who scans needs it, and an attempt begins sooner without.
-    from peercron.jobspec.tables import JOB_KEYS
-
-    known = [key for key in JOB_KEYS if key not in _NOT_OF_CLASSES]
     target = f"{kind.__module__}:{kind.__qualname__}"
-    problems = [Problem(target, f"{name} is no key of a job{hint}") for name, hint in _misspelt(kind, known)]
+    problems = []
     try:
         if load(target) is not kind:
             problems.append(Problem(target, "names another class: give each class a name of its own"))
     except (Absent, TypeError):
         problems.append(Problem(target, "cannot be found again by that name: define it at the top of its module"))
+    try:
+        keys = keys_of(kind)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return keys | {"class": target}
+
+
+def keys_of(kind: type[Job]) -> dict[str, Any]:
+    """What a class says of its job, with the keys of jobs.toml."""
+    # Read late: only who scans needs it, and an attempt begins sooner without.
+    from peercron.jobspec.tables import JOB_KEYS
+
+    known = [key for key in JOB_KEYS if key not in _NOT_OF_CLASSES]
+    path = f"{kind.__module__}:{kind.__qualname__}"
+    problems = [Problem(path, f"{name} is no key of a job{hint}") for name, hint in _misspelt(kind, known)]
     if kind.run is Job.run:
-        problems.append(Problem(target, "has no run(self, ctx)"))
+        problems.append(Problem(path, "has no run(self, ctx)"))
     if problems:
         raise ConfigError(problems)
     said = {key: value for key in known if (value := getattr(kind, key, None)) is not None}
-    return {"name": name_of(kind), "class": target} | {key: _plain(value) for key, value in said.items()}
+    return {"name": name_of(kind)} | {key: _plain(value) for key, value in said.items()}
 
 
 def _misspelt(kind: type[Job], known: list[str]) -> list[tuple[str, str]]:

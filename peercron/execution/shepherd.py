@@ -124,7 +124,7 @@ class Shepherd:
             os.close(let_go)  # or it would wait for itself
             ends = launch.Ends(go, inner, output, complain)
             launch.become(self._order, mark=self._mark, ends=ends, shepherd=own, oom_score=self._pen.oom_score)
-        for end in filter(lambda end: end >= 0, (go, inner, output, complain)):
+        for end in (go, output, complain, *([inner] if self._feed else [])):
             os.close(end)
         self._piped = True
         os.set_blocking(self._pipe, False)
@@ -155,8 +155,7 @@ class Shepherd:
             self._write_record()
             os.unlink(waited_as)
         except OSError as error:
-            self._decide_why(f"the command was not started: {error.strerror or error}")
-            self._kill_by = now()
+            self._why, self._kill_by = f"the command was not started: {error.strerror or error}", now()
         else:
             self._hand_on(order)
 
@@ -197,6 +196,8 @@ class Shepherd:
 
     def _read_output(self) -> bool:
         """False: there is nothing more at the moment, or ever."""
+        if not self._piped:
+            return False
         try:
             chunk = os.read(self._pipe, OUTPUT_CHUNK_BYTES)
         except BlockingIOError:
@@ -277,7 +278,7 @@ class Shepherd:
 
     def _drain(self) -> None:
         for _ in range(PIPE_BYTES_MAX // OUTPUT_CHUNK_BYTES + 1):
-            if not self._piped or not self._read_output():
+            if not self._read_output():
                 break
 
     def _result(self) -> dict[str, Any]:

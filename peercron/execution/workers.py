@@ -87,7 +87,8 @@ class Workers:
 
     async def scan(self, modules: Iterable[str]) -> list[dict[str, Any]]:
         """What these modules define, as documents of jobs; waits for a lease. Raises ImportFailed."""
-        line, modules = {"outcome": "lost"}, list(modules)
+        modules = list(modules)
+        line: dict[str, Any] = {"outcome": "lost"}
         while line["outcome"] == "lost":
             line = await self._scan(modules)
         if line["outcome"] != "succeeded":

@@ -26,6 +26,6 @@ def test_a_run_sees_its_parameters() -> None:
     assert isinstance(start, Start)
     nobody: Any = None
     machine: Machine = nobody
-    dispatch = Dispatch("id-a", lambda: "a", "http://a", machine, ManualClock(), _propose)
+    dispatch = Dispatch("id-a", lambda: "a", "http://a", lambda *_: "pass", machine, ManualClock(), _propose)
     env = dispatch._spec(start).env
     assert (env["PEERCRON_PARAM_DAY"], env["PEERCRON_PARAM_NOTE"]) == ("mon", "two\nlines")

@@ -1,0 +1,298 @@
+"""cluster: a cluster in one process, driven by the test: the core's apply, planner and dispatcher under one clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from peercron import registry
+from peercron.clock import ManualClock
+from peercron.core import history
+from peercron.core.apply import apply
+from peercron.core.commands import (
+    AttemptFinished,
+    AttemptStarted,
+    CancelRun,
+    Command,
+    ExpireSession,
+    OpenSession,
+    PutJob,
+    RunJob,
+)
+from peercron.core.dispatcher import Announce, Forgo, Start, Stop, decide
+from peercron.core.job import ClassTask
+from peercron.core.level import LEVEL
+from peercron.core.member import MemberInfo, Role
+from peercron.core.planner import Planner
+from peercron.core.run import LIVE_RUN_STATES, AttemptState, Run
+from peercron.core.state import ClusterState
+from peercron.core.verdict import Done, Refused
+from peercron.errors import JobNotFound, RunNotFound
+from peercron.errors import Refused as RefusedError
+from peercron.jobs import Facts, Job
+from peercron.jobspec import read_job
+from peercron.testing.attempt import Ended, LocalAttempt
+from peercron.testing.loop import VirtualLoop
+from peercron.times import parse_duration_ms
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+#: Steps of plan, apply and start at one instant; more of them is a cluster that never comes to rest.
+STEPS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run stands, or how it ended."""
+
+    id: str
+    slot: datetime
+    #: "succeeded", "failed", "timed_out", "cancelled", "lost", "skipped", "missed"; "queued" and "running" before.
+    state: str
+    #: One sentence; of a run that failed it names the exception.
+    reason: str
+    attempts: int
+    #: What the last attempt raised.
+    error: BaseException | None = None
+
+
+class LocalCluster:
+    """A cluster of one node (or of more, in the same process) that runs these job classes.
+
+    with LocalCluster(Report, start=datetime(2026, 12, 1, tzinfo=UTC)) as cluster:
+        cluster.advance("1d")
+        assert [run.state for run in cluster.runs("nightly-report")] == ["succeeded"]
+
+    Args:
+        jobs: the classes; their attributes are those of the job, as in a real cluster.
+        start: what the clock shows at first.
+        nodes: names of the nodes.
+
+    It runs a loop of its own, so use it in a plain `def test…`.
+    """
+
+    def __init__(self, *jobs: type[Job], start: datetime = START, nodes: Sequence[str] = ("n1",)) -> None:
+        self._clock = ManualClock(wall_ms=round(start.timestamp() * 1_000))
+        self._moved = asyncio.Event()
+        self._state = ClusterState()
+        self._sessions = dict.fromkeys(nodes, 0)
+        self._running: dict[tuple[str, int], LocalAttempt] = {}
+        self._errors: dict[str, BaseException | None] = {}
+        self._kinds: dict[str, type[Job]] = {}
+        self._crash_in = 0
+        for name in nodes:
+            self._open(name)
+        for kind in jobs:
+            self._add(kind)
+        self._planner = Planner(self._state)
+        self._loop = VirtualLoop(self._clock)
+
+    def __enter__(self) -> LocalCluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what runs, and end."""
+        for attempt in self._running.values():
+            attempt.end(AttemptState.LOST, "the cluster was closed")
+        rest = asyncio.all_tasks(self._loop)
+        for task in rest:
+            task.cancel()
+        if rest:
+            self._loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+        self._loop.close()
+
+    # What a test does.
+
+    @property
+    def now(self) -> datetime:
+        """What the clock shows."""
+        return datetime.fromtimestamp(self._clock.wall_ms() / 1_000, UTC)
+
+    def run(self, name: str, **params: str) -> Outcome:
+        """Run a job now, as `peercron job run` does, to the end of its last attempt."""
+        run_id = str(self._do(RunJob(_key(name), tuple(params.items()))).value)
+        self._play(lambda: self._has_ended(run_id))
+        return self._outcome(run_id)
+
+    def advance(self, duration: str | float | timedelta) -> None:
+        """Let time pass ("90s", "1h30m", seconds): what comes due runs."""
+        until_ms = self._clock.wall_ms() + _duration_ms(duration)
+        self._play(lambda: False, until_ms)
+
+    def runs(self, name: str) -> list[Outcome]:
+        """The job's runs, the oldest first; slots that got none (skipped, missed) are among them."""
+        uid = self._state.job_uids.get(_key(name))
+        if uid is None:
+            raise JobNotFound(_key(name))
+        ended = [entry.run_id for entry in history.entries_of(self._state, uid)]
+        return [self._outcome(run_id) for run_id in [*ended, *self._state.live_runs.get(uid, ())]]
+
+    def cancel(self, run_id: str) -> Outcome:
+        """Cancel a run that `runs` shows as running or queued."""
+        self._do(CancelRun(run_id))
+        self._play(lambda: self._has_ended(run_id))
+        return self._outcome(run_id)
+
+    def crash_after_checkpoints(self, count: int) -> None:
+        """When jobs have made so many checkpoints more, the node of the last of them dies, and comes back anew: the run
+        gets another attempt, which finds that checkpoint.
+        """
+        self._crash_in = count
+
+    # Time.
+
+    def _play(self, done: Callable[[], bool], until_ms: int | None = None) -> None:
+        self._loop.run_until_complete(self._played(done, until_ms))
+
+    async def _played(self, done: Callable[[], bool], until_ms: int | None) -> None:
+        self._come_to_rest()
+        while not done():
+            now_ms = self._clock.wall_ms()
+            if until_ms is not None and now_ms >= until_ms:
+                return
+            due = [at_ms for at_ms in (self._planner.next_due_ms(), until_ms) if at_ms is not None]
+            self._moved.clear()
+            try:
+                async with asyncio.timeout(max(1, min(due) - now_ms) / 1_000 if due else None):
+                    await self._moved.wait()
+            except TimeoutError:
+                pass
+            self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
+        for _ in range(STEPS_MAX):
+            commands = self._planner.plan(self._clock.wall_ms())
+            for command in commands:
+                self._planner.settle(command, apply(self._state, command, self._clock.wall_ms()))
+            if not self._dispatch() and not commands:
+                return
+        raise AssertionError("the cluster does not come to rest")
+
+    # The nodes.
+
+    def _dispatch(self) -> bool:
+        """Start and stop what the state wants; whether there was anything."""
+        wanted = [(name, step) for name in self._sessions for step in self._wanted_of(name)]
+        for name, step in wanted:
+            match step:
+                case Start():
+                    self._start(name, step)
+                case Announce(run_id, token):
+                    self._do(AttemptStarted(run_id, token, self._clock.wall_ms()))
+                case Forgo(run_id, token, reason):
+                    now_ms = self._clock.wall_ms()
+                    self._do(AttemptFinished(run_id, token, AttemptState.CANCELLED, now_ms, reason=reason))
+                case Stop(run_id, token, reason):
+                    self._running[run_id, token].end(AttemptState.CANCELLED, reason)
+        return bool(wanted)
+
+    def _wanted_of(self, name: str) -> list[Start | Announce | Forgo | Stop]:
+        mine = {key: attempt for key, attempt in self._running.items() if attempt.node == name}
+        steps = decide(self._state, name, self._sessions[name], mine.keys())
+        return [s for s in steps if not (isinstance(s, Stop) and mine[s.run_id, s.token].ending)]
+
+    def _start(self, name: str, start: Start) -> None:
+        run, attempt, definition = start.run, start.attempt, start.definition
+        assert isinstance(definition.task, ClassTask), "only classes are here"
+        facts = Facts(
+            job=run.job_key,
+            run_id=run.id,
+            slot=datetime.fromtimestamp(run.slot_ms / 1_000, UTC),
+            attempt=attempt.n,
+            token=attempt.token,
+            node=name,
+            params=dict(run.params),
+            deadline=self.now + timedelta(milliseconds=definition.timeout_ms) if definition.timeout_ms else None,
+        )
+        kind = self._kinds[definition.task.target]
+        mine = LocalAttempt(kind, facts, definition, run.checkpoint, self._do_of_job, self._checkpointed, self._ended)
+        self._running[run.id, attempt.token] = mine
+        mine.begin(self._loop)
+        if attempt.state is AttemptState.ASSIGNED:
+            self._do(AttemptStarted(run.id, attempt.token, self._clock.wall_ms()))
+
+    def _ended(self, attempt: LocalAttempt, ended: Ended) -> None:
+        facts = attempt.facts
+        del self._running[facts.run_id, facts.token]
+        self._errors[facts.run_id] = ended.error
+        code = 0 if ended.outcome is AttemptState.SUCCEEDED else 1
+        now_ms = self._clock.wall_ms()
+        apply(
+            self._state, AttemptFinished(facts.run_id, facts.token, ended.outcome, now_ms, code, ended.reason), now_ms
+        )
+        self._moved.set()
+
+    def _checkpointed(self, attempt: LocalAttempt) -> None:
+        if self._crash_in:
+            self._crash_in -= 1
+            if not self._crash_in:
+                self._crash(attempt.node)
+
+    def _crash(self, name: str) -> None:
+        for attempt in self._running.values():
+            if attempt.node == name:
+                attempt.end(AttemptState.LOST, "its node crashed")
+        self._do(ExpireSession(name, self._sessions[name]))
+        self._open(name)
+        self._moved.set()
+
+    # The state.
+
+    def _open(self, name: str) -> None:
+        self._sessions[name] += 1
+        info = MemberInfo(name, name, f"{name}:7400", f"http://{name}:8400", role=Role.VOTER, level=LEVEL)
+        self._do(OpenSession(info, self._sessions[name]))
+
+    def _add(self, kind: type[Job]) -> None:
+        target = f"{kind.__module__}:{kind.__name__}"
+        spec = read_job(registry.keys_of(kind) | {"class": target})
+        if self._kinds.setdefault(target, kind) is not kind:
+            raise ValueError(f"two classes are called {kind.__name__}")
+        self._do(PutJob(spec.definition, paused=spec.paused))
+
+    def _do_of_job(self, command: Command) -> Done:
+        """As `_do`, and whoever waits sees what came of it."""
+        done = self._do(command)
+        self._moved.set()
+        return done
+
+    def _do(self, command: Command) -> Done:
+        verdict = apply(self._state, command, self._clock.wall_ms())
+        if isinstance(verdict, Refused):
+            raise RefusedError(verdict.code.value, verdict.detail, verdict.index)
+        return verdict
+
+    def _has_ended(self, run_id: str) -> bool:
+        run = self._state.runs.get(run_id)
+        return run is None or run.state not in LIVE_RUN_STATES
+
+    def _outcome(self, run_id: str) -> Outcome:
+        run = history.find_run(self._state, run_id)
+        if run is None:
+            entry = history.find_entry(self._state, run_id)
+            if entry is None:
+                raise RunNotFound(run_id)
+            slot = datetime.fromtimestamp(entry.slot_ms / 1_000, UTC)
+            return Outcome(run_id, slot, entry.outcome.value, entry.reason, entry.attempts)
+        return _of_run(run, self._errors.get(run_id))
+
+
+def _of_run(run: Run, error: BaseException | None) -> Outcome:
+    slot = datetime.fromtimestamp(run.slot_ms / 1_000, UTC)
+    made = Outcome(run.id, slot, run.state.value, run.reason, len(run.attempts))
+    return replace(made, error=error)
+
+
+def _key(name: str) -> str:
+    return name if "/" in name else f"default/{name}"
+
+
+def _duration_ms(duration: str | float | timedelta) -> int:
+    if isinstance(duration, str):
+        return parse_duration_ms(duration)
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    return round(seconds * 1_000)

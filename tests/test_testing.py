@@ -1,0 +1,173 @@
+"""The test kit: a job is tested in three lines, by the rules of a real cluster, and no time passes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from peercron import Job, every
+from peercron.errors import ConfigError, JobNotFound, Refused
+from peercron.testing import LocalCluster, Stuck
+
+
+class Report(Job):
+    name = "nightly-report"
+    schedule = "0 2 * * *"
+    timeout = "15m"
+
+    async def run(self, ctx: Any) -> None:
+        await asyncio.sleep(600)
+
+
+class Pages(Job):
+    """Goes on where it was."""
+
+    indexed: list[tuple[int, int]]
+
+    async def run(self, ctx: Any) -> None:
+        for page in range(ctx.last_checkpoint or 0, 5):
+            self.indexed.append((ctx.attempt, page))
+            await ctx.checkpoint(page + 1)
+
+
+class Slow(Job):
+    every = "10s"
+    overlap = "queue_one"
+    timeout = "25s"
+
+    async def run(self, ctx: Any) -> None:
+        await ctx.cancelled.wait()
+
+
+class Flaky(Job):
+    retry = {"max": 2, "base": "30s", "jitter": False}  # noqa: RUF012 - as in jobs.toml
+
+    def run(self, ctx: Any) -> None:
+        if ctx.attempt < int(ctx.params.get("good_at", 3)):
+            raise ConnectionError(f"attempt {ctx.attempt}")
+
+
+class Plain(Job):
+    def run(self, ctx: Any) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        ctx.checkpoint({"page": (ctx.last_checkpoint or {"page": 0})["page"] + 1})
+
+
+@every("1m")
+async def poll(ctx: Any) -> None:
+    ctx.log.info("polled at %s", ctx.slot)
+
+
+def test_a_job_is_tested_in_three_lines() -> None:
+    with LocalCluster(Report) as cluster:
+        assert cluster.run("nightly-report").state == "succeeded"
+
+
+def test_time_passes_only_when_it_is_told_to() -> None:
+    with LocalCluster(Report, start=datetime(2026, 12, 1, tzinfo=UTC)) as cluster:
+        assert cluster.runs("nightly-report") == []
+        cluster.advance("2h")
+        assert [run.state for run in cluster.runs("nightly-report")] == ["running"]
+        cluster.advance("1d")
+        assert [(run.slot.hour, run.state) for run in cluster.runs("nightly-report")] == [
+            (2, "succeeded"),
+            (2, "running"),
+        ]
+        assert cluster.now == datetime(2026, 12, 2, 2, tzinfo=UTC)
+
+
+def test_a_function_is_a_job_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with LocalCluster(poll) as cluster:
+        cluster.advance(180)
+        assert [run.state for run in cluster.runs("poll")] == ["succeeded"] * 2 + ["running"]
+    assert "polled at 2026-01-01 00:01:00+00:00" in caplog.messages
+
+
+def test_a_run_goes_on_from_its_checkpoint_after_a_crash() -> None:
+    Pages.indexed = []
+    with LocalCluster(Pages) as cluster:
+        cluster.crash_after_checkpoints(3)
+        run = cluster.run("pages")
+    assert (run.state, run.attempts) == ("succeeded", 2)
+    assert Pages.indexed == [(1, 0), (1, 1), (1, 2), (2, 3), (2, 4)]
+
+
+def test_another_node_goes_on_where_there_is_one() -> None:
+    Pages.indexed = []
+    with LocalCluster(Pages, nodes=("a", "b", "c")) as cluster:
+        cluster.crash_after_checkpoints(1)
+        assert cluster.run("pages").attempts == 2
+
+
+def test_timeouts_and_overlap_are_those_of_a_cluster() -> None:
+    with LocalCluster(Slow) as cluster:
+        cluster.advance("70s")
+        found = [run.state for run in cluster.runs("slow")]
+    assert found.count("timed_out") == 2
+    assert "skipped" in found
+
+
+def test_a_failure_is_an_outcome_with_its_error() -> None:
+    with LocalCluster(Flaky) as cluster:
+        run = cluster.run("flaky", good_at="9")
+    assert (run.state, run.attempts, run.reason) == ("failed", 3, "ConnectionError: attempt 3")
+    assert isinstance(run.error, ConnectionError)
+
+
+def test_retries_wait_without_waiting() -> None:
+    with LocalCluster(Flaky) as cluster:
+        before = cluster.now
+        assert cluster.run("flaky").state == "succeeded"
+        assert (cluster.now - before).total_seconds() >= 60
+
+
+def test_a_plain_function_may_checkpoint() -> None:
+    with LocalCluster(Plain) as cluster:
+        cluster.crash_after_checkpoints(1)
+        assert cluster.run("plain").state == "succeeded"
+
+
+def test_a_run_can_be_cancelled() -> None:
+    with LocalCluster(Report, start=datetime(2026, 12, 1, 1, 59, tzinfo=UTC)) as cluster:
+        cluster.advance("90s")
+        (run,) = cluster.runs("nightly-report")
+        assert cluster.cancel(run.id).state == "cancelled"
+
+
+def test_a_job_that_waits_for_nothing_is_told() -> None:
+    class Forever(Job):
+        async def run(self, ctx: Any) -> None:
+            await asyncio.Event().wait()
+
+    with LocalCluster(Forever) as cluster, pytest.raises(Stuck):
+        cluster.run("forever")
+
+
+def test_what_is_wrong_with_a_class_is_told_at_once() -> None:
+    class Odd(Job):
+        shedule = "* * * * *"
+
+        async def run(self, ctx: Any) -> None: ...
+
+    class Late(Job):
+        timeout = "soon"
+
+        async def run(self, ctx: Any) -> None: ...
+
+    with pytest.raises(ConfigError, match="did you mean schedule"):
+        LocalCluster(Odd)
+    with pytest.raises(ConfigError, match="timeout: 'soon' is not a duration"):
+        LocalCluster(Late)
+
+
+def test_who_asks_for_a_job_that_is_not_there_is_told() -> None:
+    with LocalCluster(Report) as cluster:
+        with pytest.raises(Refused, match="there is no job default/report"):
+            cluster.run("report")
+        with pytest.raises(JobNotFound):
+            cluster.runs("report")
