@@ -76,6 +76,9 @@ class Renewal:
         self._expiring: set[Session] = set()
         #: The last session that was opened for us.
         self._held = 0
+        #: A session's number, and when it was first asked for: that may have opened it, whichever try is answered, and
+        #: the leader counts from there.
+        self._asked = 0, float("-inf")
         #: Confirmations that the leader owes: they go out when a majority has told that we lead.
         self._tasks: dict[asyncio.Task[None], None] = {}
         #: Member -> what it told of itself with its last renewal.
@@ -156,7 +159,8 @@ class Renewal:
             if not await self._renumbered():
                 await asyncio.sleep(OPEN_TIMEOUT_S)
                 continue
-            sent_s = self._clock.monotonic()
+            if self._asked[0] != self.identity.session:
+                self._asked = self.identity.session, self._clock.monotonic()
             info = spoken(self._describe(), self._machine.state.level)
             try:
                 verdict = await self._propose(OpenSession(info, self.identity.session), OPEN_TIMEOUT_S)
@@ -167,7 +171,7 @@ class Renewal:
             else:
                 if isinstance(verdict, Done):
                     self._held = self.identity.session
-                    self.lease.begin(sent_s)
+                    self.lease.begin(self._asked[1])
                     self._extended()
                     log.info("session_opened", extra={"session": self.identity.session})
                     return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from peercron.core.commands import Command, ExpireSession, OpenSession
 from peercron.core.member import MemberInfo
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Verdict
-from peercron.errors import DataDirError
+from peercron.errors import DataDirError, OutcomeUnknown
 from peercron.identity import Identity
 from peercron.node import renewal as renewal_module
 from peercron.node.renewal import Renewal
@@ -31,7 +32,11 @@ class Boot:
         monkeypatch.setattr(renewal_module, "OPEN_TIMEOUT_S", 0)
         monkeypatch.setattr(renewal_module, "OPEN_PAUSE_S", 0)
         self.state, self.refused, self.numbers, self.disk_full = ClusterState(), list[str](), list[int](), False
-        clock: Any = SimpleNamespace(monotonic=lambda: 0.0, wall_ms=lambda: 0)
+        #: Each look at the clock takes a second.
+        self.looks = count(100)
+        self.unanswered = 0
+        self.leases: list[tuple[float, float]] = []
+        clock: Any = SimpleNamespace(monotonic=lambda: float(next(self.looks)), wall_ms=lambda: 0)
         folder: Any = SimpleNamespace(next_session=self.numbered)
         machine: Any = SimpleNamespace(state=self.state)
         propose: Any = self.propose
@@ -44,7 +49,7 @@ class Boot:
             clock,
             propose,
             propose,
-            lambda *_: None,
+            lambda *lease: self.leases.append(lease),
             lambda code, _: self.refused.append(code),
             self.lost,
             self.numbers.append,
@@ -59,7 +64,11 @@ class Boot:
         return replace(identity, session=identity.session + 1)
 
     async def propose(self, command: Command, _: float) -> Verdict:
-        return self.told(command)
+        verdict = self.told(command)
+        if self.unanswered:
+            self.unanswered -= 1
+            raise OutcomeUnknown
+        return verdict
 
     def told(self, command: Command) -> Verdict:
         return apply(self.state, command, 0)
@@ -69,6 +78,21 @@ class Boot:
 
     async def opened(self, session: int) -> None:
         await until(lambda: self.renewal.is_open and self.renewal.identity.session == session)
+
+
+async def test_a_lease_is_counted_from_the_first_try_to_open_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any of them may have opened it, and the leader counts from there: counted from the last, an attempt was started
+    here half a second after the leader had given it to somebody else (simulation, seed 559).
+    """
+    at = Boot(monkeypatch)
+    at.unanswered = 3
+    first_s = 100.0
+    state, at.renewal._machine.state = at.state, ClusterState()  # what was applied is not known here yet
+    await until(lambda: not at.unanswered and at.leases)
+    at.renewal._machine.state = state
+    base_s = first_s + PROFILES["lan"].stop_ms / 1000
+    assert at.leases[0][0] == base_s
+    at.keeping.cancel()
 
 
 async def test_a_session_that_was_given_up_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
