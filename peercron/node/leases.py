@@ -71,11 +71,11 @@ class Leases:
     # The leader's end.
 
     def lead(self) -> None:
-        """We lead, and our state is the cluster's. Does nothing when we did already."""
+        """We lead, and our state is the cluster's; to be called each turn. Where nothing is lent nothing wakes up."""
         if self._count is None or self._generation != self._machine.generation:
             self._generation = self._machine.generation
             self._count = _Count(self._machine, self._clock.monotonic())
-            self._wake()
+        self._wake()
 
     def stop(self) -> None:
         """Somebody else leads: whatever we counted means nothing."""
@@ -102,7 +102,7 @@ class Leases:
         return tuple([count.left_ms(lease) for lease in leases])
 
     def _wake(self) -> None:
-        if self._timer is None and self._count is not None:
+        if self._timer is None and self._count is not None and self._count.has_any:
             self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
@@ -185,6 +185,10 @@ class _Count:
         self._ends_ms = Agenda()
         self._doomed: set[int] = set()
 
+    @property
+    def has_any(self) -> bool:
+        return bool(self._state.changed_leases or self._unseen or self._ends_ms)
+
     def heard(self, lease: int, now_s: float) -> None:
         """It begins, or its holder has renewed it; or it has ended."""
         row = self._state.leases.get(lease)
@@ -204,7 +208,7 @@ class _Count:
 
         To be asked every LOOK_S. If we were held up ourselves, who spoke meanwhile spoke to deaf ears.
         """
-        if now_s - self._looked_s > 4 * LOOK_S:
+        if self._ends_ms and now_s - self._looked_s > 4 * LOOK_S:
             self._ends_ms.delay(int((now_s - self._looked_s) * 1_000))
         self._looked_s = now_s
         changed, self._state.changed_leases = self._state.changed_leases, {}

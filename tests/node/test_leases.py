@@ -190,3 +190,15 @@ async def test_renewals_of_one_turn_are_one_errand(desk: Desk) -> None:
     assert answers[:5] == [TTL_MS] * 5
     assert isinstance(answers[5], Refused)
     assert desk.asked == [("renew", (*leases, gone))]
+
+
+async def test_where_nothing_is_lent_nothing_wakes_up(desk: Desk) -> None:
+    desk.leases.lead()
+    assert desk.leases._timer is None
+    lease = desk.open()
+    desk.leases.lead()
+    assert desk.leases._timer is not None
+    desk.pass_s(1.2)
+    assert desk.proposed == [ExpireLease(lease)]
+    desk.look()
+    assert desk.leases._timer is None
