@@ -9,30 +9,40 @@ from peercron.client.blocking import Answer, Connection
 if TYPE_CHECKING:
     from peercron.client.client import Client
     from peercron.client.lock import Lock
+    from peercron.client.queue import Delivery, Item, Queue
     from peercron.client.state import Change, Entry, Listing
     from peercron.client.sync import SyncClient, SyncLock
+    from peercron.client.syncqueue import SyncQueue
 
 __all__ = [
     "Answer",
     "Change",
     "Client",
     "Connection",
+    "Delivery",
     "Entry",
+    "Item",
     "Listing",
     "Lock",
+    "Queue",
     "SyncClient",
     "SyncLock",
+    "SyncQueue",
 ]
 
 #: Name -> module that has it. Read when they are asked for: they need aiohttp, and the command line does not.
 _FROM = {
     "Change": "state",
     "Client": "client",
+    "Delivery": "queue",
     "Entry": "state",
+    "Item": "queue",
     "Listing": "state",
     "Lock": "lock",
+    "Queue": "queue",
     "SyncClient": "sync",
     "SyncLock": "sync",
+    "SyncQueue": "syncqueue",
 }
 
 

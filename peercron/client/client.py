@@ -12,6 +12,7 @@ from typing import Any, Final
 from peercron.client.jobs import Jobs
 from peercron.client.link import Link
 from peercron.client.lock import Lock, Wanted
+from peercron.client.queue import Queue
 from peercron.client.state import State
 from peercron.client.words import Duration, seconds
 
@@ -97,6 +98,10 @@ class Client:
             owner: default: label/task.
         """
         return Lock(self._link, Wanted(name, ttl, wait, kind, permits, shared), owner or f"{self.label}/{_task()}")
+
+    def queue(self, name: str, *, owner: str | None = None) -> Queue:
+        """A queue, in the namespace "default", or written namespace/name. `owner`: of what is received; label/task."""
+        return Queue(self._link, name, owner or f"{self.label}/{_task()}")
 
 
 def _usual_addresses() -> str:

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Final
 
 from peercron.client.link import Link
+from peercron.client.tenure import PASSING, Tenure
 from peercron.client.words import Duration, name_path, seconds, written
 from peercron.clock import SystemClock
-from peercron.errors import Busy, LeaseLost, NoLeader, OutcomeUnknown, PeercronError, Refused, Unreachable
+from peercron.errors import LeaseLost, Refused
 
 #: The longest wait that a node takes; who waits longer asks again, at the end of the line.
 WAIT_S_MAX: Final = 600.0
@@ -19,11 +20,6 @@ WAIT_S_MAX: Final = 600.0
 ASK_AGAIN_S: Final = 15.0
 #: Between two tries where nothing happened.
 PAUSE_S: Final = 0.1
-#: A grant is renewed when this share of its time is over, and again after this share of it where that failed.
-RENEW_SHARE: Final = 1 / 3
-RETRY_SHARE: Final = 1 / 20
-
-_PASSING: Final = (Unreachable, NoLeader, Busy, OutcomeUnknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +51,25 @@ class Lock:
 
     def __init__(self, link: Link, wanted: Wanted, owner: str) -> None:
         self._link, self._wanted, self._owner = link, wanted, owner
+        self._clock = SystemClock()
         #: Grows with every grant of every lock, for ever; 0 until it is held.
         self.token = 0
-        self._clock = SystemClock()
-        self._until_s = 0.0
-        self._lost = ""
-        self._renewal: asyncio.Task[None] | None = None
-        self._block: asyncio.Task[object] | None = None
-        #: How often the block had been asked to end when it began, by others; None: we did not ask it to.
-        self._cancelling: int | None = None
+        self._tenure: Tenure | None = None
 
     @property
     def held(self) -> bool:
         """Whether it is ours at this very moment, as far as our clock can tell."""
-        return bool(self.token) and not self._lost and self._clock.monotonic() < self._until_s
+        return self._tenure is not None and self._tenure.held
 
     @property
     def lost(self) -> str:
         """Why it was lost; empty: it was not."""
-        return self._lost
+        return self._tenure.lost if self._tenure is not None else ""
 
     def check(self) -> None:
         """Raises LeaseLost unless it is held at this very moment."""
         if not self.held:
-            raise LeaseLost(self._lost or f"lock {self._wanted.name} is not held")
+            raise LeaseLost(self.lost or f"lock {self._wanted.name} is not held")
 
     async def acquire(self) -> int:
         """Hold it; the token.
@@ -88,91 +79,61 @@ class Lock:
                 is in use as another kind), "limit".
             Unreachable, NoLeader, Busy, OutcomeUnknown: nobody could be asked within `wait`; it is not held.
         """
-        assert not self.token, "a Lock is acquired once"
-        clock, request = self._clock, secrets.token_hex(8)
-        until_s = None if self._wanted.wait is None else clock.monotonic() + seconds(self._wanted.wait)
+        assert self._tenure is None, "a Lock is acquired once"
+        request = secrets.token_hex(8)
+        until_s = None if self._wanted.wait is None else self._clock.monotonic() + seconds(self._wanted.wait)
         while True:
-            sent_s = clock.monotonic()
-            left_s = WAIT_S_MAX if until_s is None else max(0.0, until_s - sent_s)
-            body = self._wanted.body(self._owner, request, min(left_s, WAIT_S_MAX))
+            sent_s = self._clock.monotonic()
+            left_s = WAIT_S_MAX if until_s is None else max(0.0, min(WAIT_S_MAX, until_s - sent_s))
+            body = self._wanted.body(self._owner, request, left_s)
             try:
                 answer = await self._link.ask("POST", self._path("acquire"), body, answer_s=min(left_s, ASK_AGAIN_S))
-            except _PASSING:
-                if until_s is not None and clock.monotonic() >= until_s:
+            except PASSING:
+                if until_s is not None and self._clock.monotonic() >= until_s:
                     raise
                 await asyncio.sleep(PAUSE_S)
             except Refused as error:
-                if error.code != "locked" or (until_s is not None and left_s <= WAIT_S_MAX):
+                if error.code != "locked" or (until_s is not None and self._clock.monotonic() >= until_s - PAUSE_S):
                     raise
             else:
-                self._hold(int(answer.json["token"]), sent_s, answer.json["expires_in"])
-                return self.token
+                break
+        self.token, expires_in_s = int(answer.json["token"]), float(answer.json["expires_in"])
+        self._tenure = Tenure(f"lock {self._wanted.name}", expires_in_s, sent_s, self._renew, self._clock)
+        return self.token
 
     async def release(self) -> None:
         """Give it back; the next in line has it. Where nobody can be asked it comes free when its time is up."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.gather(self._renewal, return_exceptions=True)
-            self._renewal = None
-        token, self._until_s = self.token, 0.0
-        if not token or self._lost:
+        tenure = self._tenure
+        if tenure is None:
+            return
+        await tenure.stop()
+        if tenure.lost:
             return
         try:
-            await self._link.ask("POST", self._path("release"), {"token": token})
-        except _PASSING:
+            await self._link.ask("POST", self._path("release"), {"token": self.token})
+        except PASSING:
             return
         except Refused as error:
             if error.code != "stale_token":
                 raise
-            self._lost = f"lock {self._wanted.name} was lost before it was given back"
+            tenure.lost = f"lock {self._wanted.name} was lost before it was given back"
 
     async def __aenter__(self) -> Lock:
         await self.acquire()
-        self._block = asyncio.current_task()
+        assert self._tenure is not None
+        self._tenure.guard()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        block, self._block = self._block, None
         await self.release()
-        if self._cancelling is not None and block is not None:
-            # As `asyncio.timeout` does: what we asked for becomes LeaseLost, what others asked for stays theirs.
-            ours = block.uncancel() <= self._cancelling
-            if kind is not None and issubclass(kind, asyncio.CancelledError) and ours:
-                raise LeaseLost(self._lost) from error
-        if self._lost and kind is None:
-            raise LeaseLost(self._lost)
+        assert self._tenure is not None
+        self._tenure.end_block(error)
+
+    async def _renew(self) -> float:
+        answer = await self._link.ask("POST", self._path("renew"), {"token": self.token})
+        return float(answer.json["expires_in"])
 
     def _path(self, deed: str) -> str:
         return name_path("locks", self._wanted.name, f":{deed}")
-
-    def _hold(self, token: int, sent_s: float, expires_in_s: float) -> None:
-        self.token, self._until_s = token, sent_s + expires_in_s
-        self._renewal = asyncio.get_running_loop().create_task(self._renew_for_ever())
-
-    async def _renew_for_ever(self) -> None:
-        clock, ttl_s = self._clock, seconds(self._wanted.ttl)
-        pause_s = ttl_s * RENEW_SHARE
-        while (left_s := self._until_s - clock.monotonic()) > 0:
-            await asyncio.sleep(min(left_s, pause_s))
-            sent_s = clock.monotonic()
-            if sent_s >= self._until_s:
-                break
-            try:
-                async with asyncio.timeout(self._until_s - sent_s):
-                    answer = await self._link.ask("POST", self._path("renew"), {"token": self.token})
-                self._until_s = sent_s + answer.json["expires_in"]
-                pause_s = ttl_s * RENEW_SHARE
-            except (*_PASSING, TimeoutError):
-                pause_s = ttl_s * RETRY_SHARE
-            except PeercronError as error:
-                self._lose(f"lock {self._wanted.name} was lost: {error}")
-                return
-        self._lose(f"lock {self._wanted.name} could not be renewed in time")
-
-    def _lose(self, why: str) -> None:
-        self._lost = why
-        if self._block is not None and not self._block.done():
-            self._cancelling = self._block.cancelling()
-            self._block.cancel(why)

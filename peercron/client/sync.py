@@ -2,52 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from peercron.client.client import Client
 from peercron.client.jobs import Json, Rows
 from peercron.client.lock import Lock
+from peercron.client.portal import Portal, each
 from peercron.client.state import Change, Entry, Listing
+from peercron.client.syncqueue import SyncQueue
 from peercron.client.words import DEFAULT_NAMESPACE, Duration
-from peercron.errors import LeaseLost, PeercronError
-
-T = TypeVar("T")
-
-
-class Portal:
-    """An event loop in a thread of its own, and the way into it from all others."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="peercron", daemon=True)
-        self._thread.start()
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Its outcome; an interrupt of this thread ends it there too."""
-        if os.getpid() != self._pid:
-            work.close()
-            raise PeercronError("a SyncClient does not outlive a fork: make one in each process")
-        if not self._thread.is_alive():
-            work.close()
-            raise PeercronError("this SyncClient is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        if os.getpid() == self._pid and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+from peercron.errors import LeaseLost
 
 
 class SyncClient:
@@ -109,6 +76,11 @@ class SyncClient:
         more = {"ttl": ttl, "wait": wait, "kind": kind, "permits": permits, "shared": shared, "owner": owner}
         return SyncLock(self._portal, self._client.lock(name, **more))  # type: ignore[arg-type]
 
+    def queue(self, name: str, *, owner: str | None = None) -> SyncQueue:
+        """See `Client.queue`; the owner is label/thread."""
+        owner = owner or f"{self.label}/{threading.current_thread().name}"
+        return SyncQueue(self._portal, self._client.queue(name, owner=owner))
+
 
 class SyncLock:
     """One lock, held inside the block and renewed behind it. A thread cannot be stopped from outside: where the work is
@@ -153,7 +125,7 @@ class SyncLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-        if self._lock.lost and kind is None:
+        if self._lock.lost and error is None:
             raise LeaseLost(self._lock.lost)
 
 
@@ -188,22 +160,7 @@ class SyncState:
         self, prefix: str = "", *, after: int | None = None, namespace: str = DEFAULT_NAMESPACE
     ) -> Iterator[Change]:
         """See `State.watch`. The next change is waited for by the thread that asks for it."""
-        return _each(self._portal, self._state.watch(prefix, after=after, namespace=namespace))
-
-
-def _each(portal: Portal, source: AsyncGenerator[T, None]) -> Iterator[T]:
-    try:
-        while True:
-            try:
-                yield portal.call(_next(source))
-            except StopAsyncIteration:
-                return
-    finally:
-        portal.call(source.aclose())
-
-
-async def _next(source: AsyncGenerator[T, None]) -> T:
-    return await anext(source)
+        return each(self._portal, self._state.watch(prefix, after=after, namespace=namespace))
 
 
 class SyncJobs:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from peercron.client import SyncClient
-from peercron.client.sync import Portal
+from peercron.client.portal import Portal
 from peercron.clock import ManualClock
 from peercron.core.commands import OpenSession
 from peercron.core.level import LEVEL
@@ -98,3 +98,32 @@ def test_a_fork_gets_no_client(url: str) -> None:
                 os._exit(7)
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_items_are_worked_on_by_threads(url: str) -> None:
+    with SyncClient(url) as client:
+        mail, done = client.queue("mail"), []
+        for n in range(6):
+            mail.put(n)
+
+        def work() -> None:
+            while delivery := mail.receive(wait="100ms"):
+                for item in delivery:
+                    with item:
+                        item.check()
+                        done.append((item.payload, item.token))
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(payload for payload, _ in done) == list(range(6))
+        assert len({token for _, token in done}) == 6
+        mail.put("again")
+        (item,) = mail.receive()
+        item.nack()
+        each = mail.items()
+        assert next(each).payload == "again"
+        each.close()  # type: ignore[attr-defined]
+        assert mail.status()["in_flight"] == 1
