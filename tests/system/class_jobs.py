@@ -1,0 +1,75 @@
+"""Job classes for real nodes: one that goes on where it was, and some that mean no good."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from pathlib import Path
+
+from peercron import Job, PlainRunContext, RunContext, every
+
+FOLDER = "folder"
+
+
+class Counts(Job):
+    """Says which step it makes, on which node; a step is made after the checkpoint of the one before."""
+
+    def run(self, ctx: PlainRunContext) -> None:
+        step = ctx.last_checkpoint or 0
+        with (Path(ctx.params[FOLDER]) / "steps").open("a", encoding="utf-8") as told:
+            while not ctx.cancelled.wait(0.05):
+                told.write(f"{ctx.attempt} {ctx.node} {step}\n")
+                told.flush()
+                step += 1
+                ctx.checkpoint(step)
+
+
+class Blocks(Job):
+    """Holds its loop in C and hears nothing."""
+
+    kill_grace = "500ms"
+
+    async def run(self, ctx: RunContext) -> None:
+        _note(ctx, "blocks")
+        while True:
+            ctypes.CDLL(None).sleep(3_600)
+
+
+class Vanishes(Job):
+    def run(self, ctx: PlainRunContext) -> None:
+        os._exit(7)
+
+
+class Eats(Job):
+    memory_max = "512MiB"
+
+    def run(self, ctx: PlainRunContext) -> None:
+        eaten = []
+        while True:
+            eaten.append(bytearray(16 << 20))
+
+
+class Forks(Job):
+    """A family that has left its parents, its session and its environment, and works hard."""
+
+    kill_grace = "500ms"
+
+    def run(self, ctx: PlainRunContext) -> None:
+        for _ in range(4):
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    os.execve("/bin/sh", ["sh", "-c", "while :; do :; done"], {})
+                os._exit(0)
+        _note(ctx, "forks")
+        threading.Event().wait()
+
+
+@every("1s")
+async def innocent(ctx: RunContext) -> None:
+    """Runs beside them all."""
+
+
+def _note(ctx: RunContext | PlainRunContext, name: str) -> None:
+    (Path(ctx.params[FOLDER]) / name).write_text(f"{os.getpid()}\n", encoding="ascii")
