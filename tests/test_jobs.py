@@ -158,6 +158,9 @@ class Spy:
         self.checkpoints.append(data)
         self.heard.set()
 
+    client: Any = None
+    plain_client: Any = None
+
 
 def context(reach: Spy) -> RunContext:
     facts = Facts(job="default/x", run_id="u/1", slot=datetime(2026, 1, 1, tzinfo=UTC), attempt=1, token=7, node="a")

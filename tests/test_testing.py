@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from peercron import Job, every
+from peercron.core.commands import RunJob
 from peercron.errors import ConfigError, JobNotFound, Refused
 from peercron.testing import LocalCluster, Stuck
 
@@ -84,7 +85,7 @@ def test_a_function_is_a_job_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with LocalCluster(poll) as cluster:
         cluster.advance(180)
-        assert [run.state for run in cluster.runs("poll")] == ["succeeded"] * 2 + ["running"]
+        assert [run.state for run in cluster.runs("poll")] == ["succeeded"] * 3
     assert "polled at 2026-01-01 00:01:00+00:00" in caplog.messages
 
 
@@ -102,6 +103,75 @@ def test_another_node_goes_on_where_there_is_one() -> None:
     with LocalCluster(Pages, nodes=("a", "b", "c")) as cluster:
         cluster.crash_after_checkpoints(1)
         assert cluster.run("pages").attempts == 2
+
+
+class Sums(Job):
+    """Counts under a lock, in the shared state."""
+
+    overlap = "allow"
+
+    async def run(self, ctx: Any) -> None:
+        async with ctx.lock("sums", wait="1m") as lock:
+            total = await ctx.state.get("total", 0)
+            await asyncio.sleep(10)
+            await ctx.state.put("total", total + 1)
+            assert lock.token > 0
+            assert await ctx.state.incr("runs") >= 1
+            await ctx.queue("mail").put({"total": total}, key=ctx.run_id)
+
+
+class PlainSums(Job):
+    every = "1s"
+    overlap = "allow"
+
+    def run(self, ctx: Any) -> None:
+        with ctx.lock("sums"):
+            ctx.state.put("total", (ctx.state.get("total") or 0) + 1)
+        entry = ctx.state.entry("total")
+        ctx.state.put("mine", 1, ttl="5s")
+        assert entry.revision > 0
+        assert not ctx.state.delete("nothing")
+        ctx.queue("ops/mail").put(b"bytes")
+
+
+def test_runs_share_state_and_exclude_each_other() -> None:
+    with LocalCluster(Sums) as cluster:
+        runs = [cluster.do(RunJob("default/sums")).value for _ in range(3)]
+        cluster.advance("1m")
+        assert [(run.state, run.reason) for run in cluster.runs("sums")] == [("succeeded", "")] * 3
+        assert (cluster.value("total"), cluster.value("nothing")) == (3, None)
+        assert cluster.queued("mail") == [{"total": n} for n in range(3)]
+        assert not cluster.state.lock_grants
+    assert len(runs) == 3
+
+
+def test_who_waits_too_long_for_a_lock_is_refused() -> None:
+    with LocalCluster(Sums) as cluster:
+        for _ in range(9):
+            cluster.do(RunJob("default/sums"))
+        cluster.advance("5m")
+        states = [run.state for run in cluster.runs("sums")]
+    assert states.count("succeeded") == 6
+    assert states.count("failed") == 3
+
+
+def test_threads_share_state_too_and_a_time_to_live_is_kept() -> None:
+    with LocalCluster(PlainSums) as cluster:
+        cluster.advance("3s")
+        assert {run.state for run in cluster.runs("plain-sums")} == {"succeeded"}
+        assert cluster.value("mine") == 1
+        assert set(cluster.queued("ops/mail")) == {b"bytes"}
+
+
+def test_what_a_crashed_run_held_comes_free() -> None:
+    class Holds(Job):
+        async def run(self, ctx: Any) -> None:
+            async with ctx.lock("one", wait="1s"):
+                await ctx.checkpoint(1)
+
+    with LocalCluster(Holds) as cluster:
+        cluster.crash_after_checkpoints(1)
+        assert cluster.run("holds").state == "succeeded"
 
 
 def test_timeouts_and_overlap_are_those_of_a_cluster() -> None:

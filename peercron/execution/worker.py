@@ -134,7 +134,15 @@ async def _run(job: type[Job], work: dict[str, Any]) -> int:
         if not context.cancelled.is_set():
             raise
         return CANCELLED
+    finally:
+        await _closed(reach)
     return 0
+
+
+async def _closed(reach: HttpReach) -> None:
+    with contextlib.suppress(Exception):  # the run has had its outcome
+        async with asyncio.timeout(LEFT_TASKS_S):
+            await reach.close()
 
 
 async def _cancel_rest() -> None:

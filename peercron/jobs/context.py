@@ -9,9 +9,15 @@ import threading
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from peercron.core.limits import CHECKPOINT_BYTES_MAX
+
+if TYPE_CHECKING:
+    from peercron.client import Client, Lock, SyncClient, SyncLock, SyncQueue
+    from peercron.client.queue import Queue
+    from peercron.client.state import State
+    from peercron.client.sync import SyncState
 
 T = TypeVar("T")
 
@@ -21,6 +27,16 @@ class Reach(Protocol):
 
     async def checkpoint(self, data: str) -> None:
         """Keep this JSON for the next attempt. Raises LeaseLost, Refused or NoLeader."""
+        ...
+
+    @property
+    def client(self) -> Client:
+        """Made when it is first asked for: most runs need none."""
+        ...
+
+    @property
+    def plain_client(self) -> SyncClient:
+        """The same for threads."""
         ...
 
 
@@ -88,7 +104,7 @@ class RunContext(_Knowing):
     def __init__(self, facts: Facts, reach: Reach) -> None:
         super().__init__(facts)
         self.cancelled = asyncio.Event()
-        self._reach = reach
+        self.reach = reach
 
     async def checkpoint(self, value: Any) -> None:
         """Keep this JSON value: an attempt that goes on after this one finds it as `ctx.last_checkpoint`.
@@ -100,7 +116,25 @@ class RunContext(_Knowing):
             ValueError, TypeError: it is no JSON, or longer than CHECKPOINT_BYTES_MAX.
             NoLeader, Unreachable: the cluster did not take it, for long.
         """
-        await self._reach.checkpoint(_encoded(value))
+        await self.reach.checkpoint(_encoded(value))
+
+    @property
+    def client(self) -> Client:
+        """The cluster that this run is of, for all that has no name of its own here; see `peercron.Client`."""
+        return self.reach.client
+
+    @property
+    def state(self) -> State:
+        """The shared state: `await ctx.state.incr("search/generation")`; see `peercron.client.State`."""
+        return self.reach.client.state
+
+    def lock(self, name: str, **how: Any) -> Lock:
+        """A lock, to be held in an `async with` block; arguments as of `peercron.Client.lock`."""
+        return self.reach.client.lock(name, **how)
+
+    def queue(self, name: str) -> Queue:
+        """A queue: `await ctx.queue("mail").put({…}, key=ctx.run_id)`; see `peercron.Client.queue`."""
+        return self.reach.client.queue(name)
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -117,6 +151,24 @@ class PlainRunContext(_Knowing):
     def checkpoint(self, value: Any) -> None:
         """See `RunContext.checkpoint`."""
         self._wait(self._context.checkpoint(value))
+
+    @property
+    def client(self) -> SyncClient:
+        """See `RunContext.client`, and `peercron.SyncClient`."""
+        return self._context.reach.plain_client
+
+    @property
+    def state(self) -> SyncState:
+        """The shared state: `ctx.state.incr("search/generation")`."""
+        return self.client.state
+
+    def lock(self, name: str, **how: Any) -> SyncLock:
+        """A lock, to be held in a `with` block; arguments as of `peercron.SyncClient.lock`."""
+        return self.client.lock(name, **how)
+
+    def queue(self, name: str) -> SyncQueue:
+        """A queue: `ctx.queue("mail").put({…}, key=ctx.run_id)`; see `peercron.SyncClient.queue`."""
+        return self.client.queue(name)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from peercron.clock import SystemClock
 from peercron.errors import LeaseLost, NoLeader, Refused
 from peercron.jobs.context import Facts, RunContext
+
+if TYPE_CHECKING:
+    from peercron.client import Client, SyncClient
 
 #: An answer that does not come is asked for again after this …
 ANSWER_S: Final = 6.0
@@ -28,6 +32,14 @@ class HttpReach:
     """The cluster as one attempt sees it. `environ`: its PEERCRON_* variables. `ca`: a file, or empty."""
 
     def __init__(self, environ: Mapping[str, str], ca: str) -> None:
+        self._client: Client | None = None
+        self._plain_client: SyncClient | None = None
+        self._how: dict[str, Any] = {
+            "addresses": environ["PEERCRON_URL"],
+            "token": environ["PEERCRON_TOKEN"],
+            "label": f"{environ['PEERCRON_NODE']}/{os.getpid()}",
+            "ca_file": ca or None,
+        }
         self._run = f"{environ['PEERCRON_URL']}/v1/runs/{quote(environ['PEERCRON_RUN_ID'], safe='')}"
         self._token = int(environ["PEERCRON_FENCING_TOKEN"])
         self._headers = {
@@ -54,6 +66,30 @@ class HttpReach:
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
             else:
                 return
+
+    # Imported late: aiohttp takes its time, and most runs need none of it.
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            from peercron.client import Client
+
+            self._client = Client(**self._how)
+        return self._client
+
+    @property
+    def plain_client(self) -> SyncClient:
+        if self._plain_client is None:
+            from peercron.client import SyncClient
+
+            self._plain_client = SyncClient(**self._how)
+        return self._plain_client
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+        if self._plain_client is not None:
+            await asyncio.to_thread(self._plain_client.close)
 
     def _post(self, url: str, body: bytes) -> None:
         request = urllib.request.Request(url, body, self._headers, method="POST")  # noqa: S310 - our node's own URL

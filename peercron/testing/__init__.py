@@ -12,7 +12,8 @@ timeouts, misfires. The class runs in the test's own process; a job that sleeps 
 
 from __future__ import annotations
 
-from peercron.testing.cluster import LocalCluster, Outcome
+from peercron.testing.cluster import LocalCluster
 from peercron.testing.loop import Stuck
+from peercron.testing.outcome import Outcome
 
 __all__ = ["LocalCluster", "Outcome", "Stuck"]

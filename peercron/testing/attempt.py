@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from peercron.core.commands import Checkpoint, Command
+from peercron.core.commands import Checkpoint
 from peercron.core.job import Definition
 from peercron.core.run import AttemptState
-from peercron.core.verdict import Done
 from peercron.errors import LeaseLost, Refused
 from peercron.jobs import Facts, Job, RunContext, perform
+from peercron.testing.client import LocalClient, Place, Plainly
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Ended:
 
 
 class LocalAttempt:
-    """`do` applies a command of the job's; `checkpointed` and `ended` are told."""
+    """`place` is the cluster; `checkpointed` and `ended` are told."""
 
     def __init__(
         self,
@@ -32,13 +32,17 @@ class LocalAttempt:
         facts: Facts,
         definition: Definition,
         checkpoint: bytes,
-        do: Callable[[Command], Done],
+        place: Place,
         checkpointed: Callable[[LocalAttempt], None],
         ended: Callable[[LocalAttempt, Ended], None],
     ) -> None:
         self.facts = replace(facts, last_checkpoint=json.loads(checkpoint) if checkpoint else None)
         self._kind, self._definition = kind, definition
-        self._do, self._checkpointed, self._tell = do, checkpointed, ended
+        self._place, self._checkpointed, self._tell = place, checkpointed, ended
+        self._loop: asyncio.AbstractEventLoop | None = None
+        #: See `jobs.context.Reach`; by their methods these are a Client and a SyncClient.
+        self.client: Any = LocalClient(place, facts)
+        self.plain_client: Any = Plainly(self.client, self._wait)
         self._sentence: Ended | None = None
         self._task: asyncio.Task[None] | None = None
         self._context: RunContext | None = None
@@ -53,6 +57,7 @@ class LocalAttempt:
         return self._sentence is not None
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._context = RunContext(self.facts, self)
         self._task = loop.create_task(perform(self._kind, self._context))
         self._task.add_done_callback(self._ended)
@@ -76,11 +81,15 @@ class LocalAttempt:
 
     async def checkpoint(self, data: str) -> None:
         try:
-            self._do(Checkpoint(self.facts.run_id, self.facts.token, data.encode()))
+            self._place.do(Checkpoint(self.facts.run_id, self.facts.token, data.encode()))
         except Refused as refused:
             raise LeaseLost(str(refused)) if refused.code == "stale_token" else refused from None
         self._checkpointed(self)
         await asyncio.sleep(0)  # where the node has crashed at this very moment, it goes no further
+
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        assert self._loop is not None, "it has begun"
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 def _own_end(task: asyncio.Task[Any]) -> Ended:

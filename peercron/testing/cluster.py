@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from peercron import registry
+from peercron.client.words import Duration, seconds
 from peercron.clock import ManualClock
 from peercron.core import history
 from peercron.core.apply import apply
@@ -16,6 +19,7 @@ from peercron.core.commands import (
     AttemptStarted,
     CancelRun,
     Command,
+    ExpireLease,
     ExpireSession,
     OpenSession,
     PutJob,
@@ -26,35 +30,20 @@ from peercron.core.job import ClassTask
 from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo, Role
 from peercron.core.planner import Planner
-from peercron.core.run import LIVE_RUN_STATES, AttemptState, Run
+from peercron.core.run import LIVE_RUN_STATES, AttemptState
 from peercron.core.state import ClusterState
-from peercron.core.verdict import Done, Refused
-from peercron.errors import JobNotFound, RunNotFound
+from peercron.core.verdict import Done, Refused, Verdict
+from peercron.errors import JobNotFound
 from peercron.errors import Refused as RefusedError
 from peercron.jobs import Facts, Job
 from peercron.jobspec import read_job
 from peercron.testing.attempt import Ended, LocalAttempt
 from peercron.testing.loop import VirtualLoop
-from peercron.times import parse_duration_ms
+from peercron.testing.outcome import Outcome, outcome_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 #: Steps of plan, apply and start at one instant; more of them is a cluster that never comes to rest.
 STEPS_MAX = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run stands, or how it ended."""
-
-    id: str
-    slot: datetime
-    #: "succeeded", "failed", "timed_out", "cancelled", "lost", "skipped", "missed"; "queued" and "running" before.
-    state: str
-    #: One sentence; of a run that failed it names the exception.
-    reason: str
-    attempts: int
-    #: What the last attempt raised.
-    error: BaseException | None = None
 
 
 class LocalCluster:
@@ -75,7 +64,11 @@ class LocalCluster:
     def __init__(self, *jobs: type[Job], start: datetime = START, nodes: Sequence[str] = ("n1",)) -> None:
         self._clock = ManualClock(wall_ms=round(start.timestamp() * 1_000))
         self._moved = asyncio.Event()
-        self._state = ClusterState()
+        self._changed = asyncio.Event()
+        #: Lease -> when it ends unless it goes with its run; see `core.lease`.
+        self._leases: dict[int, int] = {}
+        #: The replicated state, for a look that has no method here; to be read only.
+        self.state = ClusterState()
         self._sessions = dict.fromkeys(nodes, 0)
         self._running: dict[tuple[str, int], LocalAttempt] = {}
         self._errors: dict[str, BaseException | None] = {}
@@ -85,7 +78,7 @@ class LocalCluster:
             self._open(name)
         for kind in jobs:
             self._add(kind)
-        self._planner = Planner(self._state)
+        self._planner = Planner(self.state)
         self._loop = VirtualLoop(self._clock)
 
     def __enter__(self) -> LocalCluster:
@@ -118,24 +111,36 @@ class LocalCluster:
         self._play(lambda: self._has_ended(run_id))
         return self._outcome(run_id)
 
-    def advance(self, duration: str | float | timedelta) -> None:
+    def advance(self, duration: Duration) -> None:
         """Let time pass ("90s", "1h30m", seconds): what comes due runs."""
-        until_ms = self._clock.wall_ms() + _duration_ms(duration)
+        until_ms = self._clock.wall_ms() + round(seconds(duration) * 1_000)
         self._play(lambda: False, until_ms)
 
     def runs(self, name: str) -> list[Outcome]:
         """The job's runs, the oldest first; slots that got none (skipped, missed) are among them."""
-        uid = self._state.job_uids.get(_key(name))
+        uid = self.state.job_uids.get(_key(name))
         if uid is None:
             raise JobNotFound(_key(name))
-        ended = [entry.run_id for entry in history.entries_of(self._state, uid)]
-        return [self._outcome(run_id) for run_id in [*ended, *self._state.live_runs.get(uid, ())]]
+        ended = [entry.run_id for entry in history.entries_of(self.state, uid)]
+        return [self._outcome(run_id) for run_id in [*ended, *self.state.live_runs.get(uid, ())]]
 
     def cancel(self, run_id: str) -> Outcome:
         """Cancel a run that `runs` shows as running or queued."""
         self._do(CancelRun(run_id))
         self._play(lambda: self._has_ended(run_id))
         return self._outcome(run_id)
+
+    def queued(self, name: str) -> list[Any]:
+        """The payloads that wait in a queue, in their order."""
+        key = name if "/" in name else f"default/{name}"
+        items = self.state.items.get(key, {}).values()
+        return [item.payload if item.binary else json.loads(item.payload) for item in items]
+
+    def value(self, key: str) -> Any:
+        """What the shared state holds under a key; None: nothing."""
+        namespace, _, name = key.rpartition(":")
+        found = self.state.keys.get(namespace or "default", {}).get(name)
+        return None if found is None else json.loads(found.value)
 
     def crash_after_checkpoints(self, count: int) -> None:
         """When jobs have made so many checkpoints more, the node of the last of them dies, and comes back anew: the run
@@ -149,28 +154,34 @@ class LocalCluster:
         self._loop.run_until_complete(self._played(done, until_ms))
 
     async def _played(self, done: Callable[[], bool], until_ms: int | None) -> None:
-        self._come_to_rest()
-        while not done():
-            now_ms = self._clock.wall_ms()
-            if until_ms is not None and now_ms >= until_ms:
+        while True:
+            self._moved.clear()
+            self._come_to_rest()
+            await self._loop.rest()
+            if self._moved.is_set():
+                continue
+            if done() or (until_ms is not None and self._clock.wall_ms() >= until_ms):
                 return
             due = [at_ms for at_ms in (self._planner.next_due_ms(), until_ms) if at_ms is not None]
-            self._moved.clear()
-            try:
-                async with asyncio.timeout(max(1, min(due) - now_ms) / 1_000 if due else None):
+            due += self._leases.values()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(1, min(due) - self._clock.wall_ms()) / 1_000 if due else None):
                     await self._moved.wait()
-            except TimeoutError:
-                pass
-            self._come_to_rest()
 
     def _come_to_rest(self) -> None:
         for _ in range(STEPS_MAX):
-            commands = self._planner.plan(self._clock.wall_ms())
+            commands = [*self._planner.plan(self._clock.wall_ms()), *self._expiries()]
             for command in commands:
-                self._planner.settle(command, apply(self._state, command, self._clock.wall_ms()))
+                self._planner.settle(command, self._apply(command))
             if not self._dispatch() and not commands:
                 return
         raise AssertionError("the cluster does not come to rest")
+
+    def _expiries(self) -> list[Command]:
+        """Leases whose time is up. Here they are never renewed: what a run holds goes with its attempt."""
+        now_ms, leases = self._clock.wall_ms(), self.state.leases
+        self._leases = {lease: self._leases.get(lease, now_ms + row.ttl_ms) for lease, row in leases.items()}
+        return [ExpireLease(lease) for lease, at_ms in self._leases.items() if at_ms <= now_ms]
 
     # The nodes.
 
@@ -192,7 +203,7 @@ class LocalCluster:
 
     def _wanted_of(self, name: str) -> list[Start | Announce | Forgo | Stop]:
         mine = {key: attempt for key, attempt in self._running.items() if attempt.node == name}
-        steps = decide(self._state, name, self._sessions[name], mine.keys())
+        steps = decide(self.state, name, self._sessions[name], mine.keys())
         return [s for s in steps if not (isinstance(s, Stop) and mine[s.run_id, s.token].ending)]
 
     def _start(self, name: str, start: Start) -> None:
@@ -209,7 +220,7 @@ class LocalCluster:
             deadline=self.now + timedelta(milliseconds=definition.timeout_ms) if definition.timeout_ms else None,
         )
         kind = self._kinds[definition.task.target]
-        mine = LocalAttempt(kind, facts, definition, run.checkpoint, self._do_of_job, self._checkpointed, self._ended)
+        mine = LocalAttempt(kind, facts, definition, run.checkpoint, self, self._checkpointed, self._ended)
         self._running[run.id, attempt.token] = mine
         mine.begin(self._loop)
         if attempt.state is AttemptState.ASSIGNED:
@@ -221,9 +232,7 @@ class LocalCluster:
         self._errors[facts.run_id] = ended.error
         code = 0 if ended.outcome is AttemptState.SUCCEEDED else 1
         now_ms = self._clock.wall_ms()
-        apply(
-            self._state, AttemptFinished(facts.run_id, facts.token, ended.outcome, now_ms, code, ended.reason), now_ms
-        )
+        self._apply(AttemptFinished(facts.run_id, facts.token, ended.outcome, now_ms, code, ended.reason))
         self._moved.set()
 
     def _checkpointed(self, attempt: LocalAttempt) -> None:
@@ -254,45 +263,35 @@ class LocalCluster:
             raise ValueError(f"two classes are called {kind.__name__}")
         self._do(PutJob(spec.definition, paused=spec.paused))
 
-    def _do_of_job(self, command: Command) -> Done:
-        """As `_do`, and whoever waits sees what came of it."""
+    def do(self, command: Command) -> Done:
+        """Apply a command, of a job or of a test. Raises Refused."""
         done = self._do(command)
         self._moved.set()
         return done
 
+    async def changed(self) -> None:
+        """Returns when a command has been applied."""
+        await self._changed.wait()
+
+    def _apply(self, command: Command) -> Verdict:
+        verdict = apply(self.state, command, self._clock.wall_ms())
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return verdict
+
     def _do(self, command: Command) -> Done:
-        verdict = apply(self._state, command, self._clock.wall_ms())
+        verdict = self._apply(command)
         if isinstance(verdict, Refused):
             raise RefusedError(verdict.code.value, verdict.detail, verdict.index)
         return verdict
 
     def _has_ended(self, run_id: str) -> bool:
-        run = self._state.runs.get(run_id)
+        run = self.state.runs.get(run_id)
         return run is None or run.state not in LIVE_RUN_STATES
 
     def _outcome(self, run_id: str) -> Outcome:
-        run = history.find_run(self._state, run_id)
-        if run is None:
-            entry = history.find_entry(self._state, run_id)
-            if entry is None:
-                raise RunNotFound(run_id)
-            slot = datetime.fromtimestamp(entry.slot_ms / 1_000, UTC)
-            return Outcome(run_id, slot, entry.outcome.value, entry.reason, entry.attempts)
-        return _of_run(run, self._errors.get(run_id))
-
-
-def _of_run(run: Run, error: BaseException | None) -> Outcome:
-    slot = datetime.fromtimestamp(run.slot_ms / 1_000, UTC)
-    made = Outcome(run.id, slot, run.state.value, run.reason, len(run.attempts))
-    return replace(made, error=error)
+        return outcome_of(self.state, run_id, self._errors.get(run_id))
 
 
 def _key(name: str) -> str:
     return name if "/" in name else f"default/{name}"
-
-
-def _duration_ms(duration: str | float | timedelta) -> int:
-    if isinstance(duration, str):
-        return parse_duration_ms(duration)
-    seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-    return round(seconds * 1_000)

@@ -26,6 +26,8 @@ class _Selector(selectors.DefaultSelector):
         self._clock = clock
         #: Threads that work: what they do takes real time.
         self.threads = 0
+        #: Called once, when all that can be done at this instant is done.
+        self.at_rest: list[Callable[[], None]] = []
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -33,6 +35,9 @@ class _Selector(selectors.DefaultSelector):
             return ready
         if self.threads:
             ready = super().select(timeout)
+        elif self.at_rest:
+            self.at_rest.pop()()
+            return []
         elif timeout is None:
             # One descriptor is the loop's own, by which threads wake it.
             if len(self.get_map()) <= 1:
@@ -53,6 +58,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._wheel.monotonic()
+
+    async def rest(self) -> None:
+        """Until all that can be done at this instant is done: everybody else waits for a time or for somebody."""
+        rested = self.create_future()
+        self._turned.at_rest.append(lambda: rested.set_result(None))
+        await rested
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         work = super().run_in_executor(executor, func, *args)
