@@ -47,6 +47,7 @@ Examples:
 @click.option("--tz", "timezone", metavar="ZONE", help="Time zone of --schedule.  [default: UTC]")
 @click.option("--shell", metavar="TEXT", help="A line for /bin/sh, instead of CMD.")
 @click.option("--http-url", metavar="URL", help="Call this URL, instead of CMD.")
+@click.option("--class", metavar="MODULE:CLASS", help="A Python class that inherits from Job, instead of CMD.")
 @click.option("--timeout", metavar="DURATION", help="End a run that takes longer.")
 @click.option("--mode", metavar="MODE", help="How the nodes share it: single, standby, turns.")
 @click.option("--node", "nodes", multiple=True, metavar="NAME", help="Only on this node; repeatable.")
@@ -60,7 +61,7 @@ Examples:
 @click.option("--replace", is_flag=True, help="Replace the job if there is one of this name.")
 @common(without=("timeout",))
 def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
-    """Add a job that runs CMD, a --shell line or an HTTP call."""
+    """Add a job that runs CMD, a --shell line, an HTTP call or a Python class."""
     options = options_of()
     table = _table(name, words, given)
     method, path = ("PUT", path_of(name)) if replace else ("POST", "/v1/jobs")

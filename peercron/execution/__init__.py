@@ -17,6 +17,9 @@ takes nothing down with it and leaves nothing behind:
 | disk hung                   | the guardian: it touches no disk; a shepherd that does is only its own attempt's       |
 | all three killed            | the next boot, by the records in `attempts/`, before it runs anything                  |
 
+Job classes run in *workers*: processes of ours that the guardian starts like any attempt. Some have imported the
+classes already and wait, without a lease or work; each is handed one attempt, and is that attempt from then on.
+
 House rules:
 1. The guardian never waits: not for a disk, not for a program to start, not for the node to read.
 2. A tree is found by descent, not by group, session or environment: with a subreaper at its root nothing escapes by

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import logging
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -32,6 +34,8 @@ CANCELLED = 128 + signal.SIGTERM
 FAILED = 1
 #: When memory runs out, a job shall be killed and not the node.
 OOM_SCORE = "500"
+#: After this without work the client of locks, queues and state is imported too; it takes a while.
+IDLE_S = 0.5
 #: What tasks that a job left running have for their own end.
 LEFT_TASKS_S = 1.0
 
@@ -52,6 +56,9 @@ class Line:
 
     def work(self) -> dict[str, Any]:
         """What there is to do, when it comes; no longer needed: this process ends."""
+        if not select.select([self._socket], [], [], IDLE_S)[0]:
+            # Who waits so long has the time for what only some runs need, and those need at once.
+            importlib.import_module("peercron.client.client")
         with self._socket.makefile("rb") as lines:
             text = lines.readline()
         if not text:

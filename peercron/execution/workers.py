@@ -103,7 +103,8 @@ class Workers:
         work = json.dumps({"scan": modules, "into": str(into)})
         ended = self._scans[key] = asyncio.get_running_loop().create_future()
         try:
-            launch = _order(key, work) | {"timeout_s": IMPORT_S_MAX}
+            # It does nothing for the cluster, so it may outlast the lease that it began under.
+            launch = _order(key, work) | {"timeout_s": IMPORT_S_MAX, "keep": True}
             line: dict[str, Any] = {"outcome": "lost"}
             if self._say({"do": "assign", "worker": "", "launch": launch}):
                 line = await ended

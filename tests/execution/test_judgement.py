@@ -191,3 +191,32 @@ def test_a_file_s_name_is_one_whatever_the_run_is_called(run_id: str, token: int
     assert "\0" not in stem
     assert len(f"{stem}.json") <= 255
     assert stem.startswith(f"{token}-")
+
+
+REPORT_OF_DEATH = REPORT | {"status": 9}
+
+
+@pytest.mark.parametrize(
+    ("waited", "started_ms", "report", "sentence", "anew"),
+    [
+        (True, None, {}, None, True),
+        (False, None, {}, None, False),  # a process of its own: its death is the attempt's
+        (True, 7, {}, None, False),  # the class had begun
+        (True, None, {"failure": "no such file"}, None, False),
+        (True, None, {"why": "this node has no module"}, None, False),
+        (True, None, {}, Sentence(50.0, "cancelled", "on request"), False),
+    ],
+)
+def test_an_attempt_begins_anew_when_its_worker_died_before_it_began(
+    waited: bool, started_ms: int | None, report: dict[str, object], sentence: Sentence | None, anew: bool
+) -> None:
+    made = attempt(sentence)
+    made.waited, made.started_ms = waited, started_ms
+    assert made.unbegun(REPORT_OF_DEATH | report) is anew
+
+
+def test_a_worker_that_is_handed_an_attempt_is_that_attempt() -> None:
+    made = attempt(timeout_s=0, keep=True)
+    made.assign(Launch(**(made.order | {"key": "42-run", "timeout_s": 5, "keep": False})), now=200.0)  # type: ignore[typeddict-item]
+    assert (made.key, made.timeout_at, made.waited) == ("42-run", 205.0, True)
+    assert made.wake_at(stop_at=201.0) == 201.0

@@ -330,6 +330,20 @@ async def test_a_scan_that_finds_nonsense_says_what(tmp_path: Path, monkeypatch:
     assert "odd:Odd: has no run(self, ctx)" in str(caught.value)
 
 
+async def test_an_import_may_take_longer_than_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_jobs.py").write_text("import threading\nthreading.Event().wait(1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    node = Classes(tmp_path)
+    node.modules = ("slow_jobs",)
+    node.supervisor = node.new_supervisor()
+    await node.supervisor.start()
+    node.lease(0.5, 0.7)
+    try:
+        assert await node.supervisor.scan() == [{"version": 1, "owner": "import:slow_jobs", "jobs": []}]
+    finally:
+        await node.supervisor.close(grace_s=0)
+
+
 async def test_a_scan_waits_for_a_lease(tmp_path: Path) -> None:
     node = Classes(tmp_path)
     await node.supervisor.start()

@@ -25,6 +25,18 @@ class Counts(Job):
                 ctx.checkpoint(step)
 
 
+class Shares(Job):
+    """The example of the documents."""
+
+    overlap = "queue_all"
+
+    async def run(self, ctx: RunContext) -> None:
+        async with ctx.lock("search/index", ttl="30s", wait="10s") as lock:
+            n = await ctx.state.incr("search/generation")
+            await ctx.queue("mail").put({"generation": n}, key=ctx.run_id)
+            await ctx.checkpoint({"done": n, "token": lock.token})
+
+
 class Blocks(Job):
     """Holds its loop in C and hears nothing."""
 
@@ -66,7 +78,7 @@ class Forks(Job):
         threading.Event().wait()
 
 
-@every("1s")
+@every("1s", overlap="queue_all")
 async def innocent(ctx: RunContext) -> None:
     """Runs beside them all."""
 

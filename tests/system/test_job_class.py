@@ -59,6 +59,9 @@ def test_a_class_becomes_a_job_once_and_a_killed_run_goes_on_where_it_was(tmp_pa
         imported(cluster)
         revisions = {job["name"]: (job["revision"], job["owner"]) for job in jobs(cluster)}
         assert revisions["counts"][1] == "import:tests.system.class_jobs"
+        shares = [begin(cluster, "shares", tmp_path) for _ in range(2)]
+        assert [ended(cluster, run_id)["state"] for run_id in shares] == ["succeeded"] * 2
+        assert cluster.request("GET", "/v1/state/default/search%2Fgeneration") == 2
         run_id = begin(cluster, "counts", tmp_path)
         wait_for(lambda: len(steps(tmp_path)) > 5, "some steps")
         victim = cluster[steps(tmp_path)[-1][1]]
