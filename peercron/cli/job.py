@@ -15,6 +15,7 @@ from peercron.cli.files import apply, export, plan
 from peercron.cli.options import Options, common, duration, options_of
 from peercron.cli.output import Column, Row, listing, record, say, when
 from peercron.cli.run import run_columns
+from peercron.cli.slices import slices
 from peercron.errors import Refused
 
 
@@ -23,7 +24,7 @@ def job() -> None:
     """Jobs. A NAME is in the namespace "default", or written namespace/name."""
 
 
-for command in (apply, plan, export):
+for command in (apply, plan, export, slices):
     job.add_command(command)
 
 
@@ -258,6 +259,7 @@ def next_slots(name: str, count: int) -> None:
     columns = (
         Column("LOCAL", lambda row: f"{row['local']}  {answer['timezone']}"),
         Column("WHEN", lambda row: when(row["scheduled_for"], options)),
+        *([Column("NODE", lambda row: row["node"] or "–")] if any("node" in row for row in answer["next"]) else []),
     )
     listing(options, answer["next"], columns, name="scheduled_for")
     if answer["paused"]:

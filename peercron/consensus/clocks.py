@@ -25,6 +25,8 @@ class Clocks:
 
     _wall_ms: int = 0
     _read_s: float = 0.0
+    #: By how much our clock was set since the start, all steps together.
+    set_ms: int = 0
     #: Peer -> (its clock minus ours in ms, when that was measured).
     _offsets: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -33,6 +35,7 @@ class Clocks:
         step_ms = wall_ms - self.wall_ms(now_s)
         if abs(step_ms) > STEP_MS:
             self._offsets = {peer: (offset - step_ms, float("-inf")) for peer, (offset, _) in self._offsets.items()}
+            self.set_ms += step_ms if self._wall_ms else 0
         self._wall_ms, self._read_s = wall_ms, now_s
 
     def wall_ms(self, now_s: float) -> int:
@@ -54,6 +57,17 @@ class Clocks:
         if len(self._offsets) < 2:
             return 0
         return -round(statistics.median([0.0, *(offset for offset, _ in self._offsets.values())]))
+
+    @property
+    def peers(self) -> int:
+        """How many other clocks are known."""
+        return len(self._offsets)
+
+    def apart_ms(self) -> int:
+        """Our clock minus the median of all, or, with two clocks, minus the other; 0 alone."""
+        if len(self._offsets) == 1:
+            return -round(next(iter(self._offsets.values()))[0])
+        return self.deviation_ms()
 
     @property
     def suspect(self) -> bool:

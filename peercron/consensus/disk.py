@@ -74,6 +74,9 @@ class FolderDisk:
 
     def publish(self, name: str, final: str) -> None:
         os.rename(self._folder / name, self._folder / final)
+        replaced = self._open.pop(final, None)
+        if replaced is not None:
+            os.close(replaced)
         fd = self._open.pop(name, None)
         if fd is not None:
             self._open[final] = fd

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from peercron.core.job import Definition
+from peercron.core.job import Definition, Job, Mode
 from peercron.core.member import Role
+from peercron.core.slices import slice_at, unled
 from peercron.core.state import ClusterState
 
 
@@ -12,6 +13,15 @@ def roster(state: ClusterState, definition: Definition) -> tuple[str, ...]:
     the order of the last configuration.
     """
     return definition.nodes or voters(state)
+
+
+def owner(state: ClusterState, job: Job, slot_ms: int) -> str:
+    """Whose slot it is in mode slice, be that node there or not; empty: nobody's."""
+    if unled(job.definition):
+        found = slice_at(state.slices[job.uid].shares, slot_ms)
+        return found.owner if found is not None else ""
+    order = roster(state, job.definition) if job.definition.mode is Mode.SLICE else ()
+    return order[slot_ms // job.definition.slice_ms % len(order)] if order else ""
 
 
 def voters(state: ClusterState) -> tuple[str, ...]:

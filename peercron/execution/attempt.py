@@ -15,6 +15,9 @@ from peercron.execution.orders import Ended, Launch
 
 SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST = "succeeded", "failed", "timed_out", "cancelled", "lost"
 
+#: Of one that has its own time.
+OVERDUE = "its time was over"
+
 
 class Sentence(NamedTuple):
     """The guardian decided at `at` that the attempt must end: what it counts as, and why."""
@@ -56,8 +59,16 @@ class Attempt:
     def wake_at(self, stop_at: float) -> float:
         """When the guardian must look at it again, if the lease's `stop_at` is that."""
         timeout_at = math.inf if self.sentence else self.timeout_at
-        lease_at = math.inf if self.order["keep"] or self.lease_ended else stop_at
+        lease_at = math.inf if self.lease_ended else time_of(self.order, stop_at, math.inf)[0]
         return min(timeout_at, lease_at, max(self.kill_at, self.sweep.at))
+
+
+def time_of(order: Launch, stop_at: float, kill_at: float) -> tuple[float, float]:
+    """Until when an attempt may live, where these are the node's lease: its own time, if it has one."""
+    if order["until"]:
+        own_stop_at, own_kill_at = order["until"]
+        return own_stop_at, own_kill_at
+    return (math.inf, math.inf) if order["keep"] else (stop_at, kill_at)
 
 
 def ended(attempt: Attempt, report: dict[str, Any]) -> Ended:

@@ -165,9 +165,10 @@ def _order(key: str, spec: AttemptSpec, task: CommandTask) -> Launch:
         variables=dict(spec.env),
         timeout_s=spec.timeout_ms / 1_000,
         grace_s=spec.kill_grace_ms / 1_000,
-        keep=spec.keep_on_disconnect,
         worker=False,
         work="",
+        keep=spec.outlives_session,
+        until=list(spec.until or ()),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from peercron.execution import attempt as attempts
 from peercron.execution import orders
-from peercron.execution.attempt import LOST, Attempt, Sentence
+from peercron.execution.attempt import LOST, OVERDUE, Attempt, Sentence, time_of
 from peercron.execution.lease import from_monotonic, now
 from peercron.execution.limits import ORDERS_PER_TURN_MAX, REPORT_WAIT_S, RUNNING_MAX, WAIT_S_MAX
 from peercron.execution.nodelink import NodeLink
@@ -87,11 +87,11 @@ class Guardian:
     def _carry_out(self, order: dict[str, Any]) -> None:
         match order["do"]:
             case "launch":
-                self._launch(orders.launch(order["launch"]))
+                self._launch(_timed(orders.launch(order["launch"])))
             case "warm":
                 self._launch(orders.launch(order["launch"]), self._waiting)
             case "assign":
-                self._assign(str(order["worker"]), orders.launch(order["launch"]))
+                self._assign(str(order["worker"]), _timed(orders.launch(order["launch"])))
             case "lease":
                 stop_at, kill_at = float(order["stop_at"]), float(order["kill_at"])
                 self._lease.set(stop_at=from_monotonic(stop_at), kill_at=from_monotonic(kill_at))
@@ -112,7 +112,7 @@ class Guardian:
         among = self._attempts if among is None else among
         if order["key"] in among:
             return
-        if refusal := self._refusal(waits=among is self._waiting):
+        if refusal := self._refusal(order, waits=among is self._waiting):
             self._say_ended(attempts.not_started(order["key"], refusal))
             return
         try:
@@ -126,7 +126,7 @@ class Guardian:
     def _assign(self, worker: str, order: orders.Launch) -> None:
         """Give the attempt to a worker that waits; if that one has died meanwhile, to a new process."""
         attempt = self._waiting.get(worker)
-        if attempt is None or order["key"] in self._attempts or self._refusal():
+        if attempt is None or order["key"] in self._attempts or self._refusal(order):
             self._launch(order)
             return
         try:
@@ -151,10 +151,12 @@ class Guardian:
         channel.setblocking(False)
         return Attempt(order, pid, channel, now())
 
-    def _refusal(self, *, waits: bool = False) -> str:
+    def _refusal(self, order: orders.Launch, *, waits: bool = False) -> str:
         if self._leaving:
             return "the node is stopping"
-        if not waits and now() >= self._lease.stop_at:
+        if order["until"] and now() >= order["until"][0]:
+            return OVERDUE
+        if not waits and not order["until"] and now() >= self._lease.stop_at:
             return "the node has no lease"
         if not waits and len(self._attempts) + len(self._orphans.bereft) >= RUNNING_MAX:
             return f"the node already runs {RUNNING_MAX} attempts"
@@ -239,9 +241,11 @@ class Guardian:
         for attempt in self._attempts.values():
             if attempt.timeout_at <= instant and attempt.sentence is None:
                 self._end(attempt, attempts.TIMED_OUT, f"timed out after {attempt.order['timeout_s']:g} s")
-            if stop_at <= instant and not attempt.lease_ended and not attempt.order["keep"]:
+            may_live, must_die = time_of(attempt.order, stop_at, kill_at)
+            if may_live <= instant and not attempt.lease_ended:
                 attempt.lease_ended = True
-                self._end(attempt, LOST, "the node's lease ended", kill_at=kill_at)
+                why = (attempts.TIMED_OUT, OVERDUE) if attempt.order["until"] else (LOST, "the node's lease ended")
+                self._end(attempt, *why, kill_at=must_die)
         self._sweep([a for a in self._attempts.values() if max(a.kill_at, a.sweep.at) <= instant], instant)
         if self._orphans.some and self._orphans.sweep_at <= instant:
             for bereft in self._orphans.end(instant, self._shepherds):
@@ -278,3 +282,9 @@ class Guardian:
             if instant - attempt.silent_since > REPORT_WAIT_S:
                 os.kill(attempt.shepherd, signal.SIGKILL)  # ours and not yet reaped: the pid is no other's
                 self._bury(attempt, attempts.unreported(attempt, "its report is lost: the disk does not answer"))
+
+
+def _timed(order: orders.Launch) -> orders.Launch:
+    """With its own time, if it has one, as an instant of `lease.now`."""
+    order["until"] = [from_monotonic(float(instant)) for instant in order["until"]]
+    return order

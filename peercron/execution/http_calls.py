@@ -17,6 +17,7 @@ from aiohttp import ClientError, ClientSession, ServerTimeoutError
 from peercron.clock import Clock
 from peercron.core.job import HttpTask
 from peercron.core.run import AttemptState
+from peercron.execution.attempt import OVERDUE
 from peercron.execution.http_call import call, open_session
 from peercron.execution.limits import HTTP_CONNECT_S_MAX, REASON_CHARS_MAX
 from peercron.execution.port import AttemptResult, AttemptSpec
@@ -56,7 +57,7 @@ class HttpCalls:
         loop = asyncio.get_running_loop()
         made = self._live[spec.run_id, spec.token] = _Call(spec, loop.create_task(self._make(spec, task)))
         made.work.add_done_callback(lambda _: self._finish(made))
-        if loop.time() >= self._stop_at:
+        if spec.until is None and loop.time() >= self._stop_at:
             self._end(made, AttemptState.LOST, "the call was not made: the node has no lease")
         self.set_lease(self._stop_at)
 
@@ -76,7 +77,7 @@ class HttpCalls:
     def end_all(self, reason: str) -> None:
         """End all but those that may live without a session."""
         for found in tuple(self._live.values()):
-            if not found.spec.keep_on_disconnect:
+            if not found.spec.outlives_session:
                 self._end(found, AttemptState.LOST, reason)
 
     async def close(self) -> None:
@@ -97,14 +98,15 @@ class HttpCalls:
         self._session = self._session or open_session()
         self._started_ms[spec.run_id, spec.token] = self._clock.wall_ms()
         self._started(spec, self._started_ms[spec.run_id, spec.token])
-        limit_s = spec.timeout_ms / 1_000 if spec.timeout_ms else None
+        limit_s = spec.timeout_ms / 1_000 if spec.timeout_ms else math.inf
+        left_s = spec.until.stop_at_s - asyncio.get_running_loop().time() if spec.until else math.inf
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(None if min(limit_s, left_s) == math.inf else min(limit_s, left_s)):
                 answer = await call(self._session, task, spec.env)
         except ServerTimeoutError:
             return AttemptState.FAILED, f"no connection within {HTTP_CONNECT_S_MAX:g} s", ""
         except TimeoutError:
-            return AttemptState.TIMED_OUT, f"timed out after {limit_s:g} s", ""
+            return AttemptState.TIMED_OUT, OVERDUE if left_s < limit_s else f"timed out after {limit_s:g} s", ""
         except (ClientError, OSError, ValueError) as error:
             return AttemptState.FAILED, f"the call failed: {str(error) or type(error).__name__}", ""
         outcome = AttemptState.SUCCEEDED if answer.expected else AttemptState.FAILED

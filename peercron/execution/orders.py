@@ -31,6 +31,8 @@ class Launch(TypedDict):
     worker: bool
     #: JSON of what a worker has to do; empty: it waits for that.
     work: str
+    #: Its own time, whatever the lease: TERM and KILL, in monotonic seconds; empty: it lives by the lease.
+    until: list[float]
 
 
 class Ended(TypedDict):
@@ -58,6 +60,7 @@ _LAUNCH_TYPES: dict[str, type | tuple[type, ...]] = {
     "keep": bool,
     "worker": bool,
     "work": str,
+    "until": list,
 }
 assert _LAUNCH_TYPES.keys() == Launch.__annotations__.keys()
 

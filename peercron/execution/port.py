@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from peercron.core.job import Task
 from peercron.core.run import AttemptState
+
+
+class Until(NamedTuple):
+    """Until when an attempt may live, whatever becomes of the node's lease: TERM and KILL, in monotonic seconds."""
+
+    stop_at_s: float
+    kill_at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,13 @@ class AttemptSpec:
     checkpoint: bytes = b""
     #: What whoever asked for the run gave it on its way; a job class has them by their own names.
     params: tuple[tuple[str, str], ...] = ()
+    #: Its own time, for one that needs neither lease nor session; None: it lives by the node's.
+    until: Until | None = None
+
+    @property
+    def outlives_session(self) -> bool:
+        """Whether it goes on when the node's lease ends or its session is lost."""
+        return self.keep_on_disconnect or self.until is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import traceback
 from typing import Any, NamedTuple, NoReturn
 
 from peercron.clock import SystemClock
-from peercron.execution import kernel, launch, processes, record
+from peercron.execution import attempt, kernel, launch, processes, record
 from peercron.execution.ending import Ending
 from peercron.execution.environment import Unresolved, resolve
 from peercron.execution.feed import Feed
@@ -227,7 +227,7 @@ class Shepherd:
         self._kill_by = min(self._kill_by, now() + self._order["grace_s"])  # or the lease's end, if that is earlier
 
     def _lease_end(self) -> float:
-        return math.inf if self._order["keep"] else self._pen.lease.kill_at
+        return attempt.time_of(self._order, -math.inf, self._pen.lease.kill_at)[1]
 
     def _reap(self) -> None:
         """Take note of every child that has ended."""
@@ -243,7 +243,7 @@ class Shepherd:
     def _keep_time(self) -> None:
         instant = now()
         if self._lease_end() <= instant:  # the guardian is late: it hangs
-            self._decide_why("the node's lease ended")
+            self._decide_why(attempt.OVERDUE if self._order["until"] else "the node's lease ended")
             self._kill_by = min(self._kill_by, self._lease_end())
         if self._status is not None and not self._childless and self._ending is None:
             self._kill_by = min(self._kill_by, instant + self._order["grace_s"])  # left behind by the command

@@ -30,7 +30,8 @@ class Supervisor:
     """Runs attempts by one event loop and one guardian; the callbacks come in that loop, never from within a call.
 
     Nothing runs without a lease: call `set_lease` before the first `launch` (with `math.inf` where there is nobody to
-    lease from), and again before it ends. An attempt that is refused, for that or for RUNNING_MAX, is reported as lost.
+    lease from), and again before it ends; but for attempts that have their own time (`until`). An attempt that is
+    refused, for that or for RUNNING_MAX, is reported as lost.
     `modules`: those with job classes, which `scan` reads. `ca`: of the certificate that this node's HTTP shows.
 
         supervisor = Supervisor(data_dir, "a", SystemClock(), on_started=…, on_finished=…)
@@ -110,11 +111,11 @@ class Supervisor:
     async def kill_all(self, reason: str) -> None:
         """The session was lost: returns when all are dead, at the latest soon after the lease's KILL.
 
-        Those with `keep_on_disconnect` live on.
+        Those that outlive a session live on.
         """
         self._commands.end_all(reason)
         self._calls.end_all(reason)
-        await self._until(lambda: all(spec.keep_on_disconnect for spec in self._running.values()))
+        await self._until(lambda: all(spec.outlives_session for spec in self._running.values()))
 
     async def close(self, grace_s: float) -> None:
         """End everything, TERM first and KILL after its grace or `grace_s`; returns when all are dead and reported."""

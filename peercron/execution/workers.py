@@ -73,7 +73,8 @@ class Workers:
             "variables": dict(spec.env),
             "timeout_s": spec.timeout_ms / 1_000,
             "grace_s": spec.kill_grace_ms / 1_000,
-            "keep": spec.keep_on_disconnect,
+            "keep": spec.outlives_session,
+            "until": list(spec.until or ()),
         }
         return {"do": "assign", "worker": worker, "launch": launch}
 
@@ -176,6 +177,7 @@ def _order(key: str, work: str, modules: Iterable[str] = ()) -> Launch:
         timeout_s=0,
         grace_s=_GRACE_S,
         keep=False,
+        until=[],
         worker=True,
         work=work,
     )

@@ -12,8 +12,9 @@ from aiohttp import web
 from peercron.core import views
 from peercron.core.commands import DeleteJob, FailBack, PauseJob, PutJob, ResumeJob, RunJob
 from peercron.core.history import entries_of, last_entry, runs_of
-from peercron.core.job import CronTrigger, Job
+from peercron.core.job import CronTrigger, Job, Mode
 from peercron.core.limits import LEDGER_KEPT_PER_JOB
+from peercron.core.roster import owner
 from peercron.core.schedule import next_slot
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, JobNotFound, Problem
@@ -184,7 +185,7 @@ async def fail_back(request: web.Request) -> web.Response:
 
 
 async def next_slots(request: web.Request) -> web.Response:
-    """The coming slots, computed here; a paused job shows those it would have."""
+    """The coming slots, computed here, in mode slice with whose they are; a paused job shows those it would have."""
     count = whole_number(request, "n", 5, low=1, high=NEXT_SLOTS_MAX)
     state = await fresh(request)
     job = find_job(state, job_key(request))
@@ -196,6 +197,8 @@ async def next_slots(request: web.Request) -> web.Response:
     trigger = job.definition.trigger
     zone = trigger.timezone if isinstance(trigger, CronTrigger) else "UTC"
     coming = [{"slot": slot, "scheduled_for": views.instant(slot), "local": _local(slot, zone)} for slot in slots]
+    if job.definition.mode is Mode.SLICE:
+        coming = [each | {"node": owner(state, job, slot)} for each, slot in zip(coming, slots, strict=True)]
     return json_answer({"job": job.key, "paused": job.paused, "timezone": zone, "next": coming})
 
 

@@ -68,6 +68,10 @@ class NodePort(Protocol):
         """Status JSON; needs no leader."""
         ...
 
+    def slices(self) -> dict[str, Any]:
+        """What this node knows of its own slices; needs no leader, and says nothing of other nodes."""
+        ...
+
     def frozen(self) -> Iterator[bytes]:
         """The state as it is now, as blocks of a snapshot; it may go on meanwhile."""
         ...

@@ -203,8 +203,6 @@ def _slice_ms(table: JobTable, wrong: Wrong) -> int:
             if getattr(table, key) != normal:
                 wrong(key, "has a meaning only with mode slice")
         return 0
-    if table.on_absent is OnAbsent.SKIP:
-        wrong("on_absent", "skip is not supported by this version; write fill")
     if table.slice == "0s":
         wrong("slice", "required with mode slice: how long a node has its turn, such as 10s")
         return limits.SLICE_MS_MIN

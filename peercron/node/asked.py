@@ -21,6 +21,7 @@ from peercron.node.membership import Membership
 from peercron.node.proposals import Proposals
 from peercron.node.renewal import Renewal
 from peercron.node.roster import Roster
+from peercron.node.slices import Slices
 from peercron.node.watch import Watch
 
 #: A leader that is this far ahead of what we applied makes us not ready.
@@ -40,6 +41,7 @@ class Asked:
     _proposals: Proposals
     _renewal: Renewal
     _roster: Roster
+    _slices: Slices
     _supervisor: Executor
     _watch: Watch
 
@@ -101,7 +103,14 @@ class Asked:
         return await self._leases.renew(lease, timeout_s)
 
     def status(self) -> dict[str, Any]:
-        return self._roster.status()
+        seen = self._roster.status()
+        if doubt := self._slices.doubt:
+            seen["notes"].append(f"this node starts nothing in its slices: {doubt}")
+        return seen
+
+    def slices(self) -> dict[str, Any]:
+        """See `http.port.NodePort`."""
+        return {"node": self._slices.name, "doubt": self._slices.doubt or None, "jobs": self._slices.view()}
 
     async def scan(self) -> list[dict[str, Any]]:
         """What the modules of --import define, as documents of jobs. ImportFailed: they cannot be imported."""
@@ -116,12 +125,12 @@ class Asked:
     def ready(self) -> list[tuple[str, bool, str]]:
         kernel, clocks = self._driver.replica.kernel, self._driver.replica.clocks
         behind = kernel.commit - kernel.applied
-        halted = self._driver.halt_reason
+        halted, doubt = self._driver.halt_reason, self._slices.doubt
         return [
             ("consensus", halted is None, halted or "ok"),
             ("leader", kernel.leader is not None, self.leader() or "none is known"),
             ("session", self._renewal.is_open, f"number {self._renewal.identity.session}"),
-            ("clock", not clocks.suspect, f"{clocks.deviation_ms()} ms off the median"),
+            ("clock", not (clocks.suspect or doubt), doubt or f"{clocks.deviation_ms()} ms off the median"),
             ("caught_up", behind <= BEHIND_MAX, f"{behind} entries to apply"),
         ]
 

@@ -87,6 +87,10 @@ class Parts:
         """Where log and snapshots are."""
         return FolderDisk(self.settings.data_dir / "log", durable=self.settings.durability == "fsync")
 
+    def slice_disk(self) -> Disk:
+        """Where is written what was done in slices, before the cluster knows."""
+        return FolderDisk(self.settings.data_dir / "slices", durable=self.settings.durability == "fsync")
+
     def fresh_id(self) -> str:
         """A random id that nobody has."""
         return secrets.token_hex(8)

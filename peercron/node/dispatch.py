@@ -120,7 +120,7 @@ class Dispatch:
                 self._seen_index = -1
             case Start(run, attempt, _):
                 self._taken[run.id, attempt.token] = None
-                self.supervisor.launch(self._spec(instruction))
+                self.supervisor.launch(self.spec(instruction))
                 log.info("attempt_started", extra=_fields(run, attempt))
             case Stop(run_id, token, reason):
                 if (run_id, token) in self.supervisor.running and self._begin(instruction):
@@ -149,7 +149,8 @@ class Dispatch:
                 del self._taken[run_id, token]
         self._under_way = {i for i in self._under_way if not isinstance(i, Stop) or (i.run_id, i.token) in self._taken}
 
-    def _spec(self, start: Start) -> AttemptSpec:
+    def spec(self, start: Start) -> AttemptSpec:
+        """How an attempt is made here."""
         run, attempt, definition = start.run, start.attempt, start.definition
         slot = datetime.fromtimestamp(run.slot_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         trace = hashlib.blake2b(run.id.encode(), digest_size=16).hexdigest()

@@ -13,9 +13,11 @@ from peercron.consensus.driver import Driver
 from peercron.consensus.outbox import Output
 from peercron.consensus.proposer import Proposer
 from peercron.consensus.raft import verify_kernel
+from peercron.execution.port import AttemptResult
 from peercron.machine import Machine
 from peercron.node.asked import Asked
 from peercron.node.assembly import Parts, describe, identify, open_replica
+from peercron.node.clock_doubt import ClockDoubt
 from peercron.node.dispatch import Dispatch
 from peercron.node.health import Health
 from peercron.node.leadership import HANDOVER_S, Leadership
@@ -24,7 +26,9 @@ from peercron.node.members import MAIL, Members
 from peercron.node.planning import Planning
 from peercron.node.proposals import Proposals
 from peercron.node.renewal import Renewal
-from peercron.node.roster import ROSTER_S, Roster
+from peercron.node.roster import ROSTER_S, Roster, frailty
+from peercron.node.slice_journal import SliceJournal
+from peercron.node.slices import Slices
 from peercron.node.watch import Watch
 from peercron.runpass import run_pass
 from peercron.settings import Settings
@@ -86,8 +90,14 @@ class Node(Asked):
         )
         self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
         self._health = Health(self.me, self._machine, propose)
-        self._supervisor = parts.executor(self._dispatch.started, self._dispatch.finished)
-        self._dispatch.supervisor = self._supervisor
+        self._slices = Slices(
+            lambda: mine.seat.name if mine.seat is not None else mine.name,
+            *(self._machine, self._clock, SliceJournal(parts.slice_disk()), self._dispatch.spec),
+            *(self._clock_doubt, propose, self._is_heard),
+        )
+        self._doubt = ClockDoubt(replica.clocks)
+        self._supervisor = parts.executor(self._attempt_started, self._attempt_finished)
+        self._dispatch.supervisor = self._slices.supervisor = self._supervisor
         self._renewal = Renewal(
             lambda: describe(settings, identity, mine.name, mine.role),
             identity,
@@ -117,6 +127,9 @@ class Node(Asked):
     async def start(self) -> None:
         """Make sure that nothing of an earlier boot runs, then join the others. OSError: the address is taken."""
         await self._supervisor.start()
+        self._slices.start()
+        if frail := frailty(self._roster.seats):
+            log.warning("frail", extra={"reason": frail})
         if self._driver.replica.journal.cut_bytes:
             log.warning("journal_tail_cut", extra={"bytes": self._driver.replica.journal.cut_bytes})
         host, port = split_address(self.settings.self_address)
@@ -130,7 +143,7 @@ class Node(Asked):
 
     async def stop(self) -> None:
         """Hand over what we lead, end what runs here, give the session up, and go."""
-        self._dispatch.ending = True
+        self._dispatch.ending = self._slices.ending = True
         if self.membership.expelled:
             self._proposer.give_up()
             self._leadership.stop()
@@ -144,6 +157,7 @@ class Node(Asked):
             log.exception("attempts_not_ended")  # the guardian ends them when we are gone
         if not self.membership.expelled:  # nobody hears us any more
             await self._dispatch.settle(HANDOVER_S)
+            await self._slices.settle(HANDOVER_S)
             await self._renewal.leave()
         self._planning.stop()
         self._proposals.close()
@@ -152,6 +166,7 @@ class Node(Asked):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._dispatch.close()
         await self._health.close()
+        self._slices.close()
         self._members.close()
         self._leases.close()
         self._renewal.close()
@@ -173,6 +188,8 @@ class Node(Asked):
         self.membership.turn(reconfigured=out.reconfigured)
         self._renewal.turn()
         self._dispatch.turn(self._renewal.identity.session)
+        self._slices.ending = self._slices.ending or bool(self.membership.expelled)
+        self._slices.turn()
         self._planning.turn()
         self._health.turn(self._renewal.identity.session)
         self._watch.turn()
@@ -215,6 +232,24 @@ class Node(Asked):
         self._dispatch.extend(stop_at_s)
         self._driver.kick()
 
+    def _attempt_started(self, run_id: str, token: int, started_ms: int) -> None:
+        if not self._slices.is_ours(run_id, token):
+            self._dispatch.started(run_id, token, started_ms)
+
+    def _attempt_finished(self, result: AttemptResult) -> None:
+        if self._slices.is_ours(result.run_id, result.token):
+            self._slices.finished(result)
+        else:
+            self._dispatch.finished(result)
+
+    def _is_heard(self) -> bool:
+        """Whether what we propose has a chance."""
+        return self._leadership.leader is not None and self._renewal.is_open
+
+    def _clock_doubt(self, now_ms: int, seen_ms: int) -> str:
+        self._driver.replica.clocks.read(self._clock.wall_ms(), self._clock.monotonic())
+        return self._doubt.look(now_ms, seen_ms)
+
     def _clock_is_right(self) -> bool:
         clocks = self._driver.replica.clocks
         clocks.read(self._clock.wall_ms(), self._clock.monotonic())  # it may have been set since the last turn
@@ -226,6 +261,7 @@ class Node(Asked):
             self._members.look()
             self._roster.send()
             self._leadership.mind_the_clock()
+            self._slices.mind_the_clock()
             self._leadership.mind_the_void()
 
 

@@ -5,7 +5,7 @@ Every other second, and when somebody comes or goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from peercron.consensus.driver import Driver
@@ -189,10 +189,8 @@ class Roster:
             notes.append(f"this node has stopped: {self._driver.halt_reason}")
         elif replica.kernel.leader is None:
             notes.append(f"no leader: {self.reach()}")
-        if len(replica.configuration.voters) == 2:
-            witness = any(seat.role is Role.WITNESS for seat in self.seats)
-            two = "one voter and one witness" if witness else "two voters and no witness"
-            notes.append(f"{two}: losing either stops everything that needs a quorum")
+        if frail := frailty(self.seats):
+            notes.append(frail)
         for member in members:
             if (member["silent_ms"] or 0) >= SILENCE_NOTED_MS:
                 silence = format_duration(member["silent_ms"] // 1000 * 1000)
@@ -205,6 +203,15 @@ class Roster:
             missing = ", ".join(behind(self._state(), LEVEL))
             notes.append(f"level {level} is in force until all members run {RELEASES[LEVEL]} or newer: {missing}")
         return notes
+
+
+def frailty(seats: Iterable[Seat]) -> str:
+    """What everybody should know of a cluster that a single loss stops; empty: this is none."""
+    voting = [seat.role for seat in seats if seat.role in VOTING]
+    if len(voting) != 2:
+        return ""
+    two = "one voter and one witness" if Role.WITNESS in voting else "two voters and no witness"
+    return f"{two}: losing either stops everything that needs a quorum; jobs in slices go on"
 
 
 def invited(invitation: Invitation) -> dict[str, Any]:

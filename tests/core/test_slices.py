@@ -12,7 +12,7 @@ from peercron.core.absence import absence
 from peercron.core.apply.configuration import configure
 from peercron.core.commands import ApplyJobs, ArrangeSlices, DeleteJob, PutJob, RecordSlices, RunJob
 from peercron.core.history import entries_of, find_run
-from peercron.core.job import AtTrigger, CronTrigger, EveryTrigger, Mode, OnAbsent, Overlap
+from peercron.core.job import AtTrigger, CronTrigger, EveryTrigger, ManualTrigger, Mode, OnAbsent, Overlap, Retry
 from peercron.core.limits import (
     CLOCK_BOUND_MS,
     DELETED_JOBS_KEPT,
@@ -258,6 +258,9 @@ def test_a_job_does_not_leave_them_since_its_tokens_would_go_back() -> None:
         ({"mode": Mode.SLICE, "slice_ms": SLICE_MS_MIN - 1}, "slice"),
         (SLICED | {"overlap": Overlap.REPLACE}, "overlap"),
         (SLICED | {"overlap": Overlap.QUEUE_ALL}, "overlap"),
+        (SLICED | {"trigger": ManualTrigger()}, "on_absent"),
+        (SLICED | {"retry": Retry(1)}, "retry"),
+        (SLICED | {"jitter_ms": 5}, "jitter"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, object], field: str) -> None:

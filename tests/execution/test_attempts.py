@@ -12,6 +12,7 @@ from peercron.clock import SystemClock
 from peercron.core.job import CommandTask
 from peercron.core.run import AttemptState
 from peercron.execution import limits, supervisor
+from peercron.execution.port import Until
 from tests.execution.conftest import Witness, is_dead, until
 
 
@@ -184,3 +185,38 @@ async def test_close_ends_also_those_that_may_live_without_a_session(node: Witne
         await node.supervisor.close(grace_s=0.1)
     assert node.results[key].outcome is AttemptState.LOST
     assert node.results[key].reason == "the node was stopped"
+
+
+# Attempts that have their own time.
+
+
+def own_time(stop_in_s: float, kill_in_s: float) -> Until:
+    now_s = SystemClock().monotonic()
+    return Until(now_s + stop_in_s, now_s + kill_in_s)
+
+
+async def test_who_has_its_own_time_needs_neither_lease_nor_session(node: Witness) -> None:
+    node.lease(-1.0, -1.0)
+    key = node.launch("echo $$ > me; sleep 0.4; echo done", until=own_time(30.0, 31.0))
+    await node.process("me")
+    await node.supervisor.kill_all("the session was lost")
+    node.lease(-1.0, -1.0)
+    result = await node.result(key)
+    assert (result.outcome, result.output_tail) == (AttemptState.SUCCEEDED, "done\n")
+
+
+async def test_who_has_its_own_time_is_asked_at_its_end_and_then_killed(node: Witness) -> None:
+    until_s = own_time(0.4, 0.7)
+    key = node.launch("trap '' TERM; echo $$ > me; while :; do sleep 0.05; done", until=until_s, timeout_ms=60_000)
+    process = await node.process("me")
+    result = await node.result(key)
+    assert until_s.kill_at_s <= SystemClock().monotonic() < until_s.kill_at_s + 0.5
+    assert is_dead(process)
+    assert (result.outcome, result.reason) == (AttemptState.TIMED_OUT, "its time was over")
+
+
+async def test_whose_time_is_over_is_not_started(node: Witness) -> None:
+    result = await node.run("echo x > ran", until=own_time(-0.1, 1.0))
+    assert (result.outcome, result.started_ms) == (AttemptState.LOST, None)
+    assert result.reason == "the command was not started: its time was over"
+    assert not (node.folder / "ran").exists()

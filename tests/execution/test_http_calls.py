@@ -17,6 +17,7 @@ from peercron.core.limits import OUTPUT_TAIL_BYTES_MAX
 from peercron.core.run import AttemptState
 from peercron.execution import http_call
 from peercron.execution.limits import HTTP_BODY_BYTES_MAX, HTTP_REDIRECTS_MAX
+from peercron.execution.port import Until
 from tests.execution.conftest import Witness, until
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -279,6 +280,20 @@ async def test_the_lease_s_end_is_a_call_s_end(node: Witness, server: Server) ->
     result = await node.run(get(f"{server.url}/"))
     assert (result.outcome, result.started_ms) == (AttemptState.LOST, None)
     assert len(server.asked) == 2, "without a lease nothing is called"
+
+
+async def test_a_call_that_has_its_own_time_needs_no_lease_and_ends_with_that_time(
+    node: Witness, server: Server
+) -> None:
+    server.hang("/")
+    node.lease(-1.0, -1.0)
+    now_s = SystemClock().monotonic()
+    key = node.launch(get(f"{server.url}/"), until=Until(now_s + 0.3, now_s + 0.4), timeout_ms=60_000)
+    await until(lambda: server.asked)
+    await node.supervisor.kill_all("the session was lost")
+    result = await node.result(key)
+    assert now_s + 0.3 <= SystemClock().monotonic() < now_s + 0.8
+    assert (result.outcome, result.reason) == (AttemptState.TIMED_OUT, "its time was over")
 
 
 async def test_a_lease_that_is_extended_ends_nothing(node: Witness, server: Server) -> None:

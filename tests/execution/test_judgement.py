@@ -34,7 +34,7 @@ REPORT = {
 
 
 def attempt(sentence: Sentence | None = None, **order: object) -> Attempt:
-    fields: dict[str, object] = {"key": "k", "timeout_s": 0, "grace_s": 5, "keep": False, "worker": False}
+    fields: dict[str, object] = {"key": "k", "timeout_s": 0, "grace_s": 5, "keep": False, "until": [], "worker": False}
     made = Attempt(Launch(**(fields | order)), 1, socket.socket(), now=100.0)  # type: ignore[typeddict-item]
     made.channel.close()
     made.sentence = sentence
@@ -82,6 +82,7 @@ def test_a_reason_is_bounded() -> None:
 def test_the_guardian_looks_at_an_attempt_when_something_is_due() -> None:
     assert attempt().wake_at(stop_at=200.0) == 200.0
     assert attempt(keep=True).wake_at(stop_at=200.0) == math.inf
+    assert attempt(until=[150.0, 160.0]).wake_at(stop_at=120.0) == 150.0
     assert attempt(timeout_s=30).wake_at(stop_at=200.0) == 130.0
     sentenced = attempt(Sentence(120.0, CANCELLED, "stop"), timeout_s=30)
     sentenced.kill_at, sentenced.lease_ended = 125.0, True
@@ -104,7 +105,7 @@ def test_a_sweep_is_tried_soon_and_then_ever_more_seldom() -> None:
 def shepherd() -> Iterator[Shepherd]:
     """A shepherd that has no command."""
     own, guardians = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    order = Launch(key="k", grace_s=60, keep=False)  # type: ignore[typeddict-item]
+    order = Launch(key="k", grace_s=60, keep=False, until=[])  # type: ignore[typeddict-item]
     made = Shepherd(order, own, Pen("", "", "", -1, Lease(), None))
     made._pen.lease.set(stop_at=lease.now() + 50, kill_at=lease.now() + 60)
     yield made
@@ -120,6 +121,17 @@ def test_a_shepherd_wakes_for_its_lease_s_end_and_then_at_its_sweep_s_pace(sheph
     for _ in range(3):
         assert 0 < (shepherd._wait_s() or 0) <= SWEEP_S_MIN
         shepherd._keep_time()
+
+
+def test_a_shepherd_whose_command_has_its_own_time_keeps_that_and_no_lease(shepherd: Shepherd) -> None:
+    shepherd._order["until"] = [lease.now() + 20, lease.now() + 30]
+    shepherd._pen.lease.set(stop_at=0.0, kill_at=0.0)
+    shepherd._keep_time()
+    assert shepherd._kill_by == math.inf
+    assert shepherd._wait_s() == pytest.approx(30, abs=1)
+    shepherd._order["until"] = [0.0, lease.now()]
+    shepherd._keep_time()
+    assert shepherd._why == "its time was over"
 
 
 @pytest.mark.parametrize(("status", "why"), [(None, "the node's lease ended"), (0, "")])

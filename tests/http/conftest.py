@@ -116,6 +116,9 @@ class FakeNode:
         member = {"name": self.name, "id": id_, "state": "leader", "applied": self.state.index, "behind": 0}
         return {"cluster": "peercron", "healthy": True, "leader": self.leader(), "members": [member]}
 
+    def slices(self) -> dict[str, Any]:
+        return {"node": self.name, "doubt": None, "jobs": [{"job": "default/a"}, {"job": "ops/b"}]}
+
     def frozen(self) -> Iterator[bytes]:
         return snapshot.blocks(snapshot.freeze(self.state))
 

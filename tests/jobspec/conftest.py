@@ -67,12 +67,16 @@ def http_tasks() -> st.SearchStrategy[job.HttpTask]:
 
 
 def in_slices(plain: job.Definition) -> st.SearchStrategy[job.Definition]:
-    """The same in mode slice, as far as that is possible."""
-    absences = [job.OnAbsent.FILL]
+    """The same in mode slice; by itself it knows less than under a quorum."""
     lengths = st.integers(limits.SLICE_MS_MIN, limits.SLICE_MS_MAX)
-    return st.builds(
-        replace, st.just(plain), mode=st.just(job.Mode.SLICE), slice_ms=lengths, on_absent=st.sampled_from(absences)
-    )
+    mode = {"mode": job.Mode.SLICE, "failback": job.Failback.AUTO, "failback_after_ms": 60_000}
+    base = replace(plain, **mode)
+    filled = st.builds(replace, st.just(base), slice_ms=lengths, on_absent=st.just(job.OnAbsent.FILL))
+    alone = st.sampled_from([job.Overlap.FORBID, job.Overlap.ALLOW])
+    fields = {"on_absent": st.just(job.OnAbsent.SKIP), "retry": st.just(job.Retry()), "jitter_ms": st.just(0)}
+    if isinstance(plain.trigger, job.ManualTrigger):
+        return filled
+    return filled | filled.flatmap(lambda each: st.builds(replace, st.just(each), overlap=alone, **fields))
 
 
 def checks() -> st.SearchStrategy[tuple[check.Check, ...]]:

@@ -217,8 +217,23 @@ def _slices(definition: Definition) -> str:
         return "" if definition.on_absent is OnAbsent.SKIP else "on_absent: has a meaning only with mode slice"
     if not SLICE_MS_MIN <= definition.slice_ms <= SLICE_MS_MAX:
         return f"slice: mode slice wants {SLICE_MS_MIN} to {SLICE_MS_MAX} ms, not {definition.slice_ms}"
-    if definition.on_absent is OnAbsent.SKIP and definition.overlap not in _OVERLAPS_ALONE:
+    return _alone(definition) if definition.on_absent is OnAbsent.SKIP else ""
+
+
+def _alone(definition: Definition) -> str:
+    """What the nodes of a job cannot do each by itself, with nobody to ask."""
+    if not isinstance(definition.trigger, CronTrigger | EveryTrigger | AtTrigger):
+        return (
+            "on_absent: skip wants a schedule, every or at: the nodes fire by their clocks, and nobody else starts it"
+        )
+    if definition.after:
+        return "after: takes a quorum; with on_absent skip the nodes fire by their clocks alone"
+    if definition.overlap not in _OVERLAPS_ALONE:
         return f"overlap: {definition.overlap.value} takes a quorum; slices with on_absent skip know forbid and allow"
+    if definition.retry.max:
+        return "retry: takes a quorum; with on_absent skip a slot is tried once, by the node whose slice it is"
+    if definition.jitter_ms:
+        return "jitter: with on_absent skip a slot is fired at its instant, or it would lose its slice's time"
     return ""
 
 

@@ -110,8 +110,9 @@ class Guardian:
     def _launch(self, order: dict[str, Any]) -> None:
         if order["key"] in self.attempts:
             return
-        if self._leaving or self.now >= self._stop_at:
-            why = "the node is stopping" if self._leaving else "the node has no lease"
+        until = order["until"]
+        if self._leaving or self.now >= (until[0] if until else self._stop_at):
+            why = "the node is stopping" if self._leaving else "its time was over" if until else "the node has no lease"
             reason = f"the command was not started: {why}"
             self._say_ended(order["key"], "lost", reason, None, None)
             return
@@ -153,17 +154,27 @@ class Guardian:
         for attempt in list(self.attempts.values()):
             if attempt.timeout_at <= now and attempt.sentence is None:
                 self._end(attempt, "timed_out", "timed out")
-            if self._stop_at <= now and not attempt.lease_ended and not attempt.order["keep"]:
+            may_live, must_die = self._lease(attempt)
+            if may_live <= now and not attempt.lease_ended:
                 attempt.lease_ended = True
-                self._end(attempt, "lost", "the node's lease ended", kill_at=self._kill_at)
+                own = bool(attempt.order["until"])
+                why = ("timed_out", "its time was over") if own else ("lost", "the node's lease ended")
+                self._end(attempt, *why, kill_at=must_die)
             if min(attempt.end_s, attempt.kill_at) <= now:
                 self._bury(attempt, told=True)
                 continue
-            lease_at = math.inf if attempt.order["keep"] or attempt.lease_ended else self._stop_at
+            lease_at = math.inf if attempt.lease_ended else may_live
             timeout_at = attempt.timeout_at if attempt.sentence is None else math.inf
             due = min(due, attempt.end_s, attempt.kill_at, lease_at, timeout_at)
         if due < math.inf:
             self._wake(self._host.world_s(due) + self._host.cluster.rng.uniform(0, LATE_S))
+
+    def _lease(self, attempt: Attempt) -> tuple[float, float]:
+        """Until when it may live: its own time, if it has one."""
+        if attempt.order["until"]:
+            stop_at, kill_at = attempt.order["until"]
+            return stop_at, kill_at
+        return (math.inf, math.inf) if attempt.order["keep"] else (self._stop_at, self._kill_at)
 
     def _wake(self, when_s: float) -> None:
         if when_s < self._watch_s or self._watch_s <= self._time.now_s:

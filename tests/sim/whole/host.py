@@ -139,6 +139,9 @@ class SimParts(Parts):
     def disk(self) -> Disk:
         return BootDisk(self._process)
 
+    def slice_disk(self) -> Disk:
+        return BootDisk(self._process)
+
     def fresh_id(self) -> str:
         return f"{self.rng.getrandbits(64):016x}"
 
