@@ -24,6 +24,7 @@ COMMANDS = {
     "queue": Lazy("peercron.cli.queue:queue", "Task queues: list, put, get, ack, peek, purge, replay."),
     "state": Lazy("peercron.cli.state:state", "Shared state: get, set, rm, list."),
     "snapshot": Lazy("peercron.cli.snapshot:snapshot", "The whole cluster as a file: save, inspect, restore."),
+    "pool": Lazy("peercron.cli.pool:pool", "Pools that jobs share: list, set, rm."),
     "crontab": Lazy("peercron.cli.crontab:crontab", "Files of cron: check, import."),
     "apply": Lazy("peercron.cli.files:apply", "Short for job apply."),
     "plan": Lazy("peercron.cli.files:plan", "Short for job plan."),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from peercron.core.check import Check
+from peercron.core.pace import NO_RETRY, UNLIMITED, Concurrency, Require, Retry
 
 
 class Mode(StrEnum):
@@ -60,36 +61,12 @@ class OnDisconnect(StrEnum):
     KEEP = "keep"
 
 
-class Backoff(StrEnum):
-    """How the pauses between attempts grow."""
-
-    FIXED = "fixed"
-    LINEAR = "linear"
-    EXPONENTIAL = "exponential"
-
-
-class RetryOn(StrEnum):
-    """Where the attempt after a failed one goes, if there is a choice."""
-
-    OTHER_NODE = "other_node"
-    SAME_NODE = "same_node"
-    ANY = "any"
-
-
 class Failback(StrEnum):
     """When a standby job goes back to an earlier one of its nodes that is well again."""
 
     AUTO = "auto"
     MANUAL = "manual"
     NEVER = "never"
-
-
-class Require(StrEnum):
-    """What a job asks of those that it comes after; see `core.order`."""
-
-    ALL_SUCCEEDED = "all_succeeded"
-    ANY_SUCCEEDED = "any_succeeded"
-    ALL_DONE = "all_done"
 
 
 class DstGap(StrEnum):
@@ -210,23 +187,6 @@ class Misfire:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
-    """Further attempts after one that failed or timed out; those after a loss are not counted here.
-
-    The nth pause is `base_ms` (fixed), n times that (linear), or doubled each time (exponential), and at most `cap_ms`;
-    with `jitter` between half of that and all of it.
-    """
-
-    #: 0: none.
-    max: int = 0
-    backoff: Backoff = Backoff.EXPONENTIAL
-    base_ms: int = 10_000
-    cap_ms: int = 300_000
-    jitter: bool = True
-    on: RetryOn = RetryOn.OTHER_NODE
-
-
-@dataclass(frozen=True, slots=True)
 class Definition:
     """What a user wrote: everything about a job but the cluster's own bookkeeping.
 
@@ -248,7 +208,7 @@ class Definition:
     timeout_ms: int = 0
     kill_grace_ms: int = 10_000
     on_disconnect: OnDisconnect = OnDisconnect.KILL
-    retry: Retry = Retry()
+    retry: Retry = NO_RETRY
     #: Mode slice: how long a slice is; 0 in every other mode.
     slice_ms: int = 0
     on_absent: OnAbsent = OnAbsent.SKIP
@@ -262,6 +222,9 @@ class Definition:
     #: Keys of the jobs that it comes after: their ends are its slots, and it has no others.
     after: tuple[str, ...] = ()
     require: Require = Require.ALL_SUCCEEDED
+    concurrency: Concurrency = UNLIMITED
+    #: Name of the pool whose places it shares; empty: of none.
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from peercron.core.commands import (
     Checkpoint,
     CloseClient,
     Command,
+    DeletePool,
     DeleteQueue,
     ExpireLease,
     ExtendDelivery,
@@ -54,6 +55,7 @@ from peercron.core.commands import (
     ReplayItems,
     ReportHealth,
     RunJob,
+    SetPool,
 )
 from peercron.core.job import ClassTask, Definition, Mode
 from peercron.core.member import MemberInfo
@@ -152,6 +154,13 @@ SINCE: Final[dict[Any, int]] = {
     (Definition, "require"): 2,
     (ClusterState, "followers"): 2,
     (ClusterState, "joins"): 2,
+    # How many at once.
+    (Definition, "concurrency"): 2,
+    (Definition, "pool"): 2,
+    SetPool: 2,
+    DeletePool: 2,
+    (ClusterState, "pools"): 2,
+    (ClusterState, "pool_lines"): 2,
     # Job classes.
     ClassTask: 2,
     Checkpoint: 2,

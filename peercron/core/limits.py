@@ -57,6 +57,8 @@ JOBS_SEEN_PER_PLAN_MAX = 1_000
 SLOTS_LISTED_PER_PLAN_MAX = 1_024
 #: Plans that wait for their answer; the planner adds none beyond.
 PLANS_IN_FLIGHT_MAX = 4_096
+POOLS_MAX = 1_000
+POOL_SIZE_MAX = 100_000
 #: Jobs that one job may come after, and that may come after one job.
 AFTER_MAX = 64
 FOLLOWERS_MAX = 1_000

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from peercron.core.job import Require
+from peercron.core.pace import Require
 from peercron.core.run import RunState
 
 #: The upstreams of a job, by key; what has none has no order.

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from peercron.core import placement
 from peercron.core.absence import Absence
 from peercron.core.agenda import Agenda
+from peercron.core.capacity import job_full, pool_full
 from peercron.core.commands import AbandonRestore, ArrangeSlices, Command, Fire, GrantLock, PlaceRun, RecordSlices
 from peercron.core.granting import Granting
 from peercron.core.limits import (
@@ -231,7 +232,11 @@ class Planner:
         return [self._abandoning]
 
     def _has_node(self, run_id: str) -> bool:
-        job = self._state.jobs[self._state.runs[run_id].job_uid]
+        run = self._state.runs[run_id]
+        job = self._state.jobs[run.job_uid]
+        in_line = run_id in self._state.pool_lines.get(job.definition.pool, ())
+        if job_full(self._state, job, run) or (in_line and pool_full(self._state, job, run)):
+            return False  # the end of another run, or a larger pool, calls again
         return bool(placement.eligible(self._state, job.definition))
 
     def _ready_ms(self, run_id: str) -> int:

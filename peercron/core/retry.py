@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from peercron.core.job import Backoff, Guarantee, Retry, RetryOn
+from peercron.core.job import Guarantee
 from peercron.core.limits import ATTEMPTS_MAX
 from peercron.core.member import Member
+from peercron.core.pace import Backoff, Retry, RetryOn
 from peercron.core.run import AttemptState, Run
 
 FAILURES = frozenset({AttemptState.FAILED, AttemptState.TIMED_OUT})

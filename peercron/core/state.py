@@ -144,6 +144,10 @@ class ClusterState:
     #: has heard of it, while it has not heard of all (absent: of none). See `core.order`.
     followers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     joins: dict[str, dict[str, Heard]] = field(default_factory=dict)
+    #: Pool -> how many attempts of its jobs may be alive, and pool -> run id -> index since when it waits for a place
+    #: (absent: nobody does). See `core.capacity`.
+    pools: dict[str, int] = field(default_factory=dict)
+    pool_lines: dict[str, dict[str, int]] = field(default_factory=dict)
 
     #: "namespace/name" -> queue.
     queues: dict[str, Queue] = field(default_factory=dict)
@@ -177,6 +181,8 @@ class ClusterState:
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
     #: takes it away again; None: they hold no state.
     staged_state: ClusterState | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
+    #: Not replicated: how many attempts are alive of what, from `live_attempts`; None: to be counted when asked for.
+    occupied: dict[str, int] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: (job key, how it ended) of what a command has ended, until its last deed: those that come after
     #: are told.
     ended: list[tuple[str, Heard]] = field(

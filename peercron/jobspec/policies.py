@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from peercron.core import limits
-from peercron.core.job import CommandTask, Definition, ManualTrigger, Retry
+from peercron.core.job import CommandTask, Definition, ManualTrigger
+from peercron.core.pace import Concurrency, Retry
 from peercron.jobspec.tables import JobTable, RetryTable
 from peercron.jobspec.wrong import Wrong, duration_ms
 from peercron.times import format_duration
@@ -24,6 +25,8 @@ def read_policies(table: JobTable, wrong: Wrong) -> dict[str, Any]:
         "jitter_ms": _jitter_ms(table, wrong),
         "after": tuple(name if "/" in name else f"{table.namespace}/{name}" for name in table.after),
         "require": table.require or _NORMAL.require,
+        "concurrency": Concurrency(table.concurrency.per_node, table.concurrency.per_job),
+        "pool": table.pool or "",
     }
 
 
@@ -34,6 +37,9 @@ def render_policies(definition: Definition) -> dict[str, Any]:
         table["after"] = [key.removeprefix(f"{definition.namespace}/") for key in definition.after]
     if definition.require is not _NORMAL.require:
         table["require"] = definition.require.value
+    limits_of = {key: most for key in ("per_node", "per_job") if (most := getattr(definition.concurrency, key))}
+    table |= {"concurrency": limits_of} if limits_of else {}
+    table |= {"pool": definition.pool} if definition.pool else {}
     if definition.jitter_ms:
         table["jitter"] = format_duration(definition.jitter_ms)
     if definition.retry != _NORMAL.retry:

@@ -13,7 +13,6 @@ import msgspec
 
 from peercron.core.check import CHECK_FALL, CHECK_RISE
 from peercron.core.job import (
-    Backoff,
     DstGap,
     DstOverlap,
     Failback,
@@ -23,9 +22,8 @@ from peercron.core.job import (
     OnAbsent,
     OnDisconnect,
     Overlap,
-    Require,
-    RetryOn,
 )
+from peercron.core.pace import Backoff, Require, RetryOn
 from peercron.errors import Problem
 from peercron.sources import nearest
 from peercron.times import INSTANT_FORM
@@ -48,6 +46,11 @@ class RetryTable(Table):
     cap: str = "5m"
     jitter: bool = True
     on: RetryOn = RetryOn.OTHER_NODE
+
+
+class ConcurrencyTable(Table):
+    per_node: int = 0
+    per_job: int = 0
 
 
 class DstTable(Table):
@@ -143,6 +146,8 @@ class JobTable(Table):
     failback_after: str | None = None
     after: tuple[str, ...] = ()
     require: Require | None = None
+    concurrency: ConcurrencyTable = msgspec.field(default_factory=ConcurrencyTable)
+    pool: str | None = None
     paused: bool | None = None
 
 
@@ -171,7 +176,6 @@ LATER_KEYS = frozenset({
     "quorum",
     "order",
     "queue",
-    "concurrency",
     "limits",
     "notify",
     "calendar",
@@ -197,6 +201,7 @@ _CHOICES: dict[str, type[StrEnum]] = {
 _NESTED: dict[str, type[Table]] = {
     "misfire": MisfireTable,
     "retry": RetryTable,
+    "concurrency": ConcurrencyTable,
     "dst": DstTable,
     "http": HttpTable,
     "http.expect": ExpectTable,

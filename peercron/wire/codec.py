@@ -76,6 +76,8 @@ NAMES: Final[dict[type, str]] = {
     c.GrantLock: "grant_lock",
     c.ReleaseLock: "release_lock",
     c.ForsakeLock: "forsake_lock",
+    c.SetPool: "set_pool",
+    c.DeletePool: "delete_pool",
     j.CronTrigger: "cron",
     j.EveryTrigger: "every",
     j.AtTrigger: "at",

@@ -24,6 +24,7 @@ from peercron.core.commands import (
     Command,
     DeleteJob,
     DeleteKey,
+    DeletePool,
     DeleteQueue,
     DrainMember,
     EndRuns,
@@ -53,13 +54,13 @@ from peercron.core.commands import (
     ReportHealth,
     ResumeJob,
     RunJob,
+    SetPool,
     StageSnapshot,
     Uninvite,
 )
 from peercron.core.health import HealthReport
 from peercron.core.job import (
     AtTrigger,
-    Backoff,
     Definition,
     EveryTrigger,
     Failback,
@@ -70,14 +71,12 @@ from peercron.core.job import (
     Mode,
     OnAbsent,
     Overlap,
-    Require,
-    Retry,
-    RetryOn,
 )
 from peercron.core.limits import SLICE_MS_MIN
 from peercron.core.listening import CHECKED
 from peercron.core.lock import Claim, LockKind
 from peercron.core.member import Role
+from peercron.core.pace import Backoff, Concurrency, Require, Retry, RetryOn
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry
 from peercron.core.state import ClusterState
@@ -111,6 +110,8 @@ def some_definition(dice: Random) -> Definition:
         nodes=dice.choice(((), (), (), (), ("a",), ("b", "w"), ("nobody",))),
         overlap=dice.choice(tuple(Overlap)),
         guarantee=dice.choice(tuple(Guarantee)),
+        concurrency=dice.choice((Concurrency(), Concurrency(per_job=1), Concurrency(per_node=1))),
+        pool=dice.choice(("", "", "db", "other")),
         jitter_ms=dice.choice((0, 0, 0, 900)),
         retry=dice.choice((Retry(), Retry(2, base_ms=500), Retry(1, Backoff.FIXED, 0, on=RetryOn.SAME_NODE))),
         misfire=Misfire(dice.choice(tuple(MisfirePolicy)), dice.choice((0, 2_500)), dice.choice((1, 3, 20))),
@@ -251,6 +252,10 @@ def _finished(dice: Random, state: ClusterState) -> Command:
 def _checkpoint(dice: Random, state: ClusterState) -> Command:
     run_id, token = _token(dice, state)
     return Checkpoint(run_id, token, dice.randbytes(3))
+
+
+def _pool(dice: Random, state: ClusterState) -> Command:
+    return dice.choice((*[SetPool("db", dice.choice((0, 1, 3, -1)))] * 5, DeletePool("db")))
 
 
 def _key(dice: Random, state: ClusterState) -> Command:
@@ -402,6 +407,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_finished] * 12,
     *[_checkpoint] * 2,
     *[_key] * 3,
+    _pool,
     *[_lease] * 2,
     *[_health] * 6,
     *[_queue] * 15,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 
+from peercron.core.capacity import counted
 from peercron.core.history import unpack_entry, unpack_run
 from peercron.core.job import Cursor, Definition, Mode, OnAbsent, Overlap
 from peercron.core.lease import LeaseKind
@@ -43,7 +44,7 @@ def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
-        *(_leases, _slices, _keys, _changes, _answers, _health, _standing, _order),
+        *(_leases, _slices, _keys, _changes, _answers, _health, _standing, _order, _pools),
         queue_violations,
         locks,
     )
@@ -246,6 +247,16 @@ def _order(state: ClusterState) -> Iterator[str]:
             yield f"job {uid} has heard of {list(heard)} and waits for {after.get(uid)}"
     if state.ended:
         yield "what has ended was not told to those who wait for it"
+
+
+def _pools(state: ClusterState) -> Iterator[str]:
+    for name, line in state.pool_lines.items():
+        for run_id in line:
+            run = state.runs.get(run_id)
+            if run is None or run_id not in state.unplaced or state.jobs[run.job_uid].definition.pool != name:
+                yield f"run {run_id} stands in the line of pool {name} and does not wait for it"
+    if state.occupied is not None and state.occupied != counted(state):
+        yield f"what is counted is {state.occupied}, not {counted(state)}"
 
 
 def _members(state: ClusterState) -> Iterator[str]:

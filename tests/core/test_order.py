@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 from peercron.core.apply import apply
 from peercron.core.commands import ApplyJobs, CancelRun, DeleteJob, ExpireSession, OpenSession, PauseJob, PutJob, RunJob
 from peercron.core.history import entries_of, find_run
-from peercron.core.job import EveryTrigger, Guarantee, ManualTrigger, Overlap, Require
+from peercron.core.job import (
+    EveryTrigger,
+    Guarantee,
+    ManualTrigger,
+    Overlap,
+)
 from peercron.core.limits import AFTER_MAX, FOLLOWERS_MAX
 from peercron.core.order import cycle
+from peercron.core.pace import Require
 from peercron.core.planner import Planner
 from peercron.core.run import AttemptState, RunState
 from peercron.core.state import ClusterState

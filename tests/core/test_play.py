@@ -24,7 +24,15 @@ from peercron.core.commands import (
     RunJob,
 )
 from peercron.core.dispatcher import Announce, Forgo, Start, Stop, decide
-from peercron.core.job import CronTrigger, EveryTrigger, Guarantee, Misfire, MisfirePolicy, Overlap, Retry
+from peercron.core.job import (
+    CronTrigger,
+    EveryTrigger,
+    Guarantee,
+    Misfire,
+    MisfirePolicy,
+    Overlap,
+)
+from peercron.core.pace import Retry
 from peercron.core.planner import Planner
 from peercron.core.run import AttemptState
 from peercron.core.schedule import slots_between

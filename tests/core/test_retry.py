@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from peercron.core import retry as retries
 from peercron.core.apply import apply
 from peercron.core.commands import CancelRun, ExpireSession, OpenSession, PlaceRun, PutJob
-from peercron.core.job import Backoff, Guarantee, Overlap, Retry, RetryOn
+from peercron.core.job import Guarantee, Overlap
 from peercron.core.limits import ATTEMPTS_MAX, RETRIES_MAX
+from peercron.core.pace import Backoff, Retry, RetryOn
 from peercron.core.planner import Planner
 from peercron.core.run import Attempt, AttemptState, Run, RunState
 from peercron.core.state import ClusterState

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from peercron.core import check, job, limits
+from peercron.core import check, job, limits, pace
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -69,11 +69,11 @@ def http_tasks() -> st.SearchStrategy[job.HttpTask]:
 def in_slices(plain: job.Definition) -> st.SearchStrategy[job.Definition]:
     """The same in mode slice; by itself it knows less than under a quorum."""
     lengths = st.integers(limits.SLICE_MS_MIN, limits.SLICE_MS_MAX)
-    mode = {"mode": job.Mode.SLICE, "failback": job.Failback.AUTO, "failback_after_ms": 60_000}
+    mode = {"mode": job.Mode.SLICE, "failback": job.Failback.AUTO, "failback_after_ms": 60_000, "pool": ""}
     base = replace(plain, **mode)
     filled = st.builds(replace, st.just(base), slice_ms=lengths, on_absent=st.just(job.OnAbsent.FILL))
     alone = st.sampled_from([job.Overlap.FORBID, job.Overlap.ALLOW])
-    fields = {"on_absent": st.just(job.OnAbsent.SKIP), "retry": st.just(job.Retry()), "jitter_ms": st.just(0)}
+    fields = {"on_absent": st.just(job.OnAbsent.SKIP), "retry": st.just(pace.Retry()), "jitter_ms": st.just(0)}
     if isinstance(plain.trigger, job.ManualTrigger):
         return filled
     return filled | filled.flatmap(lambda each: st.builds(replace, st.just(each), overlap=alone, **fields))
@@ -125,6 +125,7 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         kill_grace_ms=DURATIONS_MS,
         on_disconnect=st.sampled_from(job.OnDisconnect),
         retry=retries(),
+        pool=st.just("") | NAMES,
         after=st.lists(KEYS, unique=True, max_size=2).map(tuple),
         jitter_ms=st.just(0) | st.integers(0, limits.JITTER_MS_MAX),
         checks=checks(),
@@ -133,21 +134,21 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
 
 def _without_contradictions(row: job.Definition) -> job.Definition:
     """What starts a slot's work once does not retry it; what has no slots of its own has nothing to spread."""
-    row = replace(row, retry=job.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
+    row = replace(row, retry=pace.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
     if isinstance(row.trigger, job.ManualTrigger):
         return replace(row, jitter_ms=0)
-    return replace(row, after=(), require=job.Require.ALL_SUCCEEDED)
+    return replace(row, after=(), require=pace.Require.ALL_SUCCEEDED)
 
 
-def retries() -> st.SearchStrategy[job.Retry]:
+def retries() -> st.SearchStrategy[pace.Retry]:
     pauses = st.tuples(DURATIONS_MS, DURATIONS_MS).map(sorted)
     return st.builds(
-        lambda most, backoff, pauses_ms, jitter, on: job.Retry(most, backoff, *pauses_ms, jitter, on),
+        lambda most, backoff, pauses_ms, jitter, on: pace.Retry(most, backoff, *pauses_ms, jitter, on),
         st.integers(0, limits.RETRIES_MAX),
-        st.sampled_from(job.Backoff),
+        st.sampled_from(pace.Backoff),
         pauses,
         st.booleans(),
-        st.sampled_from(job.RetryOn),
+        st.sampled_from(pace.RetryOn),
     )
 
 

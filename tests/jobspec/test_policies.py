@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from peercron.core.job import Backoff, Retry, RetryOn
+from peercron.core.pace import Backoff, Retry, RetryOn
 from peercron.errors import ConfigError
 from peercron.jobspec import read_document, read_job, render_job
 
@@ -49,6 +49,9 @@ def test_a_retry_is_read_and_written(written: dict[str, Any], retry: Retry) -> N
         ({"after": "b"}, "after", "a list"),
         ({"require": "all_done"}, "require", "only with after"),
         ({"every": None, "after": ["b"], "require": "all_don"}, "require", "did you mean all_done?"),
+        ({"concurrency": {"per_nod": 1}}, "concurrency.per_nod", "did you mean per_node?"),
+        ({"concurrency": {"per_job": -1}}, "concurrency", "0 (any number) to 256"),
+        ({"pool": "a b"}, "pool", "letters"),
         ({"jitter": "2d"}, "jitter", "from 0s to 1d"),
         ({"jitter": 5}, "jitter", "text in quotes"),
         ({"every": None, "jitter": "1s"}, "jitter", "only with schedule, every or at"),

@@ -112,6 +112,8 @@ COMMANDS: tuple[c.Command, ...] = (
     c.EndRuns("ab12"),
     c.AdoptSnapshot("ab12", 2, bytes(range(32)), True),
     c.AbandonRestore("other", 1_700_000_000_000),
+    c.SetPool("db", 3),
+    c.DeletePool("db"),
     c.OpenClient("batch/1", 30_000),
     c.CloseClient(77),
     c.ExpireLease(78),

@@ -20,6 +20,7 @@ from peercron.core.apply.lock import acquire_lock, forsake_lock, grant_lock, rel
 from peercron.core.apply.member import drain_member, invite, uninvite
 from peercron.core.apply.once import answer_once
 from peercron.core.apply.order import tell_followers
+from peercron.core.apply.pool import delete_pool, set_pool
 from peercron.core.apply.queue import put_item
 from peercron.core.apply.queue_upkeep import delete_queue, purge_queue, put_queue, replay_items
 from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_restore, end_runs, stage_snapshot
@@ -43,6 +44,7 @@ from peercron.core.commands import (
     Command,
     DeleteJob,
     DeleteKey,
+    DeletePool,
     DeleteQueue,
     DrainMember,
     EndRuns,
@@ -73,6 +75,7 @@ from peercron.core.commands import (
     ReportHealth,
     ResumeJob,
     RunJob,
+    SetPool,
     StageSnapshot,
     Uninvite,
 )
@@ -111,6 +114,8 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     EndRuns: end_runs,
     AdoptSnapshot: adopt_snapshot,
     AbandonRestore: abandon_restore,
+    SetPool: set_pool,
+    DeletePool: delete_pool,
     OpenClient: open_client,
     CloseClient: close_client,
     ExpireLease: expire_lease,

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from peercron.core import retry
 from peercron.core.apply.lock import free_locks_of_attempt
+from peercron.core.apply.pool import call
 from peercron.core.apply.run import advance, end, take_turn
+from peercron.core.capacity import release
 from peercron.core.commands import AttemptFinished, AttemptStarted, Checkpoint
 from peercron.core.history import find_run, is_of, pack_run
 from peercron.core.job import Guarantee
@@ -140,6 +142,9 @@ def _close(state: ClusterState, run: Run, ended: Attempt) -> Run:
     if not held:
         del state.live_attempts[ended.member]
     free_locks_of_attempt(state, run.id, ended.token, lost=ended.state is AttemptState.LOST)
+    release(state, run, ended.member)
+    if run.definition is not None and run.definition.pool:
+        call(state, run.definition.pool)
     state.touch(run.job_uid)
     return replace(run, attempts=(*run.attempts[:-1], ended))
 

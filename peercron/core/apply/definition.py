@@ -23,7 +23,6 @@ from peercron.core.job import (
     Mode,
     OnAbsent,
     Overlap,
-    Require,
     Task,
     Trigger,
 )
@@ -35,6 +34,7 @@ from peercron.core.limits import (
     EXPRESSION_LENGTH_MAX,
     INSTANT_MS_MAX,
     JITTER_MS_MAX,
+    LIVE_RUNS_PER_JOB_MAX,
     MEMBERS_MAX,
     MEMORY_BYTES_MAX,
     MISFIRE_REPLAY_MAX,
@@ -47,6 +47,7 @@ from peercron.core.limits import (
     TIMEOUT_MS_MAX,
     URL_LENGTH_MAX,
 )
+from peercron.core.pace import Require
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
@@ -184,7 +185,20 @@ def _policies(definition: Definition) -> str:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
     if not 0 <= definition.jitter_ms <= JITTER_MS_MAX:
         return f"jitter: wants 0 (none) to {JITTER_MS_MAX} ms"
-    return _order(definition) or _retry(definition) or flaw_of_checks(definition.checks)
+    return _order(definition) or _capacity(definition) or _retry(definition) or flaw_of_checks(definition.checks)
+
+
+def _capacity(definition: Definition) -> str:
+    per_node, per_job = definition.concurrency.per_node, definition.concurrency.per_job
+    if not (0 <= per_node <= LIVE_RUNS_PER_JOB_MAX and 0 <= per_job <= LIVE_RUNS_PER_JOB_MAX):
+        return f"concurrency: wants 0 (any number) to {LIVE_RUNS_PER_JOB_MAX}"
+    if per_node and definition.mode in {Mode.STANDBY, Mode.TURNS}:
+        return f"concurrency: per_node has no meaning with mode {definition.mode.value}, which says where a run goes"
+    if definition.pool and not named(definition.pool):
+        return f"pool: {_NAME_RULE}, not {definition.pool[:NAME_LENGTH_MAX]!r}"
+    if definition.mode is Mode.SLICE and (per_node or per_job or definition.pool):
+        return "concurrency, pool: are counted by the cluster, and nodes in mode slice ask nobody"
+    return ""
 
 
 def _order(definition: Definition) -> str:

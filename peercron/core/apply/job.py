@@ -10,6 +10,7 @@ from peercron.core.apply.definition import flaw
 from peercron.core.apply.health import forget_checks
 from peercron.core.apply.listening import crowded, listen, unlisten
 from peercron.core.apply.order import flaw_of_order, link, unlink
+from peercron.core.apply.pool import leave
 from peercron.core.apply.run import admit, cancel, live_runs, reline
 from peercron.core.apply.slices import arrange
 from peercron.core.commands import ApplyJobs, DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
@@ -141,6 +142,9 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
         after_ms = max(cursor.after_ms, _start_ms(definition.trigger, state.now_ms))
         state.cursors[job.uid] = Cursor(after_ms, paused_through_ms=cursor.paused_through_ms)
     link(state, job, present.definition)
+    if definition.pool != present.definition.pool:
+        for run in live_runs(state, job.uid):
+            leave(state, run)
     if definition.overlap is not present.definition.overlap:
         reline(state, job)
     arrange(state, job)

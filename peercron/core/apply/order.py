@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 
 from peercron.core.apply import ledger
 from peercron.core.apply.run import admit
-from peercron.core.job import Definition, Job, Require
+from peercron.core.job import Definition, Job
 from peercron.core.limits import FOLLOWERS_MAX
 from peercron.core.order import Heard, cycle, verdict_on
+from peercron.core.pace import Require
 from peercron.core.run import RunState
 from peercron.core.state import ClusterState
 

@@ -150,6 +150,7 @@ def adopt(state: ClusterState, restored: ClusterState) -> None:
     _let_go(restored)
     for name in (*taken(), *KEPT):
         setattr(state, name, getattr(restored, name))
+    state.occupied = None
     state.lines = restored.lines
 
 

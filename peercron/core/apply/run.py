@@ -19,6 +19,8 @@ from dataclasses import replace
 from peercron.core import placement
 from peercron.core.apply import ledger, standing
 from peercron.core.apply.hold import jittered_ms, until_its_time
+from peercron.core.apply.pool import leave, missing_in_line, stand
+from peercron.core.capacity import job_full, occupy, pool_full
 from peercron.core.commands import CancelRun, PlaceRun
 from peercron.core.history import find_run
 from peercron.core.job import Job, Overlap
@@ -94,7 +96,7 @@ def take_turn(state: ClusterState, job: Job, run: Run) -> None:
     """
     if not turn_has_come(state, job, run):
         return
-    held_up = next(filter(None, (hurdle(state, job, run) for hurdle in HURDLES)), "")
+    held_up = _held_up(state, job, run)
     choice = Choice(None, held_up) if held_up else placement.choose(state, job, run)
     if choice.member is None:
         _wait(state, run, choice.why)
@@ -103,18 +105,28 @@ def take_turn(state: ClusterState, job: Job, run: Run) -> None:
         standing.remember(state, job, choice.member)
 
 
+def _held_up(state: ClusterState, job: Job, run: Run) -> str:
+    return next(filter(None, (hurdle(state, job, run) for hurdle in HURDLES)), "")
+
+
 def _no_grant_left(state: ClusterState, job: Job, run: Run) -> str:
     return NEXT_GRANT if state.last_token == state.index else ""
 
 
 #: What may hold up a run whose turn has come, in this order: each says why, or nothing.
-HURDLES: tuple[Callable[[ClusterState, Job, Run], str], ...] = (until_its_time, _no_grant_left)
+HURDLES: tuple[Callable[[ClusterState, Job, Run], str], ...] = (
+    until_its_time,
+    job_full,
+    pool_full,
+    _no_grant_left,
+)
 
 
 def _wait(state: ClusterState, run: Run, reason: str) -> None:
     state.unplaced.setdefault(run.id, state.index)
     if run.reason != reason:
         state.runs[run.id] = replace(run, reason=reason)
+    stand(state, run)
 
 
 def _grant(state: ClusterState, job: Job, run: Run, member: Member, why: str) -> None:
@@ -133,6 +145,8 @@ def _grant(state: ClusterState, job: Job, run: Run, member: Member, why: str) ->
         not_before_ms=0,
     )
     state.unplaced.pop(run.id, None)
+    occupy(state, state.runs[run.id], holder)
+    leave(state, run)
     state.live_attempts.setdefault(holder, {})[run.id] = token
     state.last_token = token
 
@@ -156,6 +170,7 @@ def reline(state: ClusterState, job: Job) -> None:
             state.unplaced.setdefault(run.id, state.index)
         else:
             state.unplaced.pop(run.id, None)
+            leave(state, run)
 
 
 def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
@@ -173,6 +188,7 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
     )
     del state.runs[run.id]
     state.unplaced.pop(run.id, None)
+    leave(state, run)
     line = tuple(run_id for run_id in state.live_runs[run.job_uid] if run_id != run.id)
     if line:
         state.live_runs[run.job_uid] = line
@@ -211,8 +227,8 @@ def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
     if run.id not in state.unplaced:
         return Refused(state.index, Refusal.NOT_READY, f"run {run.id} waits for no node: it is {run.state.value}")
     job = state.jobs[run.job_uid]
-    held_up = until_its_time(state, job, run)
-    if held_up:
+    held_up = _held_up(state, job, run)
+    if held_up and not missing_in_line(state, job, run):
         return Refused(state.index, Refusal.NOT_READY, held_up)
     if not placement.eligible(state, job.definition):
         return Refused(state.index, Refusal.NOT_READY, placement.NO_NODE)

@@ -14,6 +14,7 @@ from peercron.core.commands.key import DeleteKey, IncrKey, PutKey
 from peercron.core.commands.lease import CloseClient, ExpireLease, OpenClient
 from peercron.core.commands.lock import AcquireLock, ForsakeLock, GrantLock, ReleaseLock
 from peercron.core.commands.member import DrainMember, ExpireSession, Invite, OpenSession, Uninvite
+from peercron.core.commands.pool import DeletePool, SetPool
 from peercron.core.commands.queue import (
     AckItems,
     DeleteQueue,
@@ -46,6 +47,7 @@ __all__ = [
     "Command",
     "DeleteJob",
     "DeleteKey",
+    "DeletePool",
     "DeleteQueue",
     "DrainMember",
     "EndRuns",
@@ -77,6 +79,7 @@ __all__ = [
     "ReportHealth",
     "ResumeJob",
     "RunJob",
+    "SetPool",
     "StageSnapshot",
     "Uninvite",
 ]
@@ -105,6 +108,8 @@ Command = (
     | EndRuns
     | AdoptSnapshot
     | AbandonRestore
+    | SetPool
+    | DeletePool
     | OpenClient
     | CloseClient
     | ExpireLease

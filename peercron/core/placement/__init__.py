@@ -24,7 +24,8 @@ def choose(state: ClusterState, job: Job, run: Run) -> Choice:
     """Who gets the next attempt. After one that failed or was lost, that is somebody else if the job wants it so."""
     candidates = eligible(state, job.definition)
     if not candidates:
-        return Choice(None, NO_NODE)
+        most = job.definition.concurrency.per_node
+        return Choice(None, f"{NO_NODE} with less than {most} of it running" if most else NO_NODE)
     return MODES[job.definition.mode](state, job, run, candidates)
 
 

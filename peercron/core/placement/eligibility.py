@@ -5,6 +5,7 @@ One place for all that speaks against a member, so that every mode passes over t
 
 from __future__ import annotations
 
+from peercron.core.capacity import node_full
 from peercron.core.fitness import unfit
 from peercron.core.job import Definition
 from peercron.core.member import Member, Role
@@ -20,7 +21,11 @@ def eligible(state: ClusterState, definition: Definition) -> list[Member]:
 
 def barred(state: ClusterState, definition: Definition, member: Member) -> str:
     """Why the member may not run the job now; empty: it may."""
-    return not_for(state, definition, member) or unfit(state, definition, member)
+    return (
+        not_for(state, definition, member)
+        or unfit(state, definition, member)
+        or node_full(state, definition, member.info.id)
+    )
 
 
 def may_run(state: ClusterState, member: Member, definition: Definition) -> bool:
