@@ -16,6 +16,7 @@ from peercron.core.job import CronTrigger, Job, Mode
 from peercron.core.limits import LEDGER_KEPT_PER_JOB
 from peercron.core.roster import owner
 from peercron.core.schedule import next_slot
+from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, JobNotFound, Problem
 from peercron.http.answers import blocking_answer, encoded, in_slices, json_answer
@@ -64,6 +65,14 @@ def job_view(state: ClusterState, job: Job) -> dict[str, Any]:
     return views.job_view(state, job, definition) | {"last": views.ledger_view(state, last) if last else None}
 
 
+def _coming(request: web.Request, view: dict[str, Any], job: Job) -> dict[str, Any]:
+    """With the next slot of a job that no leader steps, by the clock of this node."""
+    if unled(job.definition) and not job.paused:
+        now_ms = request.app[CLOCK].wall_ms()
+        view["next"] = views.instant(next_slot(job.definition.trigger, now_ms, job.uid))
+    return view
+
+
 def etag(revision: int) -> dict[str, str]:
     return {"ETag": f'"{revision}"'}
 
@@ -76,7 +85,11 @@ async def list_jobs(request: web.Request) -> web.Response:
     async def view() -> dict[str, Any]:
         state = node.state
         jobs = views.chosen_jobs(state, request.query.get("namespace"), request.query.get("owner"))
-        page = encoded(job_view(state, job) for job in jobs[offset : offset + limit] if job.uid in state.jobs)
+        page = encoded(
+            _coming(request, job_view(state, job), job)
+            for job in jobs[offset : offset + limit]
+            if job.uid in state.jobs
+        )
         return {"jobs": await in_slices(page), "total": len(jobs)}
 
     return await blocking_answer(request, view)
@@ -86,7 +99,7 @@ async def get_job(request: web.Request) -> web.Response:
     node, key = node_of(request), job_key(request)
     return await blocking_answer(
         request,
-        lambda: job_view(node.state, find_job(node.state, key)),
+        lambda: _coming(request, job_view(node.state, job := find_job(node.state, key)), job),
         headers=lambda: etag(find_job(node.state, key).revision),
     )
 

@@ -261,3 +261,17 @@ def test_a_run_says_why_it_is_where_it_is(shell: Shell) -> None:
     shell.ok("job", "run", "hello")
     assert "why there: alone in the line" in shell.ok("run", "show", run_in(shell))
     assert "turns" in shell.ok("job", "list")
+
+
+def test_slices_say_whose_a_slot_is_and_what_a_node_has_not_told_yet(shell: Shell) -> None:
+    added = ("--mode", "slice", "--slice", "10s", "--node", "n1", "--node", "n2", "--shell", "true")
+    shell.ok("job", "add", "turn", "--every", "10s", *added)
+    told = shell.ok("job", "next", "turn", "-n", "2")
+    assert "NODE" in told
+    assert {"n1", "n2"} == {row["node"] for row in shell.json("job", "next", "turn", "-n", "2")}
+    shown = shell.ok("job", "slices", "a")
+    assert "untold   1" in shown or "untold  1" in shown
+    assert "failed" in shown
+    assert shell.json("job", "slices", "ops/b")["untold"][0]["exit_code"] == 3
+    unknown = shell("job", "slices", "nobody")
+    assert (unknown.exit_code, 'knows of no job "nobody"' in unknown.stderr) == (3, True)

@@ -117,7 +117,10 @@ class FakeNode:
         return {"cluster": "peercron", "healthy": True, "leader": self.leader(), "members": [member]}
 
     def slices(self) -> dict[str, Any]:
-        return {"node": self.name, "doubt": None, "jobs": [{"job": "default/a"}, {"job": "ops/b"}]}
+        told = {"slot": NOW_MS, "scheduled_for": "2027-01-15T08:00:00.000Z", "outcome": "failed", "reason": "no"}
+        untold = [told | {"started_at": None, "finished_at": None, "exit_code": 3}]
+        known = {"nodes": ["n1"], "next": None, "running": [], "untold": untold}
+        return {"node": self.name, "doubt": None, "jobs": [{"job": key, **known} for key in ("default/a", "ops/b")]}
 
     def frozen(self) -> Iterator[bytes]:
         return snapshot.blocks(snapshot.freeze(self.state))
