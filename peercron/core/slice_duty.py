@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from peercron.core.fitness import unfit
 from peercron.core.job import Cursor, Job, Overlap
 from peercron.core.limits import LIVE_RUNS_PER_JOB_MAX, SLICE_GUARD_MS
+from peercron.core.member import Role
 from peercron.core.policy import Gap, misses
 from peercron.core.run import RunState
 from peercron.core.slices import Own, Room, Slice, SliceEntry, Slices, room, slice_at, unled
@@ -65,6 +66,9 @@ def unfit_here(state: ClusterState, plan: Plan, name: str) -> str:
     member = next((member for member in state.members.values() if member.info.name == name), None)
     if member is None:
         return ""
+    seat = state.seats.get(member.info.id)
+    if (role := seat.role if seat is not None else member.info.role) is not Role.VOTER:
+        return f"node {name} is a {role.value}, which runs nothing"
     if member.info.id in state.drained:
         return f"node {name} is drained"
     why = unfit(state, plan.job.definition, member)

@@ -54,8 +54,12 @@ class SliceTelling:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
-        if not task.cancelled() and task.exception() is not None:
+        if task.cancelled():
+            return
+        if task.exception() is not None:
             log.error("slices_not_told", exc_info=task.exception())
+        else:
+            self.look()  # there may be more since it looked last
 
     async def _tell_all(self) -> None:
         """Until there is nothing to tell."""

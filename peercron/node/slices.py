@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Longest sleep between two looks, so that a wall clock that steps is noticed.
 LOOK_S_MAX: Final = 1.0
+#: A boot fires nothing before the clocks of others had this long to be heard.
+SETTLE_S: Final = 2.0
 #: After a trigger that cannot be read here.
 REST_MS: Final = 60_000
 
@@ -80,7 +82,7 @@ class Slices:
         self._generation, self._called = -1, ""
         #: We have written down more than the state of this boot knows yet.
         self._behind = False
-        self._started_ms = 0
+        self._started_ms, self._settled_s = 0, float("inf")
         self._doubted = ""
         #: The node is on its way out: nothing is started any more.
         self.ending = False
@@ -88,6 +90,7 @@ class Slices:
     def start(self) -> None:
         """Nothing of an earlier boot runs any more: what it had begun is lost."""
         self._started_ms = self._clock.wall_ms()
+        self._settled_s = self._clock.monotonic() + SETTLE_S
         self._journal.end_lost(f"node {self._name()} went down while it ran")
         if self._journal.cut_bytes or self._journal.bad_bytes:
             bytes_ = {"cut": self._journal.cut_bytes, "unreadable": self._journal.bad_bytes}
@@ -121,14 +124,10 @@ class Slices:
         """The supervisor has seen the end of one of our attempts."""
         live = self._live.pop((result.run_id, result.token))
         overdue = result.outcome is AttemptState.TIMED_OUT and result.reason == OVERDUE
+        reason = f"its slice ended, with the guard band ({OVERDUE})" if overdue else result.reason
         entry = SliceEntry(
-            live.slot_ms,
-            RunState(result.outcome.value),
-            f"its slice ended, with the guard band ({OVERDUE})" if overdue else result.reason,
-            result.started_ms,
-            result.finished_ms,
-            result.exit_code,
-            result.output_tail,
+            *(live.slot_ms, RunState(result.outcome.value), reason),
+            *(result.started_ms, result.finished_ms, result.exit_code, result.output_tail),
         )
         self._journal.end(live.uid, entry)
         log.info("slice_finished", extra={"job": live.key, "slot": live.slot_ms, "outcome": str(entry.outcome)})
@@ -204,7 +203,7 @@ class Slices:
             return
         try:
             slot_ms, looked_ms = plan.own(self._name()).next_after(max(self._after_ms(plan), decided_ms))
-        except ScheduleError as error:  # time zone data that is older than that of whoever took the job in
+        except ScheduleError as error:  # our time zone data may be older than another's
             log.error("slices_unreadable", extra={"job": plan.job.key, "reason": str(error)})  # noqa: TRY400
             slot_ms, looked_ms = None, self._clock.wall_ms() + REST_MS
         if looked_ms < INSTANT_NEVER:
@@ -219,12 +218,13 @@ class Slices:
             self._timer.cancel()
             self._timer = None
         now_ms = self._clock.wall_ms()
-        if not self.ending:
+        if not self.ending and self._clock.monotonic() >= self._settled_s:
             self._fire(now_ms)
         self._telling.look()
         due_ms = self._due.next_ms()
         if (due_ms is not None or self._doubted) and not self.ending:
-            sleep_s = LOOK_S_MAX if due_ms is None else min(max(0.0, (due_ms - now_ms) / 1000), LOOK_S_MAX)
+            wait_s = LOOK_S_MAX if due_ms is None else (due_ms - now_ms) / 1000
+            sleep_s = min(max(0.0, wait_s, self._settled_s - self._clock.monotonic()), LOOK_S_MAX)
             self._timer = asyncio.get_running_loop().call_later(sleep_s, self._wake)
 
     def _fire(self, now_ms: int) -> None:

@@ -18,7 +18,7 @@ from peercron.core.commands import Command, DeleteJob, DrainMember, OpenSession,
 from peercron.core.history import entries_of
 from peercron.core.job import CronTrigger, EveryTrigger, Mode, Overlap
 from peercron.core.limits import GAP_SLOTS_MAX
-from peercron.core.member import Configuration, Seat
+from peercron.core.member import Configuration, Role, Seat
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Refusal, Refused, Verdict
@@ -144,6 +144,7 @@ def own(count: int, name: str = "a") -> list[int]:
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     monkeypatch.setattr(slice_telling, "TELL_PAUSE_S", 0)
     monkeypatch.setattr(slices_module, "LOOK_S_MAX", 3_600.0)
+    monkeypatch.setattr(slices_module, "SETTLE_S", 0.0)
     found = Stage()
     yield found
     found.slices.close()
@@ -260,6 +261,27 @@ async def test_a_clock_in_doubt_fires_nothing_and_says_so(stage: Stage, caplog: 
     stage.pass_time(20)
     assert stage.slices.doubt == ""
     assert stage.slots == own(2)[1:]
+
+
+async def test_a_boot_waits_a_moment_for_the_clocks_of_others(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices_module, "SETTLE_S", 2.0)
+    stage.put()
+    stage.slices.close()
+    stage.clock.advance(20.5)
+    stage.boot(stage.cluster)
+    stage.pass_time(1.9)
+    assert stage.slots == []
+    stage.pass_time(0.3)
+    assert stage.slots == own(1)
+
+
+async def test_a_witness_runs_none_though_the_job_names_it(stage: Stage) -> None:
+    seats = tuple(Seat(f"id-{n}", n, f"{n}:7400", Role.WITNESS if n == "a" else Role.VOTER) for n in ("a", "b"))
+    configure(stage.cluster, Configuration(seats))
+    stage.put(nodes=("a", "b"))
+    stage.pass_time(30)
+    assert stage.slots == []
+    assert stage.untold() == {own(1)[0]: ("missed", "node a is a witness, which runs nothing")}
 
 
 async def test_a_wall_clock_that_is_set_back_fires_nothing_twice(stage: Stage) -> None:
