@@ -125,10 +125,9 @@ class Slices:
         live = self._live.pop((result.run_id, result.token))
         overdue = result.outcome is AttemptState.TIMED_OUT and result.reason == OVERDUE
         reason = f"its slice ended, with the guard band ({OVERDUE})" if overdue else result.reason
-        entry = SliceEntry(
-            *(live.slot_ms, RunState(result.outcome.value), reason),
-            *(result.started_ms, result.finished_ms, result.exit_code, result.output_tail),
-        )
+        outcome = RunState(result.outcome.value)
+        entry = SliceEntry(live.slot_ms, outcome, reason, result.started_ms, result.finished_ms, result.exit_code)
+        entry = replace(entry, output_tail=result.output_tail)
         self._journal.end(live.uid, entry)
         log.info("slice_finished", extra={"job": live.key, "slot": live.slot_ms, "outcome": str(entry.outcome)})
         self._flush()
