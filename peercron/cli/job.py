@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from peercron.cli.backfill import backfill
 from peercron.cli.failures import Taken
 from peercron.cli.files import apply, export, plan
 from peercron.cli.options import Options, common, duration, options_of
@@ -24,7 +25,7 @@ def job() -> None:
     """Jobs. A NAME is in the namespace "default", or written namespace/name."""
 
 
-for command in (apply, plan, export, slices):
+for command in (apply, plan, export, slices, backfill):
     job.add_command(command)
 
 

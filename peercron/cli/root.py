@@ -24,6 +24,8 @@ COMMANDS = {
     "queue": Lazy("peercron.cli.queue:queue", "Task queues: list, put, get, ack, peek, purge, replay."),
     "state": Lazy("peercron.cli.state:state", "Shared state: get, set, rm, list."),
     "snapshot": Lazy("peercron.cli.snapshot:snapshot", "The whole cluster as a file: save, inspect, restore."),
+    "pause": Lazy("peercron.cli.cluster:pause", "Stop the schedules of all jobs."),
+    "resume": Lazy("peercron.cli.cluster:resume", "Let the schedules of all jobs go on."),
     "pool": Lazy("peercron.cli.pool:pool", "Pools that jobs share: list, set, rm."),
     "crontab": Lazy("peercron.cli.crontab:crontab", "Files of cron: check, import."),
     "apply": Lazy("peercron.cli.files:apply", "Short for job apply."),

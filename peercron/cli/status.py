@@ -24,6 +24,8 @@ def status() -> int:
         return _code(seen)
     for line in _summary(seen):
         say(options, line)
+    if seen.get("paused"):
+        say(options, "paused   slots of all jobs are skipped until `peercron resume`")
     say(options, "")
     listing(options, seen["members"], COLUMNS)
     for note in seen.get("notes", ()):

@@ -31,6 +31,7 @@ from peercron.core.commands import (
     AckItems,
     AcquireLock,
     ArrangeSlices,
+    Backfill,
     Checkpoint,
     CloseClient,
     Command,
@@ -44,6 +45,7 @@ from peercron.core.commands import (
     IncrKey,
     NackItems,
     OpenClient,
+    PauseCluster,
     Proposal,
     PurgeQueue,
     PutItem,
@@ -54,6 +56,7 @@ from peercron.core.commands import (
     ReleaseLock,
     ReplayItems,
     ReportHealth,
+    ResumeCluster,
     RunJob,
     SetPool,
 )
@@ -154,6 +157,12 @@ SINCE: Final[dict[Any, int]] = {
     (Definition, "require"): 2,
     (ClusterState, "followers"): 2,
     (ClusterState, "joins"): 2,
+    # The whole cluster's pause, and slots that are made up for.
+    PauseCluster: 2,
+    ResumeCluster: 2,
+    Backfill: 2,
+    (ClusterState, "paused"): 2,
+    (ClusterState, "paused_through_ms"): 2,
     # How many at once.
     (Definition, "concurrency"): 2,
     (Definition, "pool"): 2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peercron.core.fitness import unfit
 from peercron.core.job import Cursor, Job, Overlap
@@ -56,7 +56,12 @@ class Mind:
 def plan_of(state: ClusterState, uid: str) -> Plan | None:
     """The job as the state has it; None: it is gone, or is none of those that nodes fire by themselves."""
     job = state.jobs.get(uid)
-    return Plan(job, state.cursors[uid], state.slices[uid]) if job is not None and unled(job.definition) else None
+    if job is None or not unled(job.definition):
+        return None
+    cursor = state.cursors[uid]
+    if state.paused_through_ms > cursor.paused_through_ms:
+        cursor = replace(cursor, paused_through_ms=state.paused_through_ms)
+    return Plan(replace(job, paused=True) if state.paused else job, cursor, state.slices[uid])
 
 
 def unfit_here(state: ClusterState, plan: Plan, name: str) -> str:

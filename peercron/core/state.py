@@ -148,6 +148,9 @@ class ClusterState:
     #: (absent: nobody does). See `core.capacity`.
     pools: dict[str, int] = field(default_factory=dict)
     pool_lines: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: An operator stopped all schedules; slots at or before the other instant fell into such a pause.
+    paused: bool = False
+    paused_through_ms: int = 0
 
     #: "namespace/name" -> queue.
     queues: dict[str, Queue] = field(default_factory=dict)

@@ -86,7 +86,7 @@ def job_view(state: ClusterState, job: Job, definition: Mapping[str, Any]) -> di
     """
     cursor = state.cursors[job.uid]
     live = [state.runs[run_id] for run_id in state.live_runs.get(job.uid, ())]
-    upcoming = cursor.next_ms if cursor.next_ms != -1 and not job.paused else None
+    upcoming = cursor.next_ms if cursor.next_ms != -1 and not (job.paused or state.paused) else None
     return {
         **definition,
         "mode": job.definition.mode.value,

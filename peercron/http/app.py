@@ -13,7 +13,7 @@ from aiohttp import web
 from peercron.address import split_address
 from peercron.clock import Clock, SystemClock
 from peercron.errors import ConfigError, Problem
-from peercron.http import documents, jobs, member, pools, queues, runs, slices, snapshot, state, status
+from peercron.http import backfill, documents, jobs, member, pools, queues, runs, slices, snapshot, state, status
 from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
 from peercron.http.feed import FEED, Feed
@@ -37,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     *snapshot.ROUTES,
     *slices.ROUTES,
     *pools.ROUTES,
+    *backfill.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
 #: How long open answers (logs that are followed, reads that wait) may go on when the node ends.

@@ -6,13 +6,27 @@ from hashlib import blake2b
 
 from aiohttp import web
 
+from peercron.core.commands import PauseCluster, ResumeCluster
 from peercron.http.answers import json_answer, unhurried
-from peercron.http.asking import READ_PARAMETERS, Route, node_of, switch
+from peercron.http.asking import READ_PARAMETERS, Route, commit, fields_of_body, node_of, switch
 from peercron.wire.snapshot import DIGEST_BYTES, content, freeze
 
 
 async def status(request: web.Request) -> web.Response:
     """As this node sees it; needs no leader, so that it can say that there is none."""
+    return json_answer(node_of(request).status())
+
+
+async def pause(request: web.Request) -> web.Response:
+    """Stop the schedules of all jobs; what runs or waits goes on."""
+    await fields_of_body(request)
+    await commit(request, PauseCluster())
+    return json_answer(node_of(request).status())
+
+
+async def resume(request: web.Request) -> web.Response:
+    await fields_of_body(request)
+    await commit(request, ResumeCluster())
     return json_answer(node_of(request).status())
 
 
@@ -45,6 +59,8 @@ async def readyz(request: web.Request) -> web.Response:
 
 ROUTES = (
     Route("GET", "/v1/status", status, READ_PARAMETERS),
+    Route("POST", "/v1/cluster:pause", pause),
+    Route("POST", "/v1/cluster:resume", resume),
     Route("GET", "/v1/digest", digest, READ_PARAMETERS),
     Route("GET", "/livez", livez, frozenset({"verbose"})),
     Route("GET", "/readyz", readyz, frozenset({"verbose"})),

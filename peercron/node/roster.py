@@ -95,6 +95,7 @@ class Roster:
             "quorum": quorum,
             "survives": max(0, well - quorum) if has_leader else 0,
             "halted": self._driver.halt_reason,
+            "paused": self._state().paused,
             "notes": self._notes(members),
             "members": [*members, *self._leaving(), *map(invited, self._state().invitations.values())],
         }

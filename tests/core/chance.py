@@ -17,6 +17,7 @@ from peercron.core.commands import (
     ArrangeSlices,
     AttemptFinished,
     AttemptStarted,
+    Backfill,
     BeginRestore,
     CancelRun,
     Checkpoint,
@@ -40,6 +41,7 @@ from peercron.core.commands import (
     NackItems,
     OpenClient,
     OpenSession,
+    PauseCluster,
     PauseJob,
     PlaceRun,
     PurgeQueue,
@@ -52,6 +54,7 @@ from peercron.core.commands import (
     ReleaseLock,
     ReplayItems,
     ReportHealth,
+    ResumeCluster,
     ResumeJob,
     RunJob,
     SetPool,
@@ -254,6 +257,15 @@ def _checkpoint(dice: Random, state: ClusterState) -> Command:
     return Checkpoint(run_id, token, dice.randbytes(3))
 
 
+def _pause_all(dice: Random, state: ClusterState) -> Command:
+    return dice.choice((PauseCluster(), ResumeCluster(), ResumeCluster()))
+
+
+def _backfill(dice: Random, state: ClusterState) -> Command:
+    back = sorted({max(0, state.now_ms - dice.randrange(-500, 9_000)) for _ in range(dice.randrange(4))})
+    return Backfill(f"default/{dice.choice(JOBS)}", tuple(back), dice.random() < 0.3)
+
+
 def _pool(dice: Random, state: ClusterState) -> Command:
     return dice.choice((*[SetPool("db", dice.choice((0, 1, 3, -1)))] * 5, DeletePool("db")))
 
@@ -408,6 +420,8 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_checkpoint] * 2,
     *[_key] * 3,
     _pool,
+    _pause_all,
+    _backfill,
     *[_lease] * 2,
     *[_health] * 6,
     *[_queue] * 15,

@@ -379,7 +379,7 @@ class History:
     def _overlaps(self, state: ClusterState) -> Iterator[str]:
         for uid, line in state.live_runs.items():
             before = self.lines.get(uid, ())
-            new = [run_id for run_id in line if run_id not in before]
+            new = [run_id for run_id in line if run_id not in before and "-" not in run_id.partition("/")[2]]
             if not new or uid not in state.jobs:
                 continue
             match state.jobs[uid].definition.overlap:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from peercron.core.apply.attempt import attempt_finished, attempt_started, checkpoint
+from peercron.core.apply.backfill import backfill
+from peercron.core.apply.cluster import pause_cluster, resume_cluster
 from peercron.core.apply.delivery import ack_items, extend_delivery, nack_items, receive_items
 from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.health import report_health
@@ -37,6 +39,7 @@ from peercron.core.commands import (
     ArrangeSlices,
     AttemptFinished,
     AttemptStarted,
+    Backfill,
     BeginRestore,
     CancelRun,
     Checkpoint,
@@ -60,6 +63,7 @@ from peercron.core.commands import (
     NackItems,
     OpenClient,
     OpenSession,
+    PauseCluster,
     PauseJob,
     PlaceRun,
     Proposal,
@@ -73,6 +77,7 @@ from peercron.core.commands import (
     ReleaseLock,
     ReplayItems,
     ReportHealth,
+    ResumeCluster,
     ResumeJob,
     RunJob,
     SetPool,
@@ -115,6 +120,9 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     AdoptSnapshot: adopt_snapshot,
     AbandonRestore: abandon_restore,
     SetPool: set_pool,
+    PauseCluster: pause_cluster,
+    ResumeCluster: resume_cluster,
+    Backfill: backfill,
     DeletePool: delete_pool,
     OpenClient: open_client,
     CloseClient: close_client,

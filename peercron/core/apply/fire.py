@@ -44,13 +44,15 @@ def _fits(command: Fire, job: Job, cursor: Cursor) -> bool:
 
 def _pass_slots(state: ClusterState, job: Job, cursor: Cursor, command: Fire) -> int:
     """Decide every slot, in order, and move the cursor behind them. Returns how many became runs."""
-    pause_ends_ms = command.through_ms if job.paused else cursor.paused_through_ms
+    own_ends_ms = command.through_ms if job.paused else cursor.paused_through_ms
+    pause_ends_ms = max(own_ends_ms, command.through_ms if state.paused else state.paused_through_ms)
     _pass_unlisted(state, job, command, pause_ends_ms)
     due = tuple(slot for slot in command.slots if slot > pause_ends_ms)
     gap = Gap(cursor.gap_walked, cursor.gap_fired, command.later)
     missed = misses(due, gap=gap, misfire=job.definition.misfire, period_ms=command.period_ms, now_ms=state.now_ms)
     for slot_ms in command.slots[: len(command.slots) - len(due)]:
-        _record(state, job, slot_ms, RunState.SKIPPED, ledger.PAUSED)
+        why = ledger.PAUSED if slot_ms <= own_ends_ms else ledger.CLUSTER_PAUSED
+        _record(state, job, slot_ms, RunState.SKIPPED, why)
     for slot_ms, why in zip(due, missed, strict=True):
         if why:
             _record(state, job, slot_ms, *_unmade(command, slot_ms, why))
@@ -75,7 +77,10 @@ def _pass_unlisted(state: ClusterState, job: Job, command: Fire, pause_ends_ms: 
     last_ms = command.unlisted_through_ms
     if not last_ms:
         return
-    outcome, why = RunState.SKIPPED, ledger.PAUSED
+    outcome, why = (
+        RunState.SKIPPED,
+        ledger.PAUSED if job.paused else ledger.CLUSTER_PAUSED if state.paused else ledger.PAUSED,
+    )
     if last_ms > pause_ends_ms:
         outcome, why = _unmade(command, last_ms, f"over {GAP_SLOTS_MAX} slots were due")
     _record(state, job, last_ms, outcome, f"{why}; this one stands for all before it since {command.after_ms}")

@@ -17,6 +17,7 @@ from peercron.core.run import Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
 
 PAUSED = "the job was paused"
+CLUSTER_PAUSED = "the cluster was paused"
 #: An outcome that is written twice would be written twice in a row, or nearly; looking at all would cost too much.
 ENTRIES_COMPARED = 8
 

@@ -87,8 +87,9 @@ def _fire(state: ClusterState, job: Job, why_not: str, events: Counter[str]) -> 
     events[job.uid] += 1
     run_id = ledger.run_id_of_event(job.uid, state.index, events[job.uid])
     state.touch(job.uid)
-    if job.paused:
-        ledger.record_slot(state, job.uid, run_id, state.now_ms, RunState.SKIPPED, ledger.PAUSED)
+    if job.paused or state.paused:
+        why = ledger.PAUSED if job.paused else ledger.CLUSTER_PAUSED
+        ledger.record_slot(state, job.uid, run_id, state.now_ms, RunState.SKIPPED, why)
     elif why_not:
         ledger.record_slot(state, job.uid, run_id, state.now_ms, RunState.SKIPPED, why_not)
         state.ended.append((job.key, Heard(RunState.SKIPPED, run_id)))

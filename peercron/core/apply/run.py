@@ -53,19 +53,26 @@ def admit(
     if what is Admission.REPLACE:
         for run in live:
             cancel(state, run, f"replaced by run {run_id}")
-    ahead = f"waits for run {live[0].id}" if live else ""
+    enqueue(state, job, run_id, slot_ms, manual=manual, params=params)
+    return True
+
+
+def enqueue(
+    state: ClusterState, job: Job, run_id: str, slot_ms: int, *, manual: bool = False, params: Params = ()
+) -> None:
+    """Make the run, at the end of the job's line, and let it go if it is its turn."""
+    live = state.live_runs.get(job.uid, ())
     run = Run(
         *(run_id, job.uid, job.key, slot_ms, manual, RunState.QUEUED),
         created_ms=state.now_ms,
-        reason=ahead,
+        reason=f"waits for run {live[0]}" if live else "",
         params=params,
         not_before_ms=0 if manual else jittered_ms(job, slot_ms),
     )
     state.runs[run_id] = run
     count(state, run_id)
-    state.live_runs[job.uid] = (*state.live_runs.get(job.uid, ()), run_id)
+    state.live_runs[job.uid] = (*live, run_id)
     take_turn(state, job, run)
-    return True
 
 
 def count(state: ClusterState, run_id: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from peercron.core.commands.cluster import PauseCluster, ResumeCluster
 from peercron.core.commands.health import ReportHealth
 from peercron.core.commands.job import ApplyJobs, DeleteJob, FailBack, Fire, PauseJob, PutJob, ResumeJob
 from peercron.core.commands.key import DeleteKey, IncrKey, PutKey
@@ -27,7 +28,15 @@ from peercron.core.commands.queue import (
     ReplayItems,
 )
 from peercron.core.commands.restore import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
-from peercron.core.commands.run import AttemptFinished, AttemptStarted, CancelRun, Checkpoint, PlaceRun, RunJob
+from peercron.core.commands.run import (
+    AttemptFinished,
+    AttemptStarted,
+    Backfill,
+    CancelRun,
+    Checkpoint,
+    PlaceRun,
+    RunJob,
+)
 from peercron.core.commands.slices import ArrangeSlices, RecordSlices
 from peercron.core.once import Once
 
@@ -40,6 +49,7 @@ __all__ = [
     "ArrangeSlices",
     "AttemptFinished",
     "AttemptStarted",
+    "Backfill",
     "BeginRestore",
     "CancelRun",
     "Checkpoint",
@@ -64,6 +74,7 @@ __all__ = [
     "Once",
     "OpenClient",
     "OpenSession",
+    "PauseCluster",
     "PauseJob",
     "PlaceRun",
     "Proposal",
@@ -77,6 +88,7 @@ __all__ = [
     "ReleaseLock",
     "ReplayItems",
     "ReportHealth",
+    "ResumeCluster",
     "ResumeJob",
     "RunJob",
     "SetPool",
@@ -109,6 +121,9 @@ Command = (
     | AdoptSnapshot
     | AbandonRestore
     | SetPool
+    | PauseCluster
+    | ResumeCluster
+    | Backfill
     | DeletePool
     | OpenClient
     | CloseClient

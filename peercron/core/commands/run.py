@@ -17,6 +17,18 @@ class RunJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfill:
+    """Runs for slots of the past, as by hand; `force`: also for those that have succeeded.
+
+    The slots are the proposer's, as with Fire: members may have other time zone data.
+    """
+
+    key: str
+    slots: tuple[int, ...]
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRun:
     run_id: str
 
