@@ -84,7 +84,11 @@ def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
     say(options, f'job "{view["name"]}" added (revision {view["revision"]}, index {index})')
     coming = options.get(path_of(view["key"], "/next"), n=1)["next"]
     upcoming = f"next run {when(coming[0]['scheduled_for'], options)}.   " if coming else ""
-    say(options, f"{upcoming}Try it now:  peercron job run {name} --follow")
+    alone = view.get("mode") == "slice" and view.get("on_absent", "skip") == "skip"
+    look = (
+        f"Whose turn is when:  peercron job next {name}" if alone else f"Try it now:  peercron job run {name} --follow"
+    )
+    say(options, f"{upcoming}{look}")
 
 
 def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:

@@ -265,7 +265,7 @@ def test_a_run_says_why_it_is_where_it_is(shell: Shell) -> None:
 
 def test_slices_say_whose_a_slot_is_and_what_a_node_has_not_told_yet(shell: Shell) -> None:
     added = ("--mode", "slice", "--slice", "10s", "--node", "n1", "--node", "n2", "--shell", "true")
-    shell.ok("job", "add", "turn", "--every", "10s", *added)
+    assert "Whose turn is when:  peercron job next turn" in shell.ok("job", "add", "turn", "--every", "10s", *added)
     told = shell.ok("job", "next", "turn", "-n", "2")
     assert "NODE" in told
     assert {"n1", "n2"} == {row["node"] for row in shell.json("job", "next", "turn", "-n", "2")}

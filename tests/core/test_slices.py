@@ -270,7 +270,7 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, object], field: str) 
 def test_nobody_runs_it_in_between() -> None:
     state = seated("a")
     put(state, **SLICED)
-    assert refused(state, RunJob("default/job")) is Refusal.CONFLICT
+    assert refused(state, RunJob("default/job")) is Refusal.INVALID
 
 
 # Filled slices: an ordinary fire, on the owner if it is there.

@@ -95,7 +95,7 @@ def run_job(state: ClusterState, command: RunJob) -> Verdict:
         return Refused(state.index, Refusal.INVALID, wrong)
     if unled(job.definition):
         detail = f"the nodes of job {job.key} run it by themselves, each in its slices: nobody can run it in between"
-        return Refused(state.index, Refusal.CONFLICT, detail)
+        return Refused(state.index, Refusal.INVALID, detail)
     run_id = ledger.run_id_of_request(job.uid, state.index)
     admit(state, job, run_id, state.now_ms, manual=True, params=command.params)
     state.touch(job.uid)
