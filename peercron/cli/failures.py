@@ -32,6 +32,9 @@ _CODES = {
     "no_leader": UNREACHABLE,
     "busy": UNREACHABLE,
     "conflict": CONFLICT,
+    "deadlock": CONFLICT,
+    "stale_token": CONFLICT,
+    "locked": WAITED_TOO_LONG,
     "unknown_outcome": UNKNOWN_OUTCOME,
 }
 _CURES = {
@@ -39,6 +42,8 @@ _CURES = {
     "no_leader": "see `peercron status`; reads work with --stale, writes when a majority of the nodes is back",
     "busy": "try again in a moment",
     "conflict": "somebody else was first: read it again",
+    "deadlock": "give back what you hold, and ask again",
+    "locked": "wait longer with --wait, or see who has it: `peercron lock show`",
     "unknown_outcome": "look whether it was done before you repeat it",
 }
 

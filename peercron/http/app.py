@@ -13,12 +13,27 @@ from aiohttp import web
 from peercron.address import split_address
 from peercron.clock import Clock, SystemClock
 from peercron.errors import ConfigError, Problem
-from peercron.http import backfill, documents, jobs, member, pools, queues, runs, slices, snapshot, state, status
+from peercron.http import (
+    backfill,
+    clients,
+    documents,
+    jobs,
+    lock,
+    member,
+    pools,
+    queues,
+    runs,
+    slices,
+    snapshot,
+    state,
+    status,
+)
 from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
 from peercron.http.port import NodePort
+from peercron.http.presence import PRESENCE, Presence
 from peercron.http.problems import BadRequest, answer_errors
 from peercron.http.receiving import desks
 from peercron.http.runlog import HOP_CONNECT_S, PEERS
@@ -34,6 +49,8 @@ ROUTES: tuple[Route, ...] = (
     *documents.ROUTES,
     *state.ROUTES,
     *queues.ROUTES,
+    *lock.ROUTES,
+    *clients.ROUTES,
     *snapshot.ROUTES,
     *slices.ROUTES,
     *pools.ROUTES,
@@ -51,6 +68,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     app[CLOCK] = clock or SystemClock()
     app[CHANGES] = LastChanges()
     app[FEED] = Feed()
+    app[PRESENCE] = Presence()
     app[UNDER_WAY] = Counter()
     for route in ROUTES:
         if route.method == "GET":

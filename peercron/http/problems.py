@@ -27,6 +27,8 @@ STATUS = {
     "stale_token": HTTPStatus.CONFLICT,
     "stale_plan": HTTPStatus.CONFLICT,
     "limit": HTTPStatus.CONFLICT,
+    "locked": HTTPStatus.CONFLICT,
+    "deadlock": HTTPStatus.CONFLICT,
     "unsupported": HTTPStatus.CONFLICT,
     "stale_session": HTTPStatus.SERVICE_UNAVAILABLE,
     "no_leader": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -35,7 +37,7 @@ STATUS = {
     "compacted": HTTPStatus.GONE,
 }
 #: Refusals after which the same request may succeed: nothing happened, and it was not the request's fault.
-RETRYABLE = frozenset({"no_leader", "busy", "stale_session"})
+RETRYABLE = frozenset({"no_leader", "busy", "stale_session", "locked"})
 RETRY_AFTER_S = "1"
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 

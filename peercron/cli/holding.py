@@ -1,0 +1,189 @@
+"""Holding: a lock for as long as a command runs: renewed, and the command ended before the lock is anybody else's."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import click
+
+from peercron.cli.failures import FAILED
+from peercron.cli.lock import path_of
+from peercron.cli.options import Options
+from peercron.client import Connection
+from peercron.clock import SystemClock
+from peercron.errors import PeercronError, Refused
+
+#: The command has a fifth of the time to end by itself, but not longer than this, and is dead a twentieth before its
+#: end: our clock and the leader's need not run equally fast.
+GRACE_S_MAX = 5.0
+GRACE_SHARE = 0.2
+SAFETY_SHARE = 0.05
+#: Between two tries to renew that failed.
+PAUSE_S = 0.2
+#: Signals that are meant for the command.
+PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class Hold:
+    """One grant, counted from when it, or its renewal, was asked for, on our monotonic clock."""
+
+    def __init__(self, options: Options, name: str, asked: Mapping[str, Any], ttl_s: float, wait_s: float) -> None:
+        self._connection = options.connection()
+        self._patience_s = options.timeout_s
+        self._clock = SystemClock()
+        self._name, self.ttl_s, self._wait_s = name, ttl_s, wait_s
+        self.key = name if "/" in name else f"default/{name}"
+        self._asked = {"owner": _owner(), "request": secrets.token_hex(12)} | _run() | dict(asked)
+        self.token = 0
+        #: Monotonic seconds; until then it is ours.
+        self.until_s = 0.0
+
+    def acquire(self) -> None:
+        """Raises Refused (locked: the wait was too short), NoLeader and their like."""
+        ends_s = self._clock.monotonic() + self._wait_s
+        while True:
+            sent_s = self._clock.monotonic()
+            left_s = max(0.0, ends_s - sent_s)
+            body = self._asked | {"ttl": self.ttl_s, "wait": left_s}
+            try:
+                told = self._connection.request("POST", path_of(self._name, ":acquire"), body, answer_s=left_s).json
+            except PeercronError as error:
+                # The same request at another node is the same place in line.
+                if isinstance(error, Refused) or self._clock.monotonic() > ends_s:
+                    raise
+                threading.Event().wait(PAUSE_S)
+                continue
+            self.token, self.until_s = told["token"], sent_s + told["expires_in"]
+            return
+
+    def renew(self) -> bool:
+        """Whether it is still ours, or may be. It takes at most half of what is left."""
+        sent_s = self._clock.monotonic()
+        patience_s = max(0.05, min(self._patience_s, (self.until_s - sent_s) / 2))
+        connection = Connection(
+            self._connection.addresses, patience_s, self._connection.token, self._connection.ca_file
+        )
+        try:
+            told = connection.request("POST", path_of(self._name, ":renew"), {"token": self.token}).json
+        except Refused as error:
+            return error.code != "stale_token"
+        except PeercronError:
+            return True
+        self.until_s = sent_s + told["expires_in"]
+        return True
+
+    def release(self) -> None:
+        """Also when it was lost: then it changes nothing."""
+        try:
+            self._connection.request("POST", path_of(self._name, ":release"), {"token": self.token})
+        except Refused:
+            return
+        except PeercronError as error:
+            click.echo(f"peercron: {self.key} is free in {self.ttl_s:g} s at the latest: {error.message}", err=True)
+
+    @property
+    def left_s(self) -> float:
+        """How long the command may go on."""
+        return self.until_s - self.ttl_s * SAFETY_SHARE - self.grace_s - self._clock.monotonic()
+
+    @property
+    def grace_s(self) -> float:
+        return min(GRACE_S_MAX, self.ttl_s * GRACE_SHARE)
+
+
+def run_under(hold: Hold, command: Sequence[str]) -> int:
+    """The status of the command, as shells tell it; 1 when the lock was lost under it."""
+    # A group of its own, so that all of it can be ended; but on a terminal it has to stay where it can read.
+    apart = not sys.stdin.isatty()
+    try:
+        child = subprocess.Popen(command, env=_environment(hold), process_group=0 if apart else None)
+    except OSError as error:
+        hold.release()
+        click.echo(f"peercron: {command[0]}: {error.strerror}", err=True)
+        return 127 if isinstance(error, FileNotFoundError) else 126
+    with _passing_on(child, apart=apart):
+        kept = _keep(hold, child)
+        if not kept:
+            _end(child, hold.grace_s, apart=apart)
+    hold.release()
+    if not kept:
+        click.echo(f"peercron: the lock {hold.key} was lost, and the command was ended", err=True)
+        return FAILED
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _keep(hold: Hold, child: subprocess.Popen[bytes]) -> bool:
+    """Renew until the command has ended (True), or the lock is lost (False)."""
+    pause_s = hold.ttl_s / 3
+    while True:
+        try:
+            child.wait(max(0.01, min(pause_s, hold.left_s)))
+        except subprocess.TimeoutExpired:
+            before_s = hold.until_s
+            if not hold.renew() or hold.left_s <= 0:
+                return False
+            pause_s = hold.ttl_s / 3 if hold.until_s > before_s else PAUSE_S
+        else:
+            return True
+
+
+def _end(child: subprocess.Popen[bytes], grace_s: float, *, apart: bool) -> None:
+    _signal(child, signal.SIGTERM, apart=apart)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(grace_s)
+    _signal(child, signal.SIGKILL, apart=apart)  # and whatever it left behind
+    child.wait()
+
+
+def _signal(child: subprocess.Popen[bytes], number: int, *, apart: bool) -> None:
+    try:
+        if apart:
+            os.killpg(child.pid, number)
+        else:
+            child.send_signal(number)
+    except ProcessLookupError:
+        return
+
+
+@contextmanager
+def _passing_on(child: subprocess.Popen[bytes], *, apart: bool) -> Iterator[None]:
+    """Who ends us ends the command, and we follow."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        _signal(child, number, apart=apart)
+
+    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}/{threading.current_thread().name}"
+
+
+def _run() -> dict[str, Any]:
+    """In a run of peercron the lock ends with the attempt, and the search for deadlocks knows whose it is."""
+    run_id = os.environ.get("PEERCRON_RUN_ID")
+    token = os.environ.get("PEERCRON_ATTEMPT_TOKEN") or os.environ.get("PEERCRON_FENCING_TOKEN", "")
+    return {"run": run_id, "attempt": int(token)} if run_id and token.isdigit() else {}
+
+
+def _environment(hold: Hold) -> dict[str, str]:
+    environ = dict(os.environ)
+    if "PEERCRON_RUN_ID" in environ and "PEERCRON_FENCING_TOKEN" in environ:
+        # The lock's token takes its place; a lock within this one needs it still.
+        environ.setdefault("PEERCRON_ATTEMPT_TOKEN", environ["PEERCRON_FENCING_TOKEN"])
+    return environ | {"PEERCRON_FENCING_TOKEN": str(hold.token), "PEERCRON_LOCK": hold.key}

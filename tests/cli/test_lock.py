@@ -1,0 +1,146 @@
+"""peercron lock: list, show, release, and a command that runs while a lock is held."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peercron.cli import holding
+from peercron.core.commands import ExpireLease, ReleaseLock
+from tests.cli.conftest import Shell
+
+#: Writes its environment to the file that it is given.
+TELL = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))"
+
+
+def hold(shell: Shell, name: str = "reports/db", *more: str) -> int:
+    return int(shell.ok("lock", "acquire", name, "--owner", "n1/7/main", *more))
+
+
+def test_without_a_command_the_token_is_printed(shell: Shell) -> None:
+    token = hold(shell)
+    assert shell.json("lock", "show", "reports/db")["holders"][0]["token"] == token
+    held = shell.json("lock", "acquire", "other")
+    assert (held["lock"], held["expires_in"]) == ("default/other", 30.0)
+    assert shell.ok("lock", "release", "reports/db", str(token)) == "reports/db is given back\n"
+
+
+def test_a_stale_token_and_a_lock_that_is_taken(shell: Shell) -> None:
+    token = hold(shell)
+    taken = shell("lock", "acquire", "reports/db")
+    assert taken.exit_code == 124
+    assert f"held by n1/7/main with token {token}" in taken.stderr
+    waited = shell("lock", "acquire", "reports/db", "--wait", "50ms", "--", "true")
+    assert (waited.exit_code, "waited 0.0" in waited.stderr) == (124, True)
+    stale = shell("lock", "release", "reports/db", str(token + 1))
+    assert (stale.exit_code, "does not hold" in stale.stderr) == (6, True)
+
+
+def test_lists_and_lines(shell: Shell) -> None:
+    hold(shell, "reports/db", "--shared")
+    hold(shell, "slots", "--permits", "3")
+    table = shell.ok("lock", "list").splitlines()
+    assert table[0].split() == ["LOCK", "KIND", "HELD", "BY", "TOKEN", "WAITING"]
+    assert table[1].split()[:4] == ["slots", "semaphore", "of", "3"]
+    assert shell.ok("lock", "list", "reports", "-o", "name") == "reports/db\n"
+    shown = shell.ok("lock", "show", "reports/db")
+    assert "holder 1  n1/7/main, reads, token" in shown
+    assert "kind  free" in shell.ok("lock", "show", "nobody")
+
+
+def test_a_command_runs_under_the_lock(shell: Shell, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    result = shell("lock", "acquire", "reports/db", "--ttl", "5s", "--", sys.executable, "-c", TELL, str(told))
+    assert result.exit_code == 0, result.output
+    seen = json.loads(told.read_text())
+    assert seen["PEERCRON_LOCK"] == "reports/db"
+    assert seen["PEERCRON_FENCING_TOKEN"] == str(shell.node.state.last_token)
+    assert shell.node.state.locks == {}, "given back"
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [(["sh", "-c", "exit 7"], 7), (["sh", "-c", "kill -9 $$"], 137), (["/no/such"], 127)]
+)
+def test_its_status_is_ours(shell: Shell, command: list[str], status: int) -> None:
+    assert shell("lock", "acquire", "db", "--", *command).exit_code == status
+    assert shell.node.state.locks == {}
+
+
+def test_it_is_renewed_while_the_command_runs(shell: Shell) -> None:
+    assert shell("lock", "acquire", "db", "--ttl", "300ms", "--", "sleep", "0.5").exit_code == 0
+    assert len(shell.node.renewed) >= 2
+    assert set(shell.node.renewed) == {shell.node.state.last_token}
+
+
+def test_a_command_whose_lock_is_lost_is_ended(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody took it away: the next renewal says so, and nothing of the command is left."""
+    renewed = shell.node.renew
+
+    async def lost(lease: int, timeout_s: float) -> int:
+        await shell.node.do(ExpireLease(lease))
+        return await renewed(lease, timeout_s)
+
+    monkeypatch.setattr(shell.node, "renew", lost)
+    result = shell("lock", "acquire", "db", "--ttl", "600ms", "--", "sh", "-c", "trap '' TERM; sleep 60 & sleep 60")
+    assert result.exit_code == 1
+    assert "the lock default/db was lost" in result.stderr
+
+
+def test_a_command_is_ended_before_its_time_when_nobody_answers(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peercron.errors import NoLeader
+
+    async def silent(lease: int, timeout_s: float) -> int:
+        raise NoLeader
+
+    monkeypatch.setattr(shell.node, "renew", silent)
+    result = shell("lock", "acquire", "db", "--ttl", "1s", "--", "sleep", "60")
+    assert result.exit_code == 1
+    assert "was lost" in result.stderr
+
+
+def test_in_a_run_the_lock_is_the_runs(shell: Shell, tmp_path: Path) -> None:
+    """It ends with the attempt; the token of the attempt is handed on, for a lock within this one."""
+    told, run, token = tmp_path / "told", *_attempt(shell)
+    environ = {"PEERCRON_RUN_ID": run, "PEERCRON_FENCING_TOKEN": str(token)}
+    held: list[Any] = []
+    before = holding.run_under
+
+    def seen(hold: Any, command: Any) -> int:
+        held.extend(shell.node.state.lock_owners)
+        return before(hold, command)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holding, "run_under", seen)
+        shell.ok("lock", "acquire", "db", "--", sys.executable, "-c", TELL, str(told), **environ)
+    assert held == [f"run {run}"]
+    assert json.loads(told.read_text())["PEERCRON_ATTEMPT_TOKEN"] == str(token)
+    assert "PEERCRON_ATTEMPT_TOKEN" not in os.environ
+
+
+def _attempt(shell: Shell) -> tuple[str, int]:
+    from peercron.core.commands import PutJob, RunJob
+    from peercron.core.job import ManualTrigger
+    from tests.core.builders import definition
+
+    shell.node_does(shell.node.do(PutJob(definition(trigger=ManualTrigger()))))
+    run_id = str(shell.node_does(shell.node.do(RunJob("default/job"))).value)
+    return run_id, shell.node.state.runs[run_id].attempts[-1].token
+
+
+def test_a_lost_place_is_told_when_it_cannot_be_given_back(shell: Shell) -> None:
+    """Released by somebody else meanwhile: the status of the command still counts."""
+    script = "import sys; sys.exit(3)"
+    before = holding.run_under
+
+    def taken(hold: Any, command: Any) -> int:
+        shell.node_does(shell.node.do(ReleaseLock("default", "db", hold.token)))
+        return before(hold, command)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holding, "run_under", taken)
+        assert shell("lock", "acquire", "db", "--", sys.executable, "-c", script).exit_code == 3
