@@ -62,16 +62,20 @@ class Eats(Job):
 
 
 class Forks(Job):
-    """A family that has left its parents, its session and its environment, and works hard."""
+    """A family that has left its parents, its session and its environment; one of them works hard.
+
+    With more of those the test would be one of the machine: where the kernel shares the processor between sessions
+    (autogroup), each has as much of it as all nodes together.
+    """
 
     kill_grace = "500ms"
 
     def run(self, ctx: PlainRunContext) -> None:
-        for _ in range(4):
+        for work in ("while :; do :; done", "sleep 3600", "sleep 3600", "sleep 3600"):
             if os.fork() == 0:
                 os.setsid()
                 if os.fork() == 0:
-                    os.execve("/bin/sh", ["sh", "-c", "while :; do :; done"], {})
+                    os.execve("/bin/sh", ["sh", "-c", work], {})
                 os._exit(0)
         _note(ctx, "forks")
         threading.Event().wait()

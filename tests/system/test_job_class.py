@@ -86,6 +86,7 @@ def test_classes_that_mean_no_good_harm_only_themselves(tmp_path: Path) -> None:
         runs = {name: begin(cluster, name, tmp_path) for name in ("blocks", "forks", "vanishes", "eats")}
         assert (ended(cluster, runs["vanishes"])["state"], ended(cluster, runs["eats"])["state"]) == ("failed",) * 2
         assert run_of(cluster, runs["eats"])["reason"] == "MemoryError"
+        assert [len(run_of(cluster, run_id)["attempts"]) for run_id in runs.values()] == [1] * 4
         roots = [process_of(tmp_path / name) for name in ("blocks", "forks")]
         families = [tree(root) for root in roots]
         assert len(families[1]) >= 5
