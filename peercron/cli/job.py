@@ -85,10 +85,8 @@ def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
     coming = options.get(path_of(view["key"], "/next"), n=1)["next"]
     upcoming = f"next run {when(coming[0]['scheduled_for'], options)}.   " if coming else ""
     alone = view.get("mode") == "slice" and view.get("on_absent", "skip") == "skip"
-    look = (
-        f"Whose turn is when:  peercron job next {name}" if alone else f"Try it now:  peercron job run {name} --follow"
-    )
-    say(options, f"{upcoming}{look}")
+    now, turn = f"Try it now:  peercron job run {name} --follow", f"Whose turn is when:  peercron job next {name}"
+    say(options, f"{upcoming}{turn if alone else now}")
 
 
 def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +110,7 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
 
 
 def _kind(row: Row) -> str:
-    return next((kind for kind in ("command", "shell", "http") if kind in row), "–")
+    return next((kind for kind in ("command", "shell", "http", "class") if kind in row), "–")
 
 
 def _schedule(row: Row) -> str:

@@ -36,6 +36,7 @@ class Client:
         label: what this program is called, as owner of locks; default: host/pid.
         timeout: for a request with all its tries.
         ca_file: authority (PEM) of https addresses.
+        attempt: run id and fencing token of the attempt that this program is: its locks end with it, at once.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Client:
         label: str | None = None,
         timeout: Duration = "5s",
         ca_file: str | None = None,
+        attempt: tuple[str, int] | None = None,
     ) -> None:
+        self._attempt = attempt or ("", 0)
         chosen = addresses if addresses is not None else _usual_addresses()
         self._link = Link(
             chosen.split(",") if isinstance(chosen, str) else chosen,
@@ -97,7 +100,8 @@ class Client:
             shared: of a "rw" lock: to read, beside others that read.
             owner: default: label/task.
         """
-        return Lock(self._link, Wanted(name, ttl, wait, kind, permits, shared), owner or f"{self.label}/{_task()}")
+        wanted = Wanted(name, ttl, wait, kind, permits, shared, *self._attempt)
+        return Lock(self._link, wanted, owner or f"{self.label}/{_task()}")
 
     def queue(self, name: str, *, owner: str | None = None) -> Queue:
         """A queue, in the namespace "default", or written namespace/name. `owner`: of what is received; label/task."""

@@ -32,10 +32,14 @@ class Wanted:
     kind: str | None = None
     permits: int = 1
     shared: bool = False
+    #: Run id and fencing token of the attempt that it ends with, whatever its ttl; empty, 0: of none.
+    run: str = ""
+    attempt: int = 0
 
     def body(self, owner: str, request: str, wait_s: float) -> dict[str, object]:
         told = {"owner": owner, "ttl": written(self.ttl), "wait": written(wait_s), "request": request}
-        more = {"kind": self.kind} if self.kind is not None else {}
+        more: dict[str, object] = {"kind": self.kind} if self.kind is not None else {}
+        more |= {"run": self.run, "attempt": self.attempt} if self.run else {}
         return told | more | {"permits": self.permits, "shared": self.shared}
 
 

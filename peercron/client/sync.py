@@ -36,8 +36,9 @@ class SyncClient:
         label: str | None = None,
         timeout: Duration = "5s",
         ca_file: str | None = None,
+        attempt: tuple[str, int] | None = None,
     ) -> None:
-        self._client = Client(addresses, token=token, label=label, timeout=timeout, ca_file=ca_file)
+        self._client = Client(addresses, token=token, label=label, timeout=timeout, ca_file=ca_file, attempt=attempt)
         self._portal = Portal()
         self.label = self._client.label
         self.state = SyncState(self._portal, self._client)

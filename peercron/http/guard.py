@@ -1,4 +1,4 @@
-"""Who may not ask: pages of other sites in a browser that can reach this node."""
+"""Who may not ask: pages of other sites in a browser that can reach this node, and runs in the name of another."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aiohttp import web
 from peercron.address import is_loopback, split_address
 from peercron.http.asking import node_of
 from peercron.http.problems import BadRequest
+from peercron.runpass import is_pass
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -44,3 +45,12 @@ def _names_this_machine(host_header: str) -> bool:
         return bool(ipaddress.ip_address(host))
     except ValueError:
         return is_loopback(host) or host in ("", "ip6-localhost")
+
+
+def check_pass(request: web.Request, run_id: str, token: int) -> None:
+    """Refuse who does not carry the secret of this attempt (PEERCRON_TOKEN) as its bearer token."""
+    settings = node_of(request).settings
+    scheme, _, said = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not is_pass(said.strip(), settings.secret, settings.cluster, run_id, token):
+        message = "wants `Bearer` and the PEERCRON_TOKEN of this very attempt"
+        raise BadRequest("header.Authorization", message, code="forbidden", status=403)

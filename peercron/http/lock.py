@@ -27,6 +27,7 @@ from peercron.http.asking import (
     whole_number,
 )
 from peercron.http.fields import Fields, fields_of
+from peercron.http.guard import check_pass
 from peercron.http.lock_view import lock_view
 from peercron.http.port import NodePort
 from peercron.http.presence import PRESENCE, Gone
@@ -69,6 +70,8 @@ async def acquire(request: web.Request) -> web.Response:
     and `expires_in`, in seconds from when the request was SENT: whoever counts from there on a monotonic clock stops
     before the lock is anybody else's. Asking again with the same `request` (or Idempotency-Key) answers the same
     grant, or keeps the place in line, also through another node.
+
+    With `run` and `attempt` it ends with that attempt, which alone may ask for that, by its PEERCRON_TOKEN.
 
     Refused: locked (not within `wait`), deadlock, conflict (it is in use as another kind), limit.
     """
@@ -121,6 +124,8 @@ async def _asked(request: web.Request) -> _Asked:
     )
     kind = fields.choice("kind", LockKind, usual)
     fields.check()
+    if claim.run_id:
+        check_pass(request, claim.run_id, claim.attempt)
     namespace, name = request.match_info["namespace"], request.match_info["name"]
     return _Asked(AcquireLock(namespace, name, claim, wait_ms > 0, kind, permits), wait_ms / 1_000, bool(own))
 

@@ -18,9 +18,9 @@ from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, Problem, RunNotFound
 from peercron.http.answers import blocking_answer, in_slices, json_answer
 from peercron.http.asking import BLOCKING_PARAMETERS, Route, commit, fields_of_body, node_of, whole_number
+from peercron.http.guard import check_pass
 from peercron.http.problems import BadRequest
 from peercron.http.runlog import LOG_PARAMETERS, run_log
-from peercron.runpass import is_pass
 from peercron.sources import nearest
 
 
@@ -89,15 +89,6 @@ async def checkpoint(request: web.Request) -> web.Response:
     check_pass(request, run_id, body["token"])
     done = await commit(request, Checkpoint(run_id, body["token"], msgspec.json.encode(body["data"])))
     return json_answer({"run": run_id, "token": done.value})
-
-
-def check_pass(request: web.Request, run_id: str, token: int) -> None:
-    """Refuse who does not carry the secret of this attempt (PEERCRON_TOKEN) as its bearer token."""
-    settings = node_of(request).settings
-    scheme, _, said = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not is_pass(said.strip(), settings.secret, settings.cluster, run_id, token):
-        message = "wants `Bearer` and the PEERCRON_TOKEN of this very attempt"
-        raise BadRequest("header.Authorization", message, code="forbidden", status=403)
 
 
 ROUTES = (

@@ -32,6 +32,8 @@ class HttpReach:
     """The cluster as one attempt sees it. `environ`: its PEERCRON_* variables. `ca`: a file, or empty."""
 
     def __init__(self, environ: Mapping[str, str], ca: str) -> None:
+        self._run = f"{environ['PEERCRON_URL']}/v1/runs/{quote(environ['PEERCRON_RUN_ID'], safe='')}"
+        self._token = int(environ["PEERCRON_FENCING_TOKEN"])
         self._client: Client | None = None
         self._plain_client: SyncClient | None = None
         self._how: dict[str, Any] = {
@@ -39,9 +41,8 @@ class HttpReach:
             "token": environ["PEERCRON_TOKEN"],
             "label": f"{environ['PEERCRON_NODE']}/{os.getpid()}",
             "ca_file": ca or None,
+            "attempt": (environ["PEERCRON_RUN_ID"], self._token),
         }
-        self._run = f"{environ['PEERCRON_URL']}/v1/runs/{quote(environ['PEERCRON_RUN_ID'], safe='')}"
-        self._token = int(environ["PEERCRON_FENCING_TOKEN"])
         self._headers = {
             "Authorization": f"Bearer {environ['PEERCRON_TOKEN']}",
             "Content-Type": "application/json",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from peercron.errors import LeaseLost, NoLeader, OutcomeUnknown, Refused
+from peercron.errors import ConfigError, LeaseLost, NoLeader, OutcomeUnknown, Refused
 from peercron.jobs import reach as reaching
 from peercron.jobs.reach import HttpReach, context_from
 from peercron.runpass import run_pass
@@ -88,4 +88,27 @@ async def test_the_shared_state_is_reached_from_coroutines_and_threads(site: Sit
         return reach.plain_client.state.get("search/generation")
 
     assert await asyncio.to_thread(plainly) == 1
+    await reach.close()
+
+
+async def test_a_lock_of_a_run_ends_with_its_attempt(site: Site) -> None:
+    environ = await environment(site)
+    reach = HttpReach(environ, "")
+    lock = context_from(environ, WORK, reach).lock("search/index", ttl="1h")
+    assert await lock.acquire() > 0
+    (grant,) = site.node.state.lock_grants["search/index"].values()
+    assert (grant.claim.run_id, grant.claim.owner.partition("/")[0]) == (environ["PEERCRON_RUN_ID"], "n1")
+    await site.node.finish_attempt(environ["PEERCRON_RUN_ID"])
+    assert "search/index" not in site.node.state.lock_grants
+    await lock.release()
+    assert "lost before" in lock.lost
+    await reach.close()
+
+
+async def test_nobody_locks_in_the_name_of_another_run(site: Site) -> None:
+    environ = await environment(site, PEERCRON_TOKEN="guessed")
+    reach = HttpReach(environ, "")
+    with pytest.raises(ConfigError, match="PEERCRON_TOKEN of this very attempt"):
+        await reach.client.lock("search/index").acquire()
+    assert not site.node.state.lock_grants
     await reach.close()

@@ -31,9 +31,10 @@ class Shares(Job):
     overlap = "queue_all"
 
     async def run(self, ctx: RunContext) -> None:
-        n = await ctx.state.incr("search/generation")
-        await ctx.queue("mail").put({"generation": n}, key=ctx.run_id)
-        await ctx.checkpoint({"done": n})
+        async with ctx.lock("search/index", ttl="30s", wait="10s") as lock:
+            n = await ctx.state.incr("search/generation")
+            await ctx.queue("mail").put({"generation": n}, key=ctx.run_id)
+            await ctx.checkpoint({"done": n, "token": lock.token})
 
 
 class Blocks(Job):
