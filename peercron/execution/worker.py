@@ -36,6 +36,8 @@ FAILED = 1
 OOM_SCORE = "500"
 #: After this without work the client of locks, queues and state is imported too; it takes a while.
 IDLE_S = 0.5
+#: A class that takes all processors it can get, with all its children, must not keep the node from renewing its lease.
+NICE = 5
 #: What tasks that a job left running have for their own end.
 LEFT_TASKS_S = 1.0
 
@@ -75,6 +77,7 @@ def main(modules: list[str]) -> NoReturn:
     """Import, wait, run. Standard input is the socket to the shepherd."""
     kernel.set_name("peercron-work")
     kernel.set_oom_score(OOM_SCORE)
+    os.nice(NICE)
     line = Line()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is a text stream here
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

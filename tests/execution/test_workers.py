@@ -19,6 +19,7 @@ from peercron.execution.limits import WORKERS_WAITING
 from peercron.execution.port import AttemptResult, ImportFailed
 from peercron.execution.processes import Process, below, look, table
 from peercron.execution.supervisor import Supervisor
+from peercron.execution.worker import NICE, OOM_SCORE
 from tests.execution.conftest import Witness, is_dead, until
 
 MODULE = "tests.execution.some_jobs"
@@ -194,6 +195,14 @@ async def test_the_timeout_counts_from_the_assignment(node: Classes) -> None:
 async def test_memory_has_a_bound_where_one_is_asked_for(node: Classes) -> None:
     result = await node.done("Eats", memory_max_bytes=512 << 20)
     assert (result.outcome, result.reason) == (AttemptState.FAILED, "MemoryError")
+
+
+async def test_the_node_comes_first_when_processors_or_memory_run_short(node: Classes) -> None:
+    key = node.begin("Priority")
+    await node.result(key)
+    niceness, oom_score = map(int, node.output(key).split())
+    assert niceness == min(19, os.nice(0) + NICE)
+    assert oom_score == int(OOM_SCORE)
 
 
 async def test_a_family_that_ran_away_is_gone_after_the_cancel(node: Classes) -> None:
