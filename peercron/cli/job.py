@@ -13,6 +13,7 @@ import click
 from peercron.cli.backfill import backfill
 from peercron.cli.failures import Taken
 from peercron.cli.files import apply, export, plan
+from peercron.cli.foresight import explain, simulate
 from peercron.cli.options import Options, common, duration, options_of
 from peercron.cli.output import Column, Row, listing, record, say, when
 from peercron.cli.run import run_columns
@@ -25,7 +26,7 @@ def job() -> None:
     """Jobs. A NAME is in the namespace "default", or written namespace/name."""
 
 
-for command in (apply, plan, export, slices, backfill):
+for command in (apply, plan, export, slices, backfill, explain, simulate):
     job.add_command(command)
 
 

@@ -17,6 +17,7 @@ from peercron.http import (
     backfill,
     clients,
     documents,
+    explain,
     jobs,
     lock,
     member,
@@ -55,6 +56,7 @@ ROUTES: tuple[Route, ...] = (
     *slices.ROUTES,
     *pools.ROUTES,
     *backfill.ROUTES,
+    *explain.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
 #: How long open answers (logs that are followed, reads that wait) may go on when the node ends.

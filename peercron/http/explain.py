@@ -1,0 +1,18 @@
+"""Route of explanations: why a job is running or is not."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from peercron.core.explain import explain
+from peercron.http.answers import json_answer
+from peercron.http.asking import READ_PARAMETERS, Route, fresh
+from peercron.http.jobs import find_job, job_key
+
+
+async def explain_job(request: web.Request) -> web.Response:
+    state = await fresh(request)
+    return json_answer(explain(state, find_job(state, job_key(request))))
+
+
+ROUTES = (Route("GET", "/v1/jobs/{name}/explain", explain_job, READ_PARAMETERS),)

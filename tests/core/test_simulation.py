@@ -1,0 +1,82 @@
+"""Simulation: what it says is what the production planner and apply do, also with a node down."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from peercron.core.commands import SetPool
+from peercron.core.job import CronTrigger, EveryTrigger, ManualTrigger, Mode, Overlap
+from peercron.core.simulation import Happening, cluster_of, simulate, without
+from peercron.core.state import ClusterState
+from tests.core.builders import HOUR, definition, done
+from tests.core.invariants import violations
+
+MIDNIGHT = 1_800_057_600_000
+
+
+def hours(state: ClusterState, count: int = 6, lasting_ms: int = 1_000) -> list[Happening]:
+    found = list(simulate(state, from_ms=MIDNIGHT, through_ms=MIDNIGHT + count * HOUR, lasting_ms=lasting_ms))
+    assert violations(state) == []
+    return found
+
+
+def site(*rows: Any, nodes: tuple[str, ...] = ("a", "b")) -> ClusterState:
+    return cluster_of(tuple(rows), nodes, MIDNIGHT)
+
+
+def hourly(name: str = "job", **changes: Any) -> Any:
+    return definition(name, **({"trigger": CronTrigger("0 * * * *")} | changes))
+
+
+def test_slots_start_where_and_when_they_would() -> None:
+    found = hours(site(hourly(mode=Mode.STANDBY, nodes=("a", "b"))))
+    assert [(row.at_ms, row.node, row.what) for row in found] == [
+        (MIDNIGHT + n * HOUR, "a", "starts") for n in range(1, 7)
+    ]
+
+
+def test_with_a_node_down_another_does_the_work() -> None:
+    state = site(hourly(mode=Mode.STANDBY, nodes=("a", "b")))
+    assert without(state, "a")
+    assert {row.node for row in hours(state)} == {"b"}
+    assert not without(state, "nobody")
+
+
+def test_what_comes_after_follows() -> None:
+    found = hours(site(hourly("a"), definition("b", trigger=ManualTrigger(), after=("default/a",))), 2)
+    assert [(row.job, row.at_ms - MIDNIGHT) for row in found][:2] == [("default/a", HOUR), ("default/b", HOUR + 1_000)]
+
+
+def test_slots_that_come_to_nothing_say_why() -> None:
+    found = hours(site(hourly()), 4, lasting_ms=HOUR + 1)
+    assert [row.what for row in found] == ["starts", "skipped", "starts", "skipped"]
+    assert "overlap forbid" in found[1].reason
+
+
+def test_a_pool_holds_runs_back() -> None:
+    state = site(hourly("x", pool="db"), hourly("y", pool="db"))
+    done(state, SetPool("db", 1), MIDNIGHT)
+    found = hours(state, 1, lasting_ms=5_000)
+    assert [row.at_ms - MIDNIGHT for row in found] == [HOUR]
+    state = site(hourly("x", pool="db"), hourly("y", pool="db"))
+    done(state, SetPool("db", 1), MIDNIGHT)
+    assert [row.at_ms - MIDNIGHT for row in hours(state, 2, lasting_ms=5_000)][:2] == [HOUR, HOUR + 5_000]
+
+
+def test_the_same_asked_twice_is_answered_the_same() -> None:
+    rows = [hourly(f"j{n}", jitter_ms=60_000, overlap=Overlap.ALLOW) for n in range(20)]
+    assert hours(site(*rows)) == hours(site(*rows))
+
+
+def test_as_much_is_worked_out_as_is_taken() -> None:
+    state = site(definition(trigger=EveryTrigger(1_000)))
+    endless = simulate(state, from_ms=MIDNIGHT, through_ms=MIDNIGHT + 10**12, lasting_ms=1)
+    assert len(list(islice(endless, 50))) == 50
+
+
+def test_jobs_that_the_cluster_would_refuse_are_refused() -> None:
+    with pytest.raises(ValueError, match="there is no job default/nobody"):
+        site(definition(trigger=ManualTrigger(), after=("default/nobody",)))
