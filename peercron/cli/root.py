@@ -23,7 +23,7 @@ COMMANDS = {
     "member": Lazy("peercron.cli.member:member", "The members of the cluster."),
     "queue": Lazy("peercron.cli.queue:queue", "Task queues: list, put, get, ack, peek, purge, replay."),
     "lock": Lazy("peercron.cli.lock:lock", "Locks: list, show, acquire -- CMD, release."),
-    "state": Lazy("peercron.cli.state:state", "Shared state: get, set, rm, list."),
+    "state": Lazy("peercron.cli.state:state", "Shared state: get, set, cas, incr, rm, list, watch."),
     "snapshot": Lazy("peercron.cli.snapshot:snapshot", "The whole cluster as a file: save, inspect, restore."),
     "pause": Lazy("peercron.cli.cluster:pause", "Stop the schedules of all jobs."),
     "resume": Lazy("peercron.cli.cluster:resume", "Let the schedules of all jobs go on."),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from itertools import islice
+from secrets import token_hex
+from typing import Any
 from urllib.parse import quote
 
 import click
 
-from peercron.cli.options import common, options_of
-from peercron.cli.output import Column, listing, say
+from peercron.cli.options import common, duration, options_of
+from peercron.cli.output import Column, listing, record, say
+from peercron.cli.watching import changes
 
 
 @click.group()
@@ -17,8 +22,10 @@ def state() -> None:
 
 
 def _path(key: str) -> str:
-    namespace, colon, name = key.rpartition(":")
-    return f"/v1/state/{quote(namespace if colon else 'default', safe='')}/{quote(name, safe='')}"
+    namespace, colon, name = key.partition(":")
+    if not colon:
+        namespace, name = "default", key
+    return f"/v1/state/{quote(namespace, safe='')}/{quote(name, safe='')}"
 
 
 @state.command()
@@ -38,14 +45,58 @@ def get(key: str) -> None:
 @click.argument("key")
 @click.argument("value", required=False)
 @click.option("--if-revision", type=int, metavar="N", help="Only over that revision; 0: only where there is none.")
+@duration("--ttl", help="The key is gone after that time, unless it is written again.")
 @common()
-def put(key: str, value: str | None, if_revision: int | None) -> None:
+def put(key: str, value: str | None, if_revision: int | None, ttl: float | None) -> None:
     """Write VALUE, or what comes on standard input."""
+    _put(key, value, if_revision, ttl)
+
+
+def _put(key: str, value: str | None, if_revision: int | None, ttl: float | None) -> None:
     options = options_of()
     content = value.encode() if value is not None else sys.stdin.buffer.read()
-    headers = _precondition(if_revision)
-    answer = options.connection().request("PUT", _path(key), content, headers=headers).json
-    say(options, f"{key} is at revision {answer['revision']}")
+    headers = _once() | _precondition(if_revision)
+    answer = options.connection().request("PUT", _path(key), content, params=_ttl(ttl), headers=headers).json
+    if options.output in ("table", "wide"):
+        say(options, f"{key} is at revision {answer['revision']}")
+    else:
+        record(options, answer, (), name="revision")
+
+
+@state.command()
+@click.argument("key")
+@click.argument("revision", type=click.IntRange(0))
+@click.argument("value", required=False)
+@duration("--ttl", help="The key is gone after that time, unless it is written again.")
+@common()
+def cas(key: str, revision: int, value: str | None, ttl: float | None) -> None:
+    """Compare and set: write VALUE, or standard input, only over REVISION; 0: only where there is none. Else exit 6."""
+    _put(key, value, revision, ttl)
+
+
+@state.command(context_settings={"ignore_unknown_options": True})
+@click.argument("key")
+@click.argument("by", type=int, default=1)
+@duration("--ttl", help="Of a key that begins with this.")
+@common()
+def incr(key: str, by: int, ttl: float | None) -> None:
+    """Add BY (1) to the whole number under the key, 0 where there is none, and print the sum."""
+    options = options_of()
+    body = {"by": by} | _ttl(ttl)
+    answer = options.connection().request("POST", f"{_path(key)}:incr", body, headers=_once()).json
+    if options.output in ("table", "wide"):
+        click.echo(answer["value"])
+    else:
+        record(options, answer, (), name="value")
+
+
+def _once() -> dict[str, str]:
+    """A key by which the cluster knows the request again, if it comes by two nodes."""
+    return {"Idempotency-Key": token_hex(16)}
+
+
+def _ttl(ttl: float | None) -> dict[str, str]:
+    return {} if ttl is None else {"ttl": f"{round(ttl * 1_000)}ms"}
 
 
 state.add_command(put, "set")
@@ -65,7 +116,7 @@ def _precondition(if_revision: int | None) -> dict[str, str]:
 def rm(key: str, if_revision: int | None) -> None:
     """Delete the key."""
     options = options_of()
-    options.connection().request("DELETE", _path(key), headers=_precondition(if_revision))
+    options.connection().request("DELETE", _path(key), headers=_once() | _precondition(if_revision))
     say(options, f"{key} is deleted")
 
 
@@ -78,6 +129,28 @@ def list_keys(namespace: str, prefix: str) -> None:
     options = options_of()
     rows = options.get(f"/v1/state/{quote(namespace, safe='')}/", prefix=prefix)["keys"]
     listing(options, rows, _COLUMNS, name="key")
+
+
+@state.command()
+@click.argument("namespace", default="default")
+@click.option("--prefix", default="", help="Only keys that begin so.")
+@click.option("--after", type=int, metavar="N", help="Everything after this index or revision, not after now.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many changes.")
+@common()
+def watch(namespace: str, prefix: str, after: int | None, count: int | None) -> None:
+    """Print every change of a namespace's keys, in order, each once; goes on at another node when one fails."""
+    options = options_of()
+    for change in islice(changes(options.connection(), namespace, prefix, after), count):
+        if options.output in ("table", "wide"):
+            click.echo(f"{change['revision']}  {change['key']}  {_told(change)}")
+        else:
+            click.echo(change["key"] if options.output == "name" else json.dumps(change))
+
+
+def _told(change: dict[str, Any]) -> str:
+    if change.get("deleted"):
+        return "(deleted)"
+    return f"base64:{change['base64']}" if "base64" in change else json.dumps(change["value"], ensure_ascii=False)
 
 
 _COLUMNS = (

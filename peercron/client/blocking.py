@@ -108,13 +108,17 @@ class Connection:
                 raise last
             self.pause(_PAUSE_S)
 
-    def stream(self, path: str, *, params: Mapping[str, object] | None = None) -> Iterator[bytes]:
-        """The body of a GET in pieces as they come, however long that takes. Raises as `request` does."""
+    def stream(
+        self, path: str, *, params: Mapping[str, object] | None = None, silence_s: float | None = None
+    ) -> Iterator[bytes]:
+        """The body of a GET in pieces as they come, however long that takes; nothing for `silence_s` is Unreachable.
+        Raises as `request` does.
+        """
         target = f"{path}?{urlencode(params)}" if params else path
         last: PeercronError = Unreachable()
         for address in self.addresses:
             try:
-                link, answer = self._send(address, "GET", target, None, {}, self.timeout_s, body_s=None)
+                link, answer = self._send(address, "GET", target, None, {}, self.timeout_s, body_s=silence_s)
             except (Unreachable, NoLeader, Busy) as error:
                 last = error
                 continue
