@@ -108,7 +108,7 @@ class Lock:
     async def release(self) -> None:
         """Give it back; the next in line has it. Where nobody can be asked it comes free when its time is up."""
         tenure = self._tenure
-        if tenure is None:
+        if tenure is None or tenure.over:
             return
         await tenure.stop()
         if tenure.lost:

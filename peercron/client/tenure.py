@@ -36,6 +36,8 @@ class Tenure:
         self._until_s = sent_s + expires_in_s
         #: Why it was lost; empty: it was not.
         self.lost = ""
+        #: It was given back, or settled otherwise.
+        self.over = False
         self._block: asyncio.Task[object] | None = None
         #: How often others had asked the block to end when we did; None: we did not.
         self._cancelling: int | None = None
@@ -44,7 +46,7 @@ class Tenure:
     @property
     def held(self) -> bool:
         """Whether it is ours at this very moment, as far as our clock can tell."""
-        return not self.lost and self._clock.monotonic() < self._until_s
+        return not self.over and not self.lost and self._clock.monotonic() < self._until_s
 
     def check(self) -> None:
         """Raises LeaseLost unless it is held at this very moment."""
@@ -61,6 +63,7 @@ class Tenure:
         await asyncio.gather(self._renewal, return_exceptions=True)
         if not self.held and not self.lost:
             self.lost = f"{self._what} could not be renewed in time"
+        self.over = True
 
     def end_block(self, error: BaseException | None) -> None:
         """The guarded block is over. Raises LeaseLost where the right was lost before, and the block ended for that

@@ -17,7 +17,7 @@ from peercron.core.commands import OpenSession
 from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo
 from peercron.core.state import ClusterState
-from peercron.errors import PeercronError
+from peercron.errors import PeercronError, Refused
 from peercron.http.app import serve
 from peercron.settings import load
 from tests.http.conftest import NOW_MS, FakeNode, free_port
@@ -127,3 +127,24 @@ def test_items_are_worked_on_by_threads(url: str) -> None:
         assert next(each).payload == "again"
         each.close()  # type: ignore[attr-defined]
         assert mail.status()["in_flight"] == 1
+
+
+def test_a_lock_says_which_thread_has_it(url: str) -> None:
+    with SyncClient(url, label="a/1") as client:
+        told = []
+
+        def work() -> None:
+            with client.lock("db", wait="30s") as lock:
+                lock.check()
+                told.append((lock.token, lock.held))
+                # Ours, and nobody else's: not even under the same label.
+                with pytest.raises(Refused, match=threading.current_thread().name):
+                    client.lock("db", wait=0, owner="other").acquire()
+
+        threads = [threading.Thread(target=work, name=f"Thread-{n}") for n in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({token for token, _ in told}) == 3
+        assert all(held for _, held in told)
