@@ -9,6 +9,8 @@ CHECK_INTERVAL_MS: Final = 5_000
 CHECK_TIMEOUT_MS: Final = 2_000
 CHECK_RISE: Final = 2
 CHECK_FALL: Final = 3
+#: What the probe of a trigger is called among the checks of its job; no check that a user names is called so.
+TRIGGER_CHECK: Final = "on:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,14 @@ class EndpointProbe:
     port: int
 
 
-Probe = ProcessProbe | CommandProbe | UrlProbe | EndpointProbe
+@dataclass(frozen=True, slots=True)
+class FileProbe:
+    """A file (or a folder) of this path is there. Starts jobs; no check has one."""
+
+    path: str
+
+
+Probe = ProcessProbe | CommandProbe | UrlProbe | EndpointProbe | FileProbe
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ def _late(row: Run | Attempt) -> str:
 
 @cache
 def _late_fields(row: type) -> tuple[tuple[str, Any], ...]:
-    """(name, default) of each."""
-    return tuple([(field.name, default_of(field)) for field in late_fields(row)])
+    """(name, default) of each; what only a live run has is not kept."""
+    return tuple([(field.name, default_of(field)) for field in late_fields(row) if field.name != "checkpoint"])
 
 
 def _attempt(attempt: Attempt) -> str:

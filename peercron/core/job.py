@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from peercron.core.check import Check
+from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.pace import NO_RETRY, UNLIMITED, Concurrency, Require, Retry
+from peercron.core.secret import EnvEntry as EnvEntry
+from peercron.core.secret import SecretSource as SecretSource
 
 
 class Mode(StrEnum):
@@ -118,25 +121,19 @@ class ManualTrigger:
     """No slots of its own: runs only when asked to."""
 
 
-Trigger = CronTrigger | EveryTrigger | AtTrigger | ManualTrigger
-
-
-class SecretSource(StrEnum):
-    """Where the running node finds the value of an environment entry."""
-
-    LITERAL = "literal"
-    FILE = "file"
-    ENV = "env"
-    CREDENTIAL = "credential"
-
-
-@dataclass(frozen=True, slots=True)
-class EnvEntry:
-    """One environment variable; a secret is a reference that the running node resolves, never a value in the log."""
-
-    name: str
-    source: SecretSource
-    value: str
+Trigger = (
+    CronTrigger
+    | EveryTrigger
+    | AtTrigger
+    | ManualTrigger
+    | ConditionTrigger
+    | HookTrigger
+    | EventTrigger
+    | QueueTrigger
+    | ProbeTrigger
+)
+#: Triggers by what the clock says; the others wait for something to happen.
+TIMED = (CronTrigger, EveryTrigger, AtTrigger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +222,11 @@ class Definition:
     concurrency: Concurrency = UNLIMITED
     #: Name of the pool whose places it shares; empty: of none.
     pool: str = ""
+
+    @property
+    def watched(self) -> tuple[Check, ...]:
+        """All that is looked at for it: its checks, and what its trigger probes."""
+        return (*self.checks, self.trigger.check) if isinstance(self.trigger, ProbeTrigger) else self.checks
 
 
 @dataclass(frozen=True, slots=True)

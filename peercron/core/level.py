@@ -32,11 +32,13 @@ from peercron.core.commands import (
     AcquireLock,
     ArrangeSlices,
     Backfill,
+    CallHook,
     Checkpoint,
     CloseClient,
     Command,
     DeletePool,
     DeleteQueue,
+    EmitEvent,
     ExpireLease,
     ExtendDelivery,
     FailBack,
@@ -62,6 +64,7 @@ from peercron.core.commands import (
 )
 from peercron.core.job import ClassTask, Definition, Mode
 from peercron.core.member import MemberInfo
+from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.run import Attempt, Run
 from peercron.core.state import ClusterState, Key
 from peercron.core.verdict import Refusal
@@ -174,6 +177,16 @@ SINCE: Final[dict[Any, int]] = {
     ClassTask: 2,
     Checkpoint: 2,
     (Run, "checkpoint"): 2,
+    # Triggers that wait for something to happen.
+    ConditionTrigger: 2,
+    HookTrigger: 2,
+    EventTrigger: 2,
+    QueueTrigger: 2,
+    ProbeTrigger: 2,
+    CallHook: 2,
+    EmitEvent: 2,
+    (ClusterState, "edges"): 2,
+    (Run, "cause"): 2,
 }
 
 #: How to find the level of a value.

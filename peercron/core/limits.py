@@ -129,6 +129,12 @@ CHECK_INTERVAL_MS_MIN = 200
 CHECK_INTERVAL_MS_MAX = 3_600_000
 #: Results in a row that turn a verdict.
 CHECK_STREAK_MAX = 100
+#: Jobs that wait for one key, event or queue: one command may start all of them.
+LISTENERS_MAX = 256
+CONDITION_LENGTH_MAX = 1_024
+CONDITION_DEPTH_MAX = 32
+#: A larger value of a key cannot be judged by a condition, which then does not hold.
+CONDITION_VALUE_BYTES_MAX = 4_096
 #: Verdicts in one command; a member that has more to say says it in several.
 HEALTH_REPORTS_MAX = 64
 HEALTH_DETAIL_LENGTH_MAX = 200

@@ -29,7 +29,7 @@ def duties(state: ClusterState, me: str) -> list[Duty]:
         subjects = [member for member in state.members.values() if placement.may_run(state, member, definition)]
         found += [
             Duty(uid, check, member.info.id, member.info.address)
-            for check in definition.checks
+            for check in definition.watched
             for member in subjects
             if check.by_peers or member.info.id == me
         ]

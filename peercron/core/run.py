@@ -62,7 +62,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The work for one slot. `id` is "job-uid/slot_ms" (manual: "job-uid/m<index>"): planned twice, it is once."""
+    """The work for one slot. `id` is "job-uid/slot_ms": planned twice, it is once.
+
+    What has no instant is named by the command that brought it: "job-uid/m<index>" by hand, "job-uid/e<index>" by an
+    event.
+    """
 
     id: str
     job_uid: str
@@ -87,6 +91,8 @@ class Run:
     not_before_ms: int = 0
     #: What a job class last said of how far it is (JSON), for the next attempt; empty: nothing, or the run has ended.
     checkpoint: bytes = b""
+    #: What happened that started it, for people; empty: its time had come, or somebody asked for it by hand.
+    cause: str = ""
 
     @property
     def live_attempt(self) -> Attempt | None:

@@ -43,7 +43,7 @@ from croniter import CroniterBadDateError, croniter
 
 from peercron.core.clock_changes import LAST_S, Slots
 from peercron.core.cron import EVERY_DAY, ExpressionError, Field, Pick, parse, picks_by_uid
-from peercron.core.job import AtTrigger, CronTrigger, DstGap, DstOverlap, EveryTrigger, ManualTrigger, Trigger
+from peercron.core.job import AtTrigger, CronTrigger, DstGap, DstOverlap, EveryTrigger, Trigger
 from peercron.core.limits import EVERY_MS_MIN
 from peercron.core.times_of_day import TimesOfDay
 from peercron.core.zones import DAY, zone_named
@@ -76,7 +76,7 @@ def check(trigger: Trigger) -> str | None:
         case AtTrigger():
             inside = 0 <= trigger.at_ms <= LAST_S * SECOND_MS
             return None if inside else f"at: {trigger.at_ms} ms is not accepted; write an instant from 1970 to 8999"
-        case ManualTrigger():
+        case _:  # waits for something to happen
             return None
 
 
@@ -139,7 +139,7 @@ def _slots_after(trigger: Trigger, after_ms: int, uid: str) -> Iterator[int]:
         case AtTrigger():
             if trigger.at_ms > after_ms:
                 yield trigger.at_ms
-        case ManualTrigger():
+        case _:
             return
 
 
@@ -160,7 +160,7 @@ def _slots_back(trigger: Trigger, through_ms: int, uid: str) -> Iterator[int]:
         case AtTrigger():
             if trigger.at_ms <= through_ms:
                 yield trigger.at_ms
-        case ManualTrigger():
+        case _:
             return
 
 

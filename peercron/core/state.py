@@ -178,6 +178,9 @@ class ClusterState:
     lock_owners: dict[str, dict[int, str]] = field(default_factory=dict)
     #: Waiters of all locks.
     lock_waiting: int = 0
+    #: Job uid -> what the probe of its trigger last said: 1 well, 0 bad; under the id of the member where it is each
+    #: member's own, else under "".
+    edges: dict[str, dict[str, int]] = field(default_factory=dict)
 
     #: Not replicated: "namespace/name" -> what the rows of its items say, in order; see `apply.queue.line_of`.
     lines: dict[str, Line] = field(default_factory=dict, compare=False, repr=False, metadata={"transient": True})

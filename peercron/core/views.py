@@ -46,6 +46,7 @@ def run_view(state: ClusterState, run: Run) -> dict[str, Any]:
         "state": run.state.value,
         "params": dict(run.params),
         "reason": run.reason,
+        "cause": run.cause,
         "cancel_requested": run.cancel_requested,
         "created_at": instant(run.created_ms),
         "not_before": instant(run.not_before_ms or None),

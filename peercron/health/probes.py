@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from aiohttp import ClientError, ClientSession, DummyCookieJar, TCPConnector
 
-from peercron.core.check import CommandProbe, EndpointProbe, Probe, ProcessProbe, UrlProbe
+from peercron.core.check import CommandProbe, EndpointProbe, FileProbe, Probe, ProcessProbe, UrlProbe
 from peercron.health.command import run_command
 from peercron.health.limits import PID_FILE_BYTES_MAX, PROCESS_NAME_BYTES_MAX, THREADS_MAX
 
@@ -60,6 +60,8 @@ class Prober:
                 return await self._url(url, expect_status)
             case EndpointProbe(its_host, port):
                 return await _endpoint(its_host or host, port)
+            case FileProbe(path):
+                return await self._aside(_file, path)
 
     async def _url(self, url: str, expect_status: tuple[int, ...]) -> Result:
         if self._session is None:
@@ -77,6 +79,11 @@ async def _endpoint(host: str, port: int) -> Result:
     with suppress(OSError):
         await writer.wait_closed()
     return Result(True, f"{host} port {port} takes connections")
+
+
+def _file(path: str) -> Result:
+    there = os.path.lexists(path)
+    return Result(there, f"{path} is there" if there else f"{path} is not there")
 
 
 def _pid_file(path: str) -> Result:

@@ -14,11 +14,12 @@ from peercron.core.check import (
     Check,
     CommandProbe,
     EndpointProbe,
+    FileProbe,
     Probe,
     ProcessProbe,
     UrlProbe,
 )
-from peercron.jobspec.tables import CheckTable, ProcessTable, ServiceTable
+from peercron.jobspec.shapes import CheckTable, ProcessTable, ServiceTable
 from peercron.jobspec.tasks import statuses_of
 from peercron.jobspec.wrong import Wrong, duration_ms
 from peercron.times import format_duration
@@ -50,16 +51,27 @@ def render_check(check: Check) -> dict[str, Any]:
     return table
 
 
-def _check(table: CheckTable, path: str, wrong: Wrong) -> Check:
-    def often(key: str, text: str | None, usual_ms: int) -> int:
-        low, high = limits.CHECK_INTERVAL_MS_MIN, limits.CHECK_INTERVAL_MS_MAX
-        return usual_ms if text is None else duration_ms(f"{path}.{key}", text, wrong, min_ms=low, max_ms=high)
+def often_of(key: str, text: str | None, usual_ms: int, wrong: Wrong) -> int:
+    """An interval or a time-out of a probe, in ms."""
+    low, high = limits.CHECK_INTERVAL_MS_MIN, limits.CHECK_INTERVAL_MS_MAX
+    return usual_ms if text is None else duration_ms(key, text, wrong, min_ms=low, max_ms=high)
 
+
+def split_endpoint(text: str, key: str, wrong: Wrong) -> tuple[str, int]:
+    """Host and port; where it is wrong, some that are right."""
+    try:
+        return split_address(text)
+    except ValueError as error:
+        wrong(key, str(error))
+        return "wrong", 1
+
+
+def _check(table: CheckTable, path: str, wrong: Wrong) -> Check:
     return Check(
         table.name,
         _probe(table, path, wrong),
-        interval_ms=often("interval", table.interval, CHECK_INTERVAL_MS),
-        timeout_ms=often("timeout", table.timeout, CHECK_TIMEOUT_MS),
+        interval_ms=often_of(f"{path}.interval", table.interval, CHECK_INTERVAL_MS, wrong),
+        timeout_ms=often_of(f"{path}.timeout", table.timeout, CHECK_TIMEOUT_MS, wrong),
         rise=table.rise,
         fall=table.fall,
         observers=table.observers,
@@ -115,3 +127,5 @@ def _rendered(probe: Probe) -> dict[str, Any]:
             return {"service": {"http": {"url": url} | expect}}
         case EndpointProbe(host, port):
             return {"endpoint": join_address(host, port)}
+        case FileProbe():
+            raise AssertionError("no check looks for a file")

@@ -13,7 +13,6 @@ from peercron.core.job import (
     CronTrigger,
     Definition,
     EveryTrigger,
-    ManualTrigger,
     Misfire,
     Mode,
     OnAbsent,
@@ -26,10 +25,13 @@ from peercron.jobspec.modes import read_mode
 from peercron.jobspec.policies import read_policies
 from peercron.jobspec.tables import DEFAULT_KEYS, DOCUMENT_KEYS, JOB_KEYS, JobTable, convert, join, key_problems
 from peercron.jobspec.tasks import KEYS_OF_KINDS, read_task
+from peercron.jobspec.triggers import TRIGGER_KEYS, read_occasion
 from peercron.jobspec.wrong import Wrong, duration_ms
 from peercron.times import instant_ms
 
 VERSION = 1
+#: Triggers by what the clock says.
+_TIMES = frozenset({"schedule", "every", "at"})
 #: A year: what is rarer has a date, and a date is a cron expression.
 EVERY_MS_MAX = 366 * 86_400_000
 #: A name stands in URLs and keys, before ":run" and between slashes.
@@ -159,7 +161,7 @@ def _with_defaults(table: object, defaults: Mapping[str, object]) -> object:
         return table
     # Defaults that mean nothing to this kind of job do not make it wrong.
     idle = {"timezone", "dst"} if "schedule" not in table else set()
-    idle |= {"jitter"} if not {"schedule", "every", "at"} & table.keys() else set()
+    idle |= {"jitter"} if not _TIMES & table.keys() else set()
     idle |= {"retry"} if table.get("guarantee") == "at_most_once" else set()
     mode = table.get("mode", defaults.get("mode", Mode.SINGLE))
     idle |= {key for key, of in _KEYS_OF_MODES.items() if mode not in of}
@@ -218,16 +220,16 @@ def _misfire(table: JobTable, wrong: Wrong) -> Misfire:
 
 
 def _trigger(table: JobTable, wrong: Wrong) -> Trigger:
-    given = [key for key in ("schedule", "every", "at") if getattr(table, key) is not None]
+    given = [key for key in TRIGGER_KEYS if getattr(table, key) not in (None, False)]
     if len(given) > 1:
-        wrong(given[1], f"give one of schedule, every and at, not {' and '.join(given)}")
+        wrong(given[1], f"give one of {', '.join(TRIGGER_KEYS)}, not {' and '.join(given)}")
     for key, belongs_to in (("anchor", "every"), ("dst", "schedule")):
         if getattr(table, key) is not None and given != [belongs_to]:
             wrong(key, f"has a meaning only with {belongs_to}")
     if given != ["schedule"] and table.timezone and (problem := check(CronTrigger("0 0 * * *", table.timezone))):
         wrong("timezone", problem.removeprefix("timezone: "))
-    if len(given) != 1:
-        return ManualTrigger()
+    if len(given) != 1 or given[0] not in _TIMES:
+        return read_occasion(table, wrong)
     trigger = _scheduled(table, wrong)
     if problem := check(trigger):
         # The sentence names its field where that is not the trigger itself: "timezone: …".

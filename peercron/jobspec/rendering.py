@@ -25,6 +25,7 @@ from peercron.jobspec.checks import render_check
 from peercron.jobspec.modes import render_mode
 from peercron.jobspec.policies import render_policies
 from peercron.jobspec.reading import VERSION
+from peercron.jobspec.triggers import render_occasion
 from peercron.sizes import format_size
 from peercron.times import format_duration, format_instant
 
@@ -87,8 +88,8 @@ def _trigger(trigger: Trigger) -> dict[str, Any]:
             return {"every": format_duration(every_ms)} | anchor
         case AtTrigger(at_ms):
             return {"at": format_instant(at_ms)}
-        case ManualTrigger():
-            return {}
+        case _:
+            return render_occasion(trigger)
 
 
 def _task(task: Task) -> dict[str, Any]:

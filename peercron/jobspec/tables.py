@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import msgspec
 
-from peercron.core.check import CHECK_FALL, CHECK_RISE
 from peercron.core.job import (
     DstGap,
     DstOverlap,
@@ -25,12 +24,9 @@ from peercron.core.job import (
 )
 from peercron.core.pace import Backoff, Require, RetryOn
 from peercron.errors import Problem
+from peercron.jobspec.shapes import CheckTable, CheckUrlTable, ExpectTable, OnTable, ProcessTable, ServiceTable, Table
 from peercron.sources import nearest
 from peercron.times import INSTANT_FORM
-
-
-class Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A table of jobs.toml, or an object of a JSON body."""
 
 
 class MisfireTable(Table):
@@ -66,47 +62,14 @@ class ReferenceTable(Table):
     credential: str | None = None
 
 
-class ExpectTable(Table):
-    status: int | tuple[int, ...]
-
-
 class HttpTable(Table):
     url: str
     method: str | None = None
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     body: str | None = None
     body_base64: str | None = None
     json: object = msgspec.UNSET
     expect: int | tuple[int, ...] | ExpectTable = ()
-
-
-class ProcessTable(Table):
-    pid_file: str | None = None
-    name: str | None = None
-
-
-class CheckUrlTable(Table):
-    url: str
-    expect: int | tuple[int, ...] | ExpectTable = ()
-
-
-class ServiceTable(Table):
-    command: tuple[str, ...] | None = None
-    http: CheckUrlTable | None = None
-
-
-class CheckTable(Table):
-    """One check; exactly one of process, service and endpoint."""
-
-    name: str
-    process: ProcessTable | None = None
-    service: ServiceTable | None = None
-    endpoint: str | None = None
-    observers: int = 0
-    interval: str | None = None
-    timeout: str | None = None
-    rise: int = CHECK_RISE
-    fall: int = CHECK_FALL
 
 
 class JobTable(Table):
@@ -119,6 +82,10 @@ class JobTable(Table):
     every: str | None = None
     at: dt.datetime | None = None
     anchor: dt.datetime | None = None
+    when: str | None = None
+    webhook: bool | None = None
+    webhook_secret: dict[str, object] | None = None
+    on: OnTable | None = None
     command: tuple[str, ...] | None = None
     shell: str | None = None
     http: HttpTable | None = None
@@ -157,16 +124,16 @@ MODE_KEYS: dict[str, Mode] = {"failback": Mode.STANDBY, "failback_after": Mode.S
 #: What [defaults] may set: everything but what makes a job this one.
 DEFAULT_KEYS = tuple(
     key for key in JOB_KEYS
-    if key not in ("name", "schedule", "every", "at", "anchor", "command", "shell", "http", "class", "memory_max",
-                   "paused", "owner", "after")
-    and key not in MODE_KEYS
+    if key not in MODE_KEYS
+    and key not in (
+        "name", "schedule", "every", "at", "anchor", "when", "webhook", "webhook_secret", "on",
+        "command", "shell", "http", "class", "memory_max", "paused", "owner", "after",
+    )
 )  # fmt: skip
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
     "lock",
-    "when",
-    "webhook",
     "where",
     "tcp",
     "params",
@@ -205,6 +172,9 @@ _NESTED: dict[str, type[Table]] = {
     "dst": DstTable,
     "http": HttpTable,
     "http.expect": ExpectTable,
+    "on": OnTable,
+    "on.http": CheckUrlTable,
+    "on.http.expect": ExpectTable,
     "checks": CheckTable,
     "checks.process": ProcessTable,
     "checks.service": ServiceTable,

@@ -13,7 +13,8 @@ import msgspec
 
 from peercron.core import limits
 from peercron.core.job import ClassTask, CommandTask, EnvEntry, HttpTask, SecretSource, Task
-from peercron.jobspec.tables import ExpectTable, HttpTable, JobTable, ReferenceTable, key_problems
+from peercron.jobspec.shapes import ExpectTable
+from peercron.jobspec.tables import HttpTable, JobTable, ReferenceTable, key_problems
 from peercron.jobspec.wrong import Wrong
 from peercron.sizes import parse_size
 
@@ -97,7 +98,7 @@ def _entries(name: str, value: object, wrong: Wrong) -> Iterator[EnvEntry]:
         wrong(key, f"{RESERVED_PREFIX}… is set by peercron itself")
     if isinstance(value, str):
         source, text = SecretSource.LITERAL, value
-    elif (reference := _reference(key, value, wrong)) is None:
+    elif (reference := reference_of(key, value, wrong)) is None:
         return
     else:
         source, text = reference
@@ -106,7 +107,8 @@ def _entries(name: str, value: object, wrong: Wrong) -> Iterator[EnvEntry]:
     yield EnvEntry(name, source, text)
 
 
-def _reference(key: str, value: object, wrong: Wrong) -> tuple[SecretSource, str] | None:
+def reference_of(key: str, value: object, wrong: Wrong) -> tuple[SecretSource, str] | None:
+    """Where a value is to be found by who needs it."""
     form = "must be text, or one of {file = …}, {env = …} and {credential = …}"
     if problems := key_problems(value, key, ReferenceTable.__struct_fields__):
         wrong(key, f"{form} ({problems[0]})" if isinstance(value, dict) else form)

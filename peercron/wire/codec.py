@@ -24,6 +24,7 @@ import msgpack
 from peercron.core import check as k
 from peercron.core import commands as c
 from peercron.core import job as j
+from peercron.core import occasion as o
 from peercron.core.level import default_of, late_fields
 from peercron.core.verdict import Done, Refused
 
@@ -81,6 +82,8 @@ NAMES: Final[dict[type, str]] = {
     c.ResumeCluster: "resume_all",
     c.Backfill: "backfill",
     c.DeletePool: "delete_pool",
+    c.CallHook: "hook",
+    c.EmitEvent: "event",
     j.CronTrigger: "cron",
     j.EveryTrigger: "every",
     j.AtTrigger: "at",
@@ -92,6 +95,12 @@ NAMES: Final[dict[type, str]] = {
     k.UrlProbe: "probe_url",
     k.EndpointProbe: "probe_endpoint",
     j.ClassTask: "class",
+    k.FileProbe: "probe_file",
+    o.ConditionTrigger: "when",
+    o.HookTrigger: "webhook",
+    o.EventTrigger: "on_event",
+    o.QueueTrigger: "on_queue",
+    o.ProbeTrigger: "on_probe",
     Done: "done",
     Refused: "refused",
 }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from peercron.core.check import Check, CommandProbe, EndpointProbe
+from peercron.core.check import TRIGGER_CHECK, Check, CommandProbe, EndpointProbe, FileProbe
 from peercron.core.commands import (
     AbandonRestore,
     AckItems,
@@ -19,6 +19,7 @@ from peercron.core.commands import (
     AttemptStarted,
     Backfill,
     BeginRestore,
+    CallHook,
     CancelRun,
     Checkpoint,
     CloseClient,
@@ -28,6 +29,7 @@ from peercron.core.commands import (
     DeletePool,
     DeleteQueue,
     DrainMember,
+    EmitEvent,
     EndRuns,
     ExpireLease,
     ExpireSession,
@@ -79,6 +81,7 @@ from peercron.core.limits import SLICE_MS_MIN
 from peercron.core.listening import CHECKED
 from peercron.core.lock import Claim, LockKind
 from peercron.core.member import Role
+from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.pace import Backoff, Concurrency, Require, Retry, RetryOn
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry
@@ -97,6 +100,17 @@ CHECKS = (
 )
 
 
+OCCASIONS = (
+    ConditionTrigger('state("k") < 10'),
+    ConditionTrigger('exists("k") and not exists("other/l")'),
+    HookTrigger(),
+    EventTrigger("default", "deployed"),
+    QueueTrigger("default", "q"),
+    ProbeTrigger(Check(TRIGGER_CHECK, EndpointProbe("db", 1)), well=False),
+    ProbeTrigger(Check(TRIGGER_CHECK, FileProbe("/in"))),
+)
+
+
 def some_command(dice: Random, state: ClusterState) -> Command:
     return dice.choice(CHOICES)(dice, state)
 
@@ -108,7 +122,7 @@ def some_definition(dice: Random) -> Definition:
         dice.choice(JOBS),
         after=after,
         require=dice.choice(tuple(Require)) if after else Require.ALL_SUCCEEDED,
-        trigger=ManualTrigger() if after else dice.choice(triggers),
+        trigger=ManualTrigger() if after else dice.choice(triggers if dice.random() < 0.7 else OCCASIONS),
         owner=dice.choice(("", "file")),
         nodes=dice.choice(((), (), (), (), ("a",), ("b", "w"), ("nobody",))),
         overlap=dice.choice(tuple(Overlap)),
@@ -292,10 +306,17 @@ def _health(dice: Random, state: ClusterState) -> Command:
     member = state.members.get(f"id-{name}")
     uid = dice.choice([*state.listening.get(CHECKED, ()), "gone"])
     reports = tuple(
-        HealthReport(uid, dice.choice(("port", "web", "other")), about, dice.random() < 0.5, "why")
+        HealthReport(uid, dice.choice(("port", "web", "other", TRIGGER_CHECK)), about, dice.random() < 0.5, "why")
         for _ in range(dice.randrange(3))
     )
     return ReportHealth(f"id-{name}", (member.session if member else 1) + dice.choice((0, 0, 0, 1)), reports)
+
+
+def _occasion(dice: Random, state: ClusterState) -> Command:
+    params = dice.choice(((), (("day", "mon"),), (("no good", ""),)))
+    if dice.random() < 0.5:
+        return CallHook(f"default/{dice.choice((*JOBS, 'nobody'))}", params)
+    return EmitEvent("default", dice.choice(("deployed", "deployed", "nothing", "no good")), params)
 
 
 def _queue(dice: Random, state: ClusterState) -> Command:
@@ -424,6 +445,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     _backfill,
     *[_lease] * 2,
     *[_health] * 6,
+    *[_occasion] * 3,
     *[_queue] * 15,
     *[_acquire] * 6,
     *[_lock] * 6,

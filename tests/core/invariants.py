@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from peercron.core.capacity import counted
 from peercron.core.history import unpack_entry, unpack_run
-from peercron.core.job import Cursor, Definition, Mode, OnAbsent, Overlap
+from peercron.core.job import Cursor, Definition, Mode, OnAbsent, Overlap, Trigger
 from peercron.core.lease import LeaseKind
 from peercron.core.limits import (
     ANSWERS_KEPT,
@@ -31,6 +31,7 @@ from peercron.core.limits import (
     RUNS_KEPT_PER_JOB,
     SLICE_SHARES_KEPT,
 )
+from peercron.core.occasion import EventTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.run import LIVE_ATTEMPT_STATES, LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
 from tests.core.invariants_of_locks import in_force, locks
@@ -304,7 +305,7 @@ def _bounds(state: ClusterState) -> Iterator[str]:
     if state.key_count != sum(len(keys) for keys in state.keys.values()):
         yield "key_count is not the number of keys"
     nested = (state.ledger, state.results, state.keys, state.live_attempts, state.live_runs, state.ended_runs)
-    nested = (*nested, state.health, state.listening, state.client_leases)
+    nested = (*nested, state.health, state.listening, state.edges, state.client_leases)
     nested = (*nested, state.lock_grants, state.lock_waiters, state.lock_requests, state.lock_owners)
     if not all(inner for table in nested for inner in table.values()):
         yield "an inner table is empty and still there"
@@ -420,9 +421,18 @@ class History:
 
 def _health(state: ClusterState) -> Iterator[str]:
     """Who listens is listed; what is said is said of a check that is there, by somebody who is there."""
-    checked = {uid: job.definition.checks for uid, job in state.jobs.items() if job.definition.checks}
+    checked = {uid: job.definition.watched for uid, job in state.jobs.items() if job.definition.watched}
     if set(state.listening.get("checks", ())) != set(checked):
         yield "the jobs that are listed as having checks are others than those that have some"
+    waiting = {(f"event {t.namespace}/{t.name}", uid) for uid, t in _triggers(state) if isinstance(t, EventTrigger)}
+    waiting |= {(f"queue {t.namespace}/{t.name}", uid) for uid, t in _triggers(state) if isinstance(t, QueueTrigger)}
+    listed = {
+        (topic, uid) for topic, uids in state.listening.items() for uid in uids if topic[:5] in ("event", "queue")
+    }
+    if listed != waiting:
+        yield f"jobs are listed as waiting that do not, or the other way round: {listed ^ waiting}"
+    if not state.edges.keys() <= {uid for uid, trigger in _triggers(state) if isinstance(trigger, ProbeTrigger)}:
+        yield "a verdict is kept of a probe that no trigger makes"
     for uid, said in state.health.items():
         for check, subject, observer in said:
             if check not in {each.name for each in checked.get(uid, ())}:
@@ -430,6 +440,10 @@ def _health(state: ClusterState) -> Iterator[str]:
             member = state.members.get(observer)
             if member is None or not member.open or subject not in state.members:
                 yield f"{observer} speaks of {subject}; one of them is not there"
+
+
+def _triggers(state: ClusterState) -> list[tuple[str, Trigger]]:
+    return [(uid, job.definition.trigger) for uid, job in state.jobs.items()]
 
 
 def _leases(state: ClusterState) -> Iterator[str]:

@@ -31,7 +31,9 @@ def names(draw: st.DrawFn) -> tuple[str, int, bool]:
 @given(names(), values(Run))
 def test_a_run_comes_back_as_it_was(name: tuple[str, int, bool], row: Run) -> None:
     run_id, slot_ms, manual = name
-    row = replace(row, id=run_id, job_uid="a1", job_key=KEY, slot_ms=slot_ms, manual=manual, definition=None)
+    row = replace(
+        row, id=run_id, job_uid="a1", job_key=KEY, slot_ms=slot_ms, manual=manual, definition=None, checkpoint=b""
+    )
     packed = history.pack_run(row)
     assert history.unpack_run("a1", KEY, packed) == row
     assert history.is_of(run_id, packed)
@@ -39,7 +41,7 @@ def test_a_run_comes_back_as_it_was(name: tuple[str, int, bool], row: Run) -> No
     attempts = [[*astuple(attempt)[:-1], *_without_end([attempt.why])] for attempt in row.attempts]
     named = run_id.partition("/")[2].removeprefix(str(slot_ms))
     fields = [named, slot_ms, row.state, row.created_ms, attempts, row.finished_ms, row.reason]
-    late = _without_end([row.params, row.not_before_ms])
+    late = _without_end([row.params, row.not_before_ms, row.cause])
     plain = json.dumps([*fields, int(row.cancel_requested), *late], separators=(",", ":"), ensure_ascii=False)
     assert packed == plain.encode()
 

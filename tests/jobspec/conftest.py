@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from peercron.core import check, job, limits, pace
+from peercron.core import check, job, limits, occasion, pace
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -30,7 +30,36 @@ def cron_triggers() -> st.SearchStrategy[job.CronTrigger]:
 
 def triggers() -> st.SearchStrategy[job.Trigger]:
     every = st.builds(job.EveryTrigger, st.integers(limits.EVERY_MS_MIN, 10**10), INSTANTS_MS)
-    return st.one_of(cron_triggers(), every, st.builds(job.AtTrigger, INSTANTS_MS), st.just(job.ManualTrigger()))
+    at, manual = st.builds(job.AtTrigger, INSTANTS_MS), st.just(job.ManualTrigger())
+    return st.one_of(cron_triggers(), every, at, manual, occasions())
+
+
+def occasions() -> st.SearchStrategy[job.Trigger]:
+    """Triggers that wait for something to happen."""
+    often = st.integers(limits.CHECK_INTERVAL_MS_MIN, limits.CHECK_INTERVAL_MS_MAX)
+    streaks = st.integers(1, limits.CHECK_STREAK_MAX)
+    probes = st.sampled_from(
+        [
+            check.FileProbe("/srv/in"),
+            check.UrlProbe("https://example.org/health", (200,)),
+            check.UrlProbe("http://127.0.0.1:1/"),
+            check.EndpointProbe("db", 5432),
+        ]
+    )
+    probed = st.builds(check.Check, st.just(check.TRIGGER_CHECK), probes, often, often, streaks, streaks)
+    secrets = st.builds(
+        job.EnvEntry,
+        st.just("webhook_secret"),
+        st.sampled_from([job.SecretSource.FILE, job.SecretSource.ENV, job.SecretSource.CREDENTIAL]),
+        st.sampled_from(["/run/secrets/hook", "HOOK"]),
+    )
+    return st.one_of(
+        st.builds(occasion.ConditionTrigger, st.sampled_from(['state("stock") < 10', "exists('ops/x')"])),
+        st.builds(occasion.HookTrigger, st.none() | secrets),
+        st.builds(occasion.EventTrigger, NAMES, NAMES),
+        st.builds(occasion.QueueTrigger, NAMES, NAMES),
+        st.builds(occasion.ProbeTrigger, probed, st.booleans()),
+    )
 
 
 def environments() -> st.SearchStrategy[tuple[job.EnvEntry, ...]]:
@@ -74,7 +103,7 @@ def in_slices(plain: job.Definition) -> st.SearchStrategy[job.Definition]:
     filled = st.builds(replace, st.just(base), slice_ms=lengths, on_absent=st.just(job.OnAbsent.FILL))
     alone = st.sampled_from([job.Overlap.FORBID, job.Overlap.ALLOW])
     fields = {"on_absent": st.just(job.OnAbsent.SKIP), "retry": st.just(pace.Retry()), "jitter_ms": st.just(0)}
-    if isinstance(plain.trigger, job.ManualTrigger):
+    if not isinstance(plain.trigger, job.TIMED):
         return filled
     return filled | filled.flatmap(lambda each: st.builds(replace, st.just(each), overlap=alone, **fields))
 
@@ -135,8 +164,9 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
 def _without_contradictions(row: job.Definition) -> job.Definition:
     """What starts a slot's work once does not retry it; what has no slots of its own has nothing to spread."""
     row = replace(row, retry=pace.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
+    row = row if isinstance(row.trigger, job.TIMED) else replace(row, jitter_ms=0)
     if isinstance(row.trigger, job.ManualTrigger):
-        return replace(row, jitter_ms=0)
+        return row
     return replace(row, after=(), require=pace.Require.ALL_SUCCEEDED)
 
 

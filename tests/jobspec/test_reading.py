@@ -168,7 +168,7 @@ def test_modes_of_later_versions_are_refused_by_name() -> None:
         ({"namespace": "a/b"}, "namespace", "letters"),
         ({"every": "10ms"}, "every", "from 100ms"),
         ({"every": "soon"}, "every", "duration"),
-        ({"at": "2026-12-01T10:00:00Z"}, "at", "give one of schedule, every and at"),
+        ({"at": "2026-12-01T10:00:00Z"}, "at", "give one of schedule, every, at, when, webhook, on"),
         ({"anchor": "yesterday"}, "anchor", "2026-12-01T10:00:00Z"),
         ({"anchor": "2026-12-01T10:00:00"}, "anchor", "offset"),
         ({"dst": {"gap": "skip"}}, "dst", "only with schedule"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from peercron.core import check as k
 from peercron.core import commands as c
 from peercron.core import job as j
+from peercron.core import occasion as o
 from peercron.core.health import HealthReport
 from peercron.core.lock import Claim, LockKind
 from peercron.core.member import MemberInfo, Role
@@ -82,6 +83,15 @@ CHECKS = (
     k.Check("web", k.UrlProbe("http://127.0.0.1/x", (200, 204))),
     k.Check("port", k.EndpointProbe("", 5432), observers=2),
 )
+OCCASIONS: tuple[j.Trigger, ...] = (
+    o.ConditionTrigger('state("stock") < 10'),
+    o.HookTrigger(),
+    o.HookTrigger(j.EnvEntry("webhook_secret", j.SecretSource.FILE, "/run/secrets/hook")),
+    o.EventTrigger("ops", "deployed"),
+    o.QueueTrigger("default", "mail"),
+    o.ProbeTrigger(k.Check("on:", k.FileProbe("/srv/in"), 1_000, rise=1, fall=1)),
+    o.ProbeTrigger(k.Check("on:", k.EndpointProbe("db", 5432)), False),
+)
 INFO = MemberInfo(
     "h:7400", "n1", "h:7400", "http://h:8400", "east", (("disk", "ssd"),), Role.WITNESS, "0.1.0", 1, "cafe"
 )
@@ -135,6 +145,9 @@ COMMANDS: tuple[c.Command, ...] = (
     c.IncrKey("default", "n", -3, 30_000),
     c.ReportHealth("h:7400", 7, (HealthReport("12", "port", "i:7400", False, "refused"),)),
     c.PutJob(j.Definition("checked", j.ManualTrigger(), j.CommandTask(("true",)), checks=CHECKS)),
+    *[c.PutJob(j.Definition("occasion", trigger, j.CommandTask(("true",)))) for trigger in OCCASIONS],
+    c.CallHook("ops/nightly", (("day", "mon"),)),
+    c.EmitEvent("ops", "deployed", (("tag", "v1"),)),
     c.PutQueue("default", "mail", 30_000, 5, "lost", 9),
     c.DeleteQueue("default", "mail"),
     c.PutItem("default", "mail", b'{"to":1}', False, "k1", -3, "g", 1_000),

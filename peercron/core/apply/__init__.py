@@ -13,6 +13,7 @@ from peercron.core.apply.attempt import attempt_finished, attempt_started, check
 from peercron.core.apply.backfill import backfill
 from peercron.core.apply.cluster import pause_cluster, resume_cluster
 from peercron.core.apply.delivery import ack_items, extend_delivery, nack_items, receive_items
+from peercron.core.apply.event import call_hook, emit_event
 from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.health import report_health
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
@@ -41,6 +42,7 @@ from peercron.core.commands import (
     AttemptStarted,
     Backfill,
     BeginRestore,
+    CallHook,
     CancelRun,
     Checkpoint,
     CloseClient,
@@ -50,6 +52,7 @@ from peercron.core.commands import (
     DeletePool,
     DeleteQueue,
     DrainMember,
+    EmitEvent,
     EndRuns,
     ExpireLease,
     ExpireSession,
@@ -143,6 +146,8 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     GrantLock: grant_lock,
     ReleaseLock: release_lock,
     ForsakeLock: forsake_lock,
+    CallHook: call_hook,
+    EmitEvent: emit_event,
 }
 
 

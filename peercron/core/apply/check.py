@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import re
 
-from peercron.core.check import Check, CommandProbe, EndpointProbe, Probe, ProcessProbe, UrlProbe
+from peercron.core.check import (
+    TRIGGER_CHECK,
+    Check,
+    CommandProbe,
+    EndpointProbe,
+    FileProbe,
+    Probe,
+    ProcessProbe,
+    UrlProbe,
+)
 from peercron.core.limits import (
     ARGUMENT_BYTES_MAX,
     CHECK_INTERVAL_MS_MAX,
@@ -15,6 +24,7 @@ from peercron.core.limits import (
     NAME_LENGTH_MAX,
     URL_LENGTH_MAX,
 )
+from peercron.core.occasion import ProbeTrigger
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 PORT_MAX = 65_535
@@ -44,12 +54,42 @@ def flaw_of_probe(probe: Probe) -> str:
         case EndpointProbe(host, port):
             if not 0 < port <= PORT_MAX or not _printable(host, URL_LENGTH_MAX):
                 return f"endpoint: wants host:port or :port with a port from 1 to {PORT_MAX}"
+        case FileProbe(path):
+            if not path.startswith("/") or not _printable(path, URL_LENGTH_MAX):
+                return "file: wants an absolute path"
     return ""
+
+
+def flaw_of_trigger(trigger: ProbeTrigger) -> str:
+    """What is wrong with what a trigger probes, in one sentence that begins with the key; empty: nothing."""
+    check, probe = trigger.check, trigger.check.probe
+    if (
+        check.name != TRIGGER_CHECK
+        or check.observers
+        or check.by_peers
+        or isinstance(probe, ProcessProbe | CommandProbe)
+    ):
+        return "on: wants tcp, http, file, event or queue"
+    wrong = _often(check) or flaw_of_probe(probe)
+    return f"on.{wrong.replace('service.http', 'http').replace('endpoint', 'tcp')}" if wrong else ""
 
 
 def _flaw(check: Check) -> str:
     if len(check.name) > NAME_LENGTH_MAX or _NAME.fullmatch(check.name) is None:
         return f"name: wants letters, digits, '.', '_', '-', at most {NAME_LENGTH_MAX}"
+    if isinstance(check.probe, FileProbe):
+        return "process: give one of process, service and endpoint"
+    wrong = _often(check)
+    if wrong:
+        return wrong
+    if not 0 <= check.observers <= MEMBERS_MAX:
+        return f"observers: wants 0 (a majority) to {MEMBERS_MAX}"
+    if check.observers and not check.by_peers:
+        return 'observers: has a meaning only with endpoint = ":port", where the other nodes look too'
+    return flaw_of_probe(check.probe)
+
+
+def _often(check: Check) -> str:
     if not CHECK_INTERVAL_MS_MIN <= check.interval_ms <= CHECK_INTERVAL_MS_MAX:
         return f"interval: wants {CHECK_INTERVAL_MS_MIN} to {CHECK_INTERVAL_MS_MAX} ms"
     if not CHECK_INTERVAL_MS_MIN <= check.timeout_ms <= CHECK_INTERVAL_MS_MAX:
@@ -57,11 +97,7 @@ def _flaw(check: Check) -> str:
     for key, streak in (("rise", check.rise), ("fall", check.fall)):
         if not 1 <= streak <= CHECK_STREAK_MAX:
             return f"{key}: wants 1 to {CHECK_STREAK_MAX} results in a row"
-    if not 0 <= check.observers <= MEMBERS_MAX:
-        return f"observers: wants 0 (a majority) to {MEMBERS_MAX}"
-    if check.observers and not check.by_peers:
-        return 'observers: has a meaning only with endpoint = ":port", where the other nodes look too'
-    return flaw_of_probe(check.probe)
+    return ""
 
 
 def _process(pid_file: str, name: str) -> str:

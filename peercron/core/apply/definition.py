@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from peercron.core.apply.check import flaw_of_checks
+from peercron.core.apply.occasion import flaw_of_occasion
 from peercron.core.job import (
     AtTrigger,
     ClassTask,
@@ -111,7 +112,7 @@ def _trigger(trigger: Trigger) -> str:
                 "" if 0 <= trigger.at_ms <= INSTANT_MS_MAX else "at: wants an instant between the years 1970 and 9999"
             )
         case _:
-            return ""
+            return flaw_of_occasion(trigger)
 
 
 def _task(task: Task) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from peercron.core.apply.probe import note_probe
 from peercron.core.apply.standing import note_unfit
+from peercron.core.check import TRIGGER_CHECK
 from peercron.core.commands import ReportHealth
 from peercron.core.fitness import unfit
 from peercron.core.health import HealthReport, Opinion
@@ -33,18 +35,30 @@ def forget_observer(state: ClusterState, member_id: str) -> None:
 def forget_subject(state: ClusterState, member_id: str) -> None:
     """It is no member any more."""
     _forget(state, lambda _check, subject, _observer: subject == member_id)
+    for uid, edges in tuple(state.edges.items()):
+        if edges.pop(member_id, None) is not None and not edges:
+            del state.edges[uid]
 
 
 def forget_checks(state: ClusterState, job: Job, before: Definition) -> None:
     """Its definition changed: what was said of a check that is another now, or is gone, is not said of this one."""
-    kept = {check.name for check in job.definition.checks if check in before.checks}
+    kept = {check.name for check in job.definition.watched if check in before.watched}
+    if TRIGGER_CHECK not in kept:
+        state.edges.pop(job.uid, None)
     _forget_in(state, job.uid, lambda check, _subject, _observer: check not in kept)
+
+
+def forget_job(state: ClusterState, job_uid: str) -> None:
+    """It is deleted."""
+    state.health.pop(job_uid, None)
+    state.edges.pop(job_uid, None)
 
 
 def _take(state: ClusterState, observer: str, report: HealthReport) -> bool:
     job = state.jobs.get(report.job_uid)
-    known = job is not None and any(check.name == report.check for check in job.definition.checks)
-    if job is None or not known or report.subject not in state.members:
+    if job is None or report.subject not in state.members:
+        return False
+    if not any(check.name == report.check for check in job.definition.watched):
         return False
     said = state.health.setdefault(report.job_uid, {})
     member = state.members[report.subject]
@@ -57,6 +71,8 @@ def _take(state: ClusterState, observer: str, report: HealthReport) -> bool:
     if was_fit and unfit(state, job.definition, member):
         note_unfit(state, member)
     state.touch(report.job_uid)
+    if report.check == TRIGGER_CHECK and report.subject == observer:
+        note_probe(state, job, observer)
     return True
 
 

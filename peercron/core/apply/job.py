@@ -7,7 +7,7 @@ from dataclasses import replace
 from peercron.core import params
 from peercron.core.apply import ledger, standing
 from peercron.core.apply.definition import flaw
-from peercron.core.apply.health import forget_checks
+from peercron.core.apply.health import forget_checks, forget_job
 from peercron.core.apply.listening import crowded, listen, unlisten
 from peercron.core.apply.order import flaw_of_order, link, unlink
 from peercron.core.apply.pool import leave
@@ -175,7 +175,7 @@ def _delete(state: ClusterState, job: Job) -> None:
     """Remove the job; its running attempts keep what they need (Run.definition), its ledger is kept for a while."""
     del state.jobs[job.uid], state.job_uids[job.key], state.cursors[job.uid]
     state.deleted_jobs[job.uid] = job.key
-    state.health.pop(job.uid, None)
+    forget_job(state, job.uid)
     unlisten(state, job)
     standing.forget(state, job.uid)
     unlink(state, job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from peercron.core.apply.change import note_change
+from peercron.core.apply.condition import cross, holding
 from peercron.core.apply.definition import named
 from peercron.core.apply.lease import ENDS, begin_lease, drop_lease, refusal_of_ttl
 from peercron.core.commands import DeleteKey, IncrKey, PutKey
@@ -77,21 +78,25 @@ ENDS[LeaseKind.KEY] = _end_key
 
 
 def _write(state: ClusterState, namespace: str, name: str, value: bytes, lease: int) -> None:
+    before = holding(state, namespace, name)
     entries = state.keys.setdefault(namespace, Table())
     present = entries.get(name)
     created = present.created if present is not None else state.index
     state.key_count += present is None
     entries[name] = Key(value, state.index, created, lease)
     note_change(state, namespace, name, value)
+    cross(state, namespace, name, before)
 
 
 def _remove(state: ClusterState, namespace: str, name: str) -> None:
+    before = holding(state, namespace, name)
     entries = state.keys[namespace]
     del entries[name]
     if not entries:
         del state.keys[namespace]
     state.key_count -= 1
     note_change(state, namespace, name, None)
+    cross(state, namespace, name, before)
 
 
 def _lease(state: ClusterState, namespace: str, name: str, ttl_ms: int) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection
 
 from peercron.core.job import Definition, Job
-from peercron.core.limits import CHECKED_JOBS_MAX
+from peercron.core.limits import CHECKED_JOBS_MAX, LISTENERS_MAX
 from peercron.core.listening import CHECKED, topics
 from peercron.core.state import ClusterState
 
@@ -28,14 +29,19 @@ def unlisten(state: ClusterState, job: Job) -> None:
     _note_watches(state, (), job.definition)
 
 
-def crowded(state: ClusterState, definitions: Iterable[Definition]) -> str:
+def crowded(state: ClusterState, definitions: Collection[Definition]) -> str:
     """Why there is no room for these jobs, which are or will be there; empty: there is."""
-    there = state.listening.get(CHECKED, {})
-    checked = [each for each in definitions if CHECKED in topics(each)]
-    new = sum(state.job_uids.get(f"{each.namespace}/{each.name}") not in there for each in checked)
-    if not new or len(there) + new <= CHECKED_JOBS_MAX:
-        return ""
-    return f"checks: a cluster has at most {CHECKED_JOBS_MAX} jobs with checks"
+    new = Counter(
+        topic
+        for each in definitions
+        for topic in topics(each)
+        if state.job_uids.get(f"{each.namespace}/{each.name}") not in state.listening.get(topic, {})
+    )
+    for topic, more in new.items():
+        most = CHECKED_JOBS_MAX if topic == CHECKED else LISTENERS_MAX
+        if len(state.listening.get(topic, ())) + more > most:
+            return f"at most {most} jobs have checks" if topic == CHECKED else f"at most {most} jobs wait for {topic}"
+    return ""
 
 
 def _drop(state: ClusterState, topic: str, uid: str) -> None:

@@ -41,7 +41,7 @@ KEPT: Final = GROWING | frozenset({
     "changes", "change_count", "changes_bytes", "changes_floor",  # what is watched here; begins anew
     "wellness",  # how they have been
     "stage", "staged", "adopted",  # the restore itself
-    "health", "watch_revision",  # what its members see: of other jobs from now on
+    "health", "edges", "watch_revision",  # what its members see: of other jobs from now on
 })  # fmt: skip
 DIGEST_BYTES: Final = 32
 LOST: Final = "the cluster that ran it is gone: its snapshot was restored into this one"
@@ -141,7 +141,7 @@ def adopt(state: ClusterState, restored: ClusterState) -> None:
     """
     for name in KEPT - GROWING:
         setattr(restored, name, getattr(state, name))
-    restored.stage, restored.staged, restored.health = None, {}, {}
+    restored.stage, restored.staged, restored.health, restored.edges = None, {}, {}, {}
     restored.now_ms = max(state.now_ms, restored.now_ms)
     restored.last_token = max(state.last_token, restored.last_token)
     restored.index = max(state.index, restored.index + 1)

@@ -39,9 +39,20 @@ WHY_LEVEL = 2
 
 
 def admit(
-    state: ClusterState, job: Job, run_id: str, slot_ms: int, *, manual: bool = False, params: Params = ()
+    state: ClusterState,
+    job: Job,
+    run_id: str,
+    slot_ms: int,
+    *,
+    manual: bool = False,
+    params: Params = (),
+    cause: str = "",
+    granting: bool = True,
 ) -> bool:
-    """Let a slot meet the overlap policy: it becomes a run (True), or a ledger entry that says why not."""
+    """Let a slot meet the overlap policy: it becomes a run (True), or a ledger entry that says why not.
+
+    Without `granting` its attempt is left to a command of its own: the grant of this one may be somebody else's.
+    """
     assert run_id not in state.runs, "a slot has one run, for ever"
     live = live_runs(state, job.uid)
     queued = sum(run.state is RunState.QUEUED for run in live)
@@ -53,12 +64,20 @@ def admit(
     if what is Admission.REPLACE:
         for run in live:
             cancel(state, run, f"replaced by run {run_id}")
-    enqueue(state, job, run_id, slot_ms, manual=manual, params=params)
+    enqueue(state, job, run_id, slot_ms, manual=manual, params=params, cause=cause, granting=granting)
     return True
 
 
 def enqueue(
-    state: ClusterState, job: Job, run_id: str, slot_ms: int, *, manual: bool = False, params: Params = ()
+    state: ClusterState,
+    job: Job,
+    run_id: str,
+    slot_ms: int,
+    *,
+    manual: bool = False,
+    params: Params = (),
+    cause: str = "",
+    granting: bool = True,
 ) -> None:
     """Make the run, at the end of the job's line, and let it go if it is its turn."""
     live = state.live_runs.get(job.uid, ())
@@ -67,12 +86,16 @@ def enqueue(
         created_ms=state.now_ms,
         reason=f"waits for run {live[0]}" if live else "",
         params=params,
+        cause=cause,
         not_before_ms=0 if manual else jittered_ms(job, slot_ms),
     )
     state.runs[run_id] = run
     count(state, run_id)
     state.live_runs[job.uid] = (*live, run_id)
-    take_turn(state, job, run)
+    if granting:
+        take_turn(state, job, run)
+    elif turn_has_come(state, job, run):
+        _wait(state, run, NEXT_GRANT)
 
 
 def count(state: ClusterState, run_id: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from peercron.core.commands.cluster import PauseCluster, ResumeCluster
+from peercron.core.commands.event import CallHook, EmitEvent
 from peercron.core.commands.health import ReportHealth
 from peercron.core.commands.job import ApplyJobs, DeleteJob, FailBack, Fire, PauseJob, PutJob, ResumeJob
 from peercron.core.commands.key import DeleteKey, IncrKey, PutKey
@@ -51,6 +52,7 @@ __all__ = [
     "AttemptStarted",
     "Backfill",
     "BeginRestore",
+    "CallHook",
     "CancelRun",
     "Checkpoint",
     "CloseClient",
@@ -60,6 +62,7 @@ __all__ = [
     "DeletePool",
     "DeleteQueue",
     "DrainMember",
+    "EmitEvent",
     "EndRuns",
     "ExpireLease",
     "ExpireSession",
@@ -147,6 +150,8 @@ Command = (
     | ReleaseLock
     | ForsakeLock
     | Checkpoint
+    | CallHook
+    | EmitEvent
 )
 
 
