@@ -38,11 +38,21 @@ _PROGRAM = (
 _GRACE_S = 10.0
 
 
+def _search_path() -> list[str]:
+    """As this process searches; and, as `python -m` would and the installed script does not, where it was started."""
+    try:
+        here = os.getcwd()
+    except OSError:  # that folder is gone
+        return [entry for entry in sys.path if os.path.isabs(entry)]
+    return list(dict.fromkeys([*(os.path.abspath(entry) for entry in sys.path), here]))
+
+
 class Workers:
     """`say` takes an order for the guardian; False: there is none at the moment."""
 
     def __init__(self, data_dir: Path, modules: Iterable[str], ca: Path | None, say: Callable[[Any], bool]) -> None:
         self._folder, self._say = data_dir, say
+        self._path = json.dumps(_search_path())
         self._ca = str(ca.resolve()) if ca else ""
         #: Modules that a waiting worker has imported, the last used last.
         self._modules = list(modules)
@@ -67,7 +77,7 @@ class Workers:
             "checkpoint": spec.checkpoint.decode(),
             "ca": self._ca,
         }
-        launch = _order(key, json.dumps(work)) | {
+        launch = self._order(key, json.dumps(work)) | {
             "env": [[entry.name, entry.source.value, entry.value] for entry in task.env],
             "cwd": task.cwd,
             "variables": dict(spec.env),
@@ -82,7 +92,7 @@ class Workers:
         """Start workers until enough of them wait."""
         while self._modules and self._pausing is None and len(self._waiting) < WORKERS_WAITING:
             key = f"worker-{next(self._numbers)}"
-            if not self._say({"do": "warm", "launch": _order(key, "", self._modules) | {"keep": True}}):
+            if not self._say({"do": "warm", "launch": self._order(key, "", self._modules) | {"keep": True}}):
                 return
             self._waiting[key] = None
 
@@ -105,7 +115,7 @@ class Workers:
         ended = self._scans[key] = asyncio.get_running_loop().create_future()
         try:
             # It does nothing for the cluster, so it may outlast the lease that it began under.
-            launch = _order(key, work) | {"timeout_s": IMPORT_S_MAX, "keep": True}
+            launch = self._order(key, work) | {"timeout_s": IMPORT_S_MAX, "keep": True}
             line: dict[str, Any] = {"outcome": "lost"}
             if self._say({"do": "assign", "worker": "", "launch": launch}):
                 line = await ended
@@ -163,21 +173,19 @@ class Workers:
         self._modules.append(module)
         del self._modules[:-WORKER_MODULES_MAX]
 
-
-def _order(key: str, work: str, modules: Iterable[str] = ()) -> Launch:
-    path = json.dumps([os.path.abspath(entry) for entry in sys.path])
-    return Launch(
-        key=key,
-        argv=[sys.executable, "-X", "utf8", "-c", _PROGRAM, path, json.dumps(list(modules))],
-        shell="",
-        env=[],
-        cwd="",
-        user="",
-        variables={},
-        timeout_s=0,
-        grace_s=_GRACE_S,
-        keep=False,
-        until=[],
-        worker=True,
-        work=work,
-    )
+    def _order(self, key: str, work: str, modules: Iterable[str] = ()) -> Launch:
+        return Launch(
+            key=key,
+            argv=[sys.executable, "-X", "utf8", "-c", _PROGRAM, self._path, json.dumps(list(modules))],
+            shell="",
+            env=[],
+            cwd="",
+            user="",
+            variables={},
+            timeout_s=0,
+            grace_s=_GRACE_S,
+            keep=False,
+            until=[],
+            worker=True,
+            work=work,
+        )

@@ -353,6 +353,21 @@ async def test_an_import_may_take_longer_than_a_lease(tmp_path: Path, monkeypatc
         await node.supervisor.close(grace_s=0)
 
 
+async def test_modules_are_found_where_the_node_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "jobs_of_here.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    node = Classes(tmp_path)
+    node.modules = ("jobs_of_here",)
+    node.supervisor = node.new_supervisor()
+    monkeypatch.chdir("/")
+    await node.supervisor.start()
+    node.lease(60, 60)
+    try:
+        assert (await node.supervisor.scan())[0]["owner"] == "import:jobs_of_here"
+    finally:
+        await node.supervisor.close(grace_s=0)
+
+
 async def test_a_scan_waits_for_a_lease(tmp_path: Path) -> None:
     node = Classes(tmp_path)
     await node.supervisor.start()
