@@ -72,6 +72,7 @@ def show(run_id: str) -> None:
         ("reason", row["reason"]),
         ("not before", row["not_before"] or ""),
         ("finished", row["finished_at"] or ""),
+        ("checkpoint", f"{row['checkpoint_bytes']} bytes" if row.get("checkpoint_bytes") else ""),
         *((f"attempt {attempt['n']}", _attempt(attempt)) for attempt in row["attempts"]),
         ("output", row["output_tail"].rstrip()),
     ]
