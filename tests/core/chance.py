@@ -84,7 +84,7 @@ from peercron.core.member import Role
 from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.pace import Backoff, Concurrency, Require, Retry, RetryOn
 from peercron.core.run import AttemptState, RunState
-from peercron.core.slices import SliceEntry
+from peercron.core.slices import SliceEntry, unled
 from peercron.core.state import ClusterState
 from tests.core.builders import HOUR, SECOND, all_runs, definition, info
 
@@ -118,7 +118,7 @@ def some_command(dice: Random, state: ClusterState) -> Command:
 def some_definition(dice: Random) -> Definition:
     triggers = (EveryTrigger(SECOND), EveryTrigger(SECOND, 7), AtTrigger(dice.randrange(9_999_999)), ManualTrigger())
     after = dice.choice(((), (), (), (), ("default/x",), ("default/x", "default/y")))
-    return definition(
+    some = definition(
         dice.choice(JOBS),
         after=after,
         require=dice.choice(tuple(Require)) if after else Require.ALL_SUCCEEDED,
@@ -136,6 +136,15 @@ def some_definition(dice: Random) -> Definition:
         checks=dice.choice(((),) * 4 + (CHECKS, CHECKS[:1], (replace(CHECKS[0], fall=1),))),
         **_shared(dice),
     )
+    return _alone(some) if unled(some) and dice.random() < 0.9 else some
+
+
+def _alone(some: Definition) -> Definition:
+    """Without most of what nodes cannot do by themselves."""
+    trigger = EveryTrigger(SECOND) if isinstance(some.trigger, ManualTrigger) else some.trigger
+    plain = replace(some, trigger=trigger, after=(), require=Require.ALL_SUCCEEDED, retry=Retry(), jitter_ms=0)
+    overlap = some.overlap if some.overlap is Overlap.ALLOW else Overlap.FORBID
+    return replace(plain, overlap=overlap, concurrency=Concurrency(), pool="")
 
 
 def _shared(dice: Random) -> dict[str, Any]:
@@ -405,12 +414,16 @@ def _restore(dice: Random, state: ClusterState) -> Command:
 
 def _record(dice: Random, state: ClusterState) -> Command:
     """A node tells of its slots: mostly of new ones, now and then of old ones again, or of what it cannot know."""
-    uid = dice.choice([*state.slices, "gone"])
-    node = dice.choice(NODES)
+    uid = dice.choice(list(state.slices)) if state.slices and dice.random() < 0.9 else "gone"
+    sharing = [name for share in state.slices[uid].shares for name in share.nodes] if uid in state.slices else []
+    node = dice.choice(sharing) if sharing and dice.random() < 0.9 else dice.choice(NODES)
     told = state.slices_through.get(uid, {}).get(node, 0)
     oldest = max(0, told + 1 - dice.choice((0, 0, 0, 3_000)), state.now_ms - 20 * SECOND)
     recent = range(oldest, max(oldest, state.now_ms) + 1)
     slots = sorted(dice.sample(recent, min(len(recent), dice.choice((0, 1, 1, 2, 5)))))
+    others = [through for through in state.slices_through.get(uid, {}).values() if through > told]
+    if others and dice.random() < 0.3:
+        slots = [dice.choice(others)]  # the shares were not the same for all
     outcomes = (*RunState, *[RunState.SUCCEEDED, RunState.MISSED] * 4)
     entries = [SliceEntry(slot, dice.choice(outcomes), dice.choice(("why",) * 9 + ("",)), slot, slot) for slot in slots]
     through_ms = (slots[-1] if slots else told) - dice.choice((0,) * 9 + (1,))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peercron.core import line, placement
-from peercron.core.apply import apply, attempt, delivery, fire, job, ledger, run, session
+from peercron.core.apply import apply, attempt, delivery, fire, job, ledger, run, session, slices
 from peercron.core.history import find_run
 from peercron.core.placement import eligibility
 from peercron.core.policy import Admission
@@ -126,6 +126,8 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "items that are gone are counted": (delivery, "forget", always(None)),
     "a group is no order": (Line, "_stand_in_group", always(True)),
     "plans may be stale": (fire, "_fits", always(True)),
+    "two nodes' words on one slot are both taken": (slices, "_known", always(False)),
+    "whatever a node tells of its slices is taken": (slices, "_refusal", always(None)),
     "a lock has room for everybody": (line, "has_room", always(True)),
     "who is waited for by a dead node stays in line": (session, "drop_waiters_of", always(None)),
     "an attempt that has ended keeps its locks": (attempt, "free_locks_of_attempt", always(None)),

@@ -22,7 +22,7 @@ from peercron.execution import guardian as guardians
 from peercron.execution import guardlink, keeper, leftovers
 from peercron.execution.lease import Lease
 from peercron.execution.limits import LEFTOVER_KILL_S, LINE_BYTES_MAX, RESTART_S_MIN, RUNNING_MAX
-from peercron.execution.orders import Lines, decode, encode
+from peercron.execution.orders import Launch, Lines, decode, encode
 from peercron.execution.processes import _children, look
 from peercron.execution.shepherd import Pen
 from tests.execution.conftest import Witness, is_dead, until
@@ -216,10 +216,11 @@ def test_the_guardian_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None
     lease = Lease()
     lease.set(stop_at=math.inf, kill_at=math.inf)
     guardian = guardians.Guardian(own, Pen("", "", "", 0, lease, None))
-    assert not guardian._refusal()
+    order = Launch(key="k", until=[])  # type: ignore[typeddict-item]
+    assert not guardian._refusal(order)
     attempts: dict[str, Any] = dict.fromkeys(map(str, range(RUNNING_MAX)))
     guardian._attempts = attempts
-    assert str(RUNNING_MAX) in guardian._refusal()
+    assert str(RUNNING_MAX) in guardian._refusal(order)
     own.close()
     other.close()
 

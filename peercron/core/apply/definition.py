@@ -197,8 +197,6 @@ def _capacity(definition: Definition) -> str:
         return f"concurrency: per_node has no meaning with mode {definition.mode.value}, which says where a run goes"
     if definition.pool and not named(definition.pool):
         return f"pool: {_NAME_RULE}, not {definition.pool[:NAME_LENGTH_MAX]!r}"
-    if definition.mode is Mode.SLICE and (per_node or per_job or definition.pool):
-        return "concurrency, pool: are counted by the cluster, and nodes in mode slice ask nobody"
     return ""
 
 
@@ -247,6 +245,8 @@ def _alone(definition: Definition) -> str:
         return f"overlap: {definition.overlap.value} takes a quorum; slices with on_absent skip know forbid and allow"
     if definition.retry.max:
         return "retry: takes a quorum; with on_absent skip a slot is tried once, by the node whose slice it is"
+    if definition.concurrency.per_node or definition.concurrency.per_job or definition.pool:
+        return "concurrency, pool: are counted by the cluster, and with on_absent skip the nodes ask nobody"
     if definition.jitter_ms:
         return "jitter: with on_absent skip a slot is fired at its instant, or it would lose its slice's time"
     return ""
