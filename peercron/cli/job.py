@@ -111,7 +111,7 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
 
 
 def _kind(row: Row) -> str:
-    return next((kind for kind in ("command", "shell", "http", "class") if kind in row), "–")
+    return next((kind for kind in ("command", "shell", "http", "tcp", "class") if kind in row), "–")
 
 
 def _schedule(row: Row) -> str:

@@ -171,7 +171,17 @@ class ClassTask:
     memory_max_bytes: int = 0
 
 
-Task = CommandTask | HttpTask | ClassTask
+@dataclass(frozen=True, slots=True)
+class TcpTask:
+    """A TCP exchange: connect, send, and succeed when `expect` has come (empty: when all is sent)."""
+
+    host: str
+    port: int
+    send: bytes = b""
+    expect: bytes = b""
+
+
+Task = CommandTask | HttpTask | ClassTask | TcpTask
 
 
 @dataclass(frozen=True, slots=True)

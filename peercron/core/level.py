@@ -62,7 +62,7 @@ from peercron.core.commands import (
     RunJob,
     SetPool,
 )
-from peercron.core.job import ClassTask, Definition, Mode
+from peercron.core.job import ClassTask, Definition, Mode, TcpTask
 from peercron.core.member import MemberInfo
 from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.run import Attempt, Run
@@ -175,6 +175,7 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "pool_lines"): 2,
     # Job classes.
     ClassTask: 2,
+    TcpTask: 2,
     Checkpoint: 2,
     (Run, "checkpoint"): 2,
     # Triggers that wait for something to happen.

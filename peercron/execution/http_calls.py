@@ -1,4 +1,4 @@
-"""http_calls: the attempts that are HTTP calls; they run in the node's own loop and end with the node.
+"""http_calls: the attempts that are HTTP calls or TCP exchanges; they run in the node's own loop and end with the node.
 
 A node that is stopped (SIGSTOP) cannot take back a request that is on its way: what must not be done twice is guarded
 by the token and the run id that the call carries.
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from aiohttp import ClientError, ClientSession, ServerTimeoutError
 
 from peercron.clock import Clock
-from peercron.core.job import HttpTask
+from peercron.core.job import HttpTask, TcpTask
 from peercron.core.run import AttemptState
 from peercron.execution.attempt import OVERDUE
 from peercron.execution.http_call import call, open_session
 from peercron.execution.limits import HTTP_CONNECT_S_MAX, REASON_CHARS_MAX
 from peercron.execution.port import AttemptResult, AttemptSpec
+from peercron.execution.tcp_exchange import exchange
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class HttpCalls:
         self._stop_at = -math.inf
         self._alarm: asyncio.TimerHandle | None = None
 
-    def launch(self, spec: AttemptSpec, task: HttpTask) -> None:
+    def launch(self, spec: AttemptSpec, task: HttpTask | TcpTask) -> None:
         loop = asyncio.get_running_loop()
         made = self._live[spec.run_id, spec.token] = _Call(spec, loop.create_task(self._make(spec, task)))
         made.work.add_done_callback(lambda _: self._finish(made))
@@ -94,21 +95,27 @@ class HttpCalls:
             found.sentence = (outcome, reason)
             found.work.cancel()
 
-    async def _make(self, spec: AttemptSpec, task: HttpTask) -> _Verdict:
-        self._session = self._session or open_session()
+    async def _make(self, spec: AttemptSpec, task: HttpTask | TcpTask) -> _Verdict:
         self._started_ms[spec.run_id, spec.token] = self._clock.wall_ms()
         self._started(spec, self._started_ms[spec.run_id, spec.token])
         limit_s = spec.timeout_ms / 1_000 if spec.timeout_ms else math.inf
         left_s = spec.until.stop_at_s - asyncio.get_running_loop().time() if spec.until else math.inf
         try:
             async with asyncio.timeout(None if min(limit_s, left_s) == math.inf else min(limit_s, left_s)):
-                answer = await call(self._session, task, spec.env)
+                return await self._done(spec, task)
         except ServerTimeoutError:
             return AttemptState.FAILED, f"no connection within {HTTP_CONNECT_S_MAX:g} s", ""
         except TimeoutError:
             return AttemptState.TIMED_OUT, OVERDUE if left_s < limit_s else f"timed out after {limit_s:g} s", ""
         except (ClientError, OSError, ValueError) as error:
             return AttemptState.FAILED, f"the call failed: {str(error) or type(error).__name__}", ""
+
+    async def _done(self, spec: AttemptSpec, task: HttpTask | TcpTask) -> _Verdict:
+        if isinstance(task, TcpTask):
+            made = await exchange(task)
+            return AttemptState.SUCCEEDED if made.good else AttemptState.FAILED, made.reason, made.tail
+        self._session = self._session or open_session()
+        answer = await call(self._session, task, spec.env)
         outcome = AttemptState.SUCCEEDED if answer.expected else AttemptState.FAILED
         return outcome, f"HTTP {answer.status} {answer.phrase}".rstrip(), answer.tail
 

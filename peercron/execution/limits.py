@@ -44,6 +44,9 @@ SECRET_BYTES_MAX = 64 * 1024
 #: Of an HTTP answer's body so much is read; its tail is kept.
 HTTP_BODY_BYTES_MAX = 1024 * 1024
 HTTP_REDIRECTS_MAX = 5
+#: What is read of a TCP exchange, and how long it may take where the job has no time-out of its own.
+TCP_ANSWER_BYTES_MAX = 64 * 1024
+TCP_ANSWER_S_MAX = 60.0
 HTTP_CONNECT_S_MAX = 30.0
 
 #: KILL is sent again and again until nothing is left: first this often …

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from peercron.clock import Clock
-from peercron.core.job import ClassTask, CommandTask, HttpTask
+from peercron.core.job import ClassTask, CommandTask, HttpTask, TcpTask
 from peercron.core.run import AttemptState
 from peercron.execution.commands import Commands, file_stem
 from peercron.execution.http_calls import HttpCalls
@@ -93,7 +93,7 @@ class Supervisor:
         match spec.task:
             case CommandTask() | ClassTask() as task:
                 self._commands.launch(spec, task)
-            case HttpTask() as task:
+            case HttpTask() | TcpTask() as task:
                 self._calls.launch(spec, task)
             case _ as never:
                 assert_never(never)

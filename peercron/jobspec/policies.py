@@ -7,7 +7,8 @@ from typing import Any
 from peercron.core import limits
 from peercron.core.job import CommandTask, Definition, ManualTrigger
 from peercron.core.pace import Concurrency, Retry
-from peercron.jobspec.tables import JobTable, RetryTable
+from peercron.jobspec.nested import RetryTable
+from peercron.jobspec.tables import JobTable
 from peercron.jobspec.wrong import Wrong, duration_ms
 from peercron.times import format_duration
 

@@ -19,6 +19,7 @@ from peercron.core.job import (
     Misfire,
     SecretSource,
     Task,
+    TcpTask,
     Trigger,
 )
 from peercron.jobspec.checks import render_check
@@ -103,6 +104,9 @@ def _task(task: Task) -> dict[str, Any]:
             return table | ({"memory_max": format_size(memory_max_bytes)} if memory_max_bytes else {})
         case HttpTask():
             return {"http": _http(task)}
+        case TcpTask(host, port, send, expect):
+            texts = {"send": send.decode("utf-8", "replace"), "expect": expect.decode("utf-8", "replace")}
+            return {"tcp": {"host": host, "port": port} | {key: text for key, text in texts.items() if text}}
 
 
 def _env(env: tuple[EnvEntry, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from peercron.core import limits
-from peercron.core.job import ClassTask, CommandTask, EnvEntry, HttpTask, SecretSource, Task
+from peercron.core.job import ClassTask, CommandTask, EnvEntry, HttpTask, SecretSource, Task, TcpTask
 from peercron.jobspec.shapes import ExpectTable
 from peercron.jobspec.tables import HttpTable, JobTable, ReferenceTable, key_problems
 from peercron.jobspec.wrong import Wrong
@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 #: Key -> its name in the table's type.
-_KINDS = {"command": "command", "shell": "shell", "http": "http", "class": "class_"}
+_KINDS = {"command": "command", "shell": "shell", "http": "http", "tcp": "tcp", "class": "class_"}
 #: Keys that mean something to some kinds only.
 KEYS_OF_KINDS = {
     "env": ("command", "shell", "class"),
@@ -39,12 +39,14 @@ def read_task(table: JobTable, wrong: Wrong) -> Task:
     given = [kind for kind, name in _KINDS.items() if getattr(table, name) is not None]
     if len(given) != 1:
         found = f"not {' and '.join(given)}" if given else "none is there"
-        wrong(given[1] if given else "command", f"give one of command, shell, http and class; {found}")
+        wrong(given[1] if given else "command", f"give one of command, shell, http, tcp and class; {found}")
     for key, kinds in KEYS_OF_KINDS.items():
         if getattr(table, key) is not None and given and not set(kinds) & set(given):
             wrong(key, f"has a meaning only with {' or '.join(kinds)}")
     if table.http is not None:
         return _http(table.http, wrong)
+    if table.tcp is not None:
+        return TcpTask(table.tcp.host, table.tcp.port, table.tcp.send.encode(), table.tcp.expect.encode())
     if table.class_ is not None:
         return _class(table, table.class_, wrong)
     return _command(table, wrong)

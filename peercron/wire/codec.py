@@ -101,6 +101,7 @@ NAMES: Final[dict[type, str]] = {
     o.EventTrigger: "on_event",
     o.QueueTrigger: "on_queue",
     o.ProbeTrigger: "on_probe",
+    j.TcpTask: "tcp",
     Done: "done",
     Refused: "refused",
 }

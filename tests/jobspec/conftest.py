@@ -82,6 +82,11 @@ def class_tasks() -> st.SearchStrategy[job.ClassTask]:
     return st.builds(job.ClassTask, target, environments(), cwd, st.integers(0, limits.MEMORY_BYTES_MAX))
 
 
+def tcp_tasks() -> st.SearchStrategy[job.TcpTask]:
+    texts = TEXTS.map(str.encode)
+    return st.builds(job.TcpTask, st.sampled_from(["db", "::1", "10.0.0.1"]), st.integers(1, 65_535), texts, texts)
+
+
 def http_tasks() -> st.SearchStrategy[job.HttpTask]:
     values = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=8)
     headers = st.dictionaries(st.from_regex(r"[a-z][a-z-]{0,8}", fullmatch=True), values, max_size=3)
@@ -138,7 +143,7 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         modes(),
         name=NAMES,
         trigger=triggers(),
-        task=command_tasks() | http_tasks() | class_tasks(),
+        task=command_tasks() | http_tasks() | tcp_tasks() | class_tasks(),
         namespace=st.just("default") | NAMES,
         owner=st.sampled_from(["", "ops/jobs.git", "me"]),
         nodes=st.lists(NAMES, unique=True, max_size=3).map(tuple),

@@ -75,3 +75,22 @@ def test_a_bare_name_is_of_the_same_namespace() -> None:
     definition = read_job(table).definition
     assert definition.after == ("ops/a", "other/b")
     assert render_job(definition) == table
+
+
+@pytest.mark.parametrize(
+    ("tcp", "path", "said"),
+    [
+        ({"port": 1}, "tcp.host", "required"),
+        ({"host": "h"}, "tcp.port", "required"),
+        ({"host": "h", "port": 0}, "tcp.port", "1 to 65535"),
+        ({"host": "h", "port": "80"}, "tcp.port", "a whole number"),
+        ({"host": "a b", "port": 1}, "tcp.host", "a name or an address"),
+        ({"host": "h", "port": 1, "expct": "x"}, "tcp.expct", "did you mean expect?"),
+        ({"host": "h", "port": 1, "send": "x" * 70_000}, "tcp.send, tcp.expect", "at most 65536"),
+    ],
+)
+def test_what_is_wrong_with_an_exchange_is_named(tcp: dict[str, Any], path: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_job({"name": "a", "every": "1s", "tcp": tcp})
+    assert [problem.path for problem in caught.value.problems] == [path]
+    assert said in caught.value.problems[0].message

@@ -25,9 +25,11 @@ from peercron.core.job import (
     OnAbsent,
     Overlap,
     Task,
+    TcpTask,
     Trigger,
 )
 from peercron.core.limits import (
+    ADDRESS_LENGTH_MAX,
     AFTER_MAX,
     ARGUMENT_BYTES_MAX,
     ENV_ENTRIES_MAX,
@@ -121,6 +123,8 @@ def _task(task: Task) -> str:
             return _command(task)
         case HttpTask():
             return _http(task)
+        case TcpTask():
+            return _tcp(task)
         case ClassTask():
             return _class(task)
 
@@ -155,6 +159,17 @@ def _texts(keys: str, own: tuple[str, ...], env: tuple[EnvEntry, ...]) -> str:
     if any(not name or "=" in name or "\0" in name or len(name) > NAME_LENGTH_MAX for name in names):
         return f"env: a name wants 1 to {NAME_LENGTH_MAX} characters and no '='"
     return "env: a name is there twice" if len(set(names)) < len(names) else ""
+
+
+def _tcp(task: TcpTask) -> str:
+    if not 0 < len(task.host) <= ADDRESS_LENGTH_MAX or not _plain(task.host) or " " in task.host:
+        return f"tcp.host: wants a name or an address of at most {ADDRESS_LENGTH_MAX} characters"
+    if not 0 < task.port < 65_536:
+        return "tcp.port: wants 1 to 65535"
+    size = len(task.send) + len(task.expect)
+    if size > ARGUMENT_BYTES_MAX:
+        return f"tcp.send, tcp.expect: {size} bytes together, at most {ARGUMENT_BYTES_MAX} are kept"
+    return ""
 
 
 def _http(task: HttpTask) -> str:
