@@ -232,6 +232,8 @@ class Definition:
     concurrency: Concurrency = UNLIMITED
     #: Name of the pool whose places it shares; empty: of none.
     pool: str = ""
+    #: "namespace/name" of the lock that each of its attempts holds; empty: none.
+    lock: str = ""
 
     @property
     def watched(self) -> tuple[Check, ...]:

@@ -169,6 +169,7 @@ SINCE: Final[dict[Any, int]] = {
     # How many at once.
     (Definition, "concurrency"): 2,
     (Definition, "pool"): 2,
+    (Definition, "lock"): 2,
     SetPool: 2,
     DeletePool: 2,
     (ClusterState, "pools"): 2,

@@ -21,7 +21,7 @@ def room_for(state: ClusterState, key: str, lock: Lock, claim: Claim) -> bool:
 def due_ms(state: ClusterState, key: str) -> int | None:
     """Since when (0), or from when on, a GrantLock has something to do here; None: not before something changes."""
     first = first_in_line(state, key)
-    if first is not None and room_for(state, key, state.locks[key], first[1].claim):
+    if first is not None and not first[1].is_run and room_for(state, key, state.locks[key], first[1].claim):
         return 0
     grants = state.lock_grants.get(key, {}).values()
     return min((grant.free_ms for grant in grants if grant.free_ms), default=None)
@@ -33,7 +33,7 @@ def grantable(state: ClusterState, key: str, most: int) -> int:
     Only where the first of them can now; else 0.
     """
     first = first_in_line(state, key)
-    if first is None or not room_for(state, key, state.locks[key], first[1].claim):
+    if first is None or first[1].is_run or not room_for(state, key, state.locks[key], first[1].claim):
         return 0
     lock, waiters = state.locks[key], state.lock_waiters[key].values()
     if lock.kind is LockKind.RW:

@@ -76,6 +76,11 @@ class Waiter:
     member: str = ""
     session: int = 0
 
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run that waits for the lock of its job, and is granted it with its attempt."""
+        return bool(self.claim.run_id) and not self.claim.attempt
+
 
 def has_room(lock: Lock, grants: Iterable[Grant], now_ms: int, *, shared: bool) -> bool:
     """Whether one more can hold the lock beside these; those that were lost and whose delay is over count no more.

@@ -14,6 +14,7 @@ from peercron.core.absence import Absence
 from peercron.core.agenda import Agenda
 from peercron.core.capacity import job_full, pool_full
 from peercron.core.commands import AbandonRestore, ArrangeSlices, Command, Fire, GrantLock, PlaceRun, RecordSlices
+from peercron.core.exclusion import lock_taken, place_of
 from peercron.core.granting import Granting
 from peercron.core.limits import (
     CURSORS_READ_PER_PLAN_MAX,
@@ -67,6 +68,8 @@ class Planner:
         #: Plans without an answer yet: job uid -> its Fire, run id -> its PlaceRun.
         self._firing: dict[str, Fire] = {}
         self._placing: dict[str, PlaceRun] = {}
+        #: Those of them whose hurdles may have gone since they were planned.
+        self._called: dict[str, None] = {}
         #: The last plan to give a restore up; it names what it was made from, so none is made twice.
         self._abandoning: AbandonRestore | None = None
         #: Of jobs whose nodes fire them by themselves: what nobody else can say.
@@ -173,7 +176,9 @@ class Planner:
         for run_id in run_ids:
             if run_id not in self._state.unplaced:
                 self._placing.pop(run_id, None)
-            elif run_id not in self._placing:
+            elif run_id in self._placing:
+                self._called[run_id] = None
+            else:
                 self._waiting.put(run_id, self._ready_ms(run_id))
 
     def _steps(self) -> list[Fire]:
@@ -235,6 +240,8 @@ class Planner:
         run = self._state.runs[run_id]
         job = self._state.jobs[run.job_uid]
         in_line = run_id in self._state.pool_lines.get(job.definition.pool, ())
+        if place_of(self._state, job, run) and lock_taken(self._state, job, run):
+            return False  # who gives the lock back calls again
         if job_full(self._state, job, run) or (in_line and pool_full(self._state, job, run)):
             return False  # the end of another run, or a larger pool, calls again
         return bool(placement.eligible(self._state, job.definition))
@@ -260,7 +267,9 @@ class Planner:
         run_id = command.run_id
         if self._placing.pop(run_id, None) is None or run_id not in self._state.unplaced:
             return
-        early = self._ready_ms(run_id) > self._state.now_ms
+        called = run_id in self._called
+        self._called.pop(run_id, None)
+        early = called or self._ready_ms(run_id) > self._state.now_ms
         if isinstance(verdict, Refused) and verdict.code is Refusal.NOT_READY and not early:
             return
         self._waiting.put(run_id, max(self._now_ms + rest_ms if rest_ms else AT_ONCE, self._ready_ms(run_id)))

@@ -28,6 +28,7 @@ def read_policies(table: JobTable, wrong: Wrong) -> dict[str, Any]:
         "require": table.require or _NORMAL.require,
         "concurrency": Concurrency(table.concurrency.per_node, table.concurrency.per_job),
         "pool": table.pool or "",
+        "lock": _lock(table.lock or ""),
     }
 
 
@@ -41,6 +42,7 @@ def render_policies(definition: Definition) -> dict[str, Any]:
     limits_of = {key: most for key in ("per_node", "per_job") if (most := getattr(definition.concurrency, key))}
     table |= {"concurrency": limits_of} if limits_of else {}
     table |= {"pool": definition.pool} if definition.pool else {}
+    table |= {"lock": definition.lock} if definition.lock else {}
     if definition.jitter_ms:
         table["jitter"] = format_duration(definition.jitter_ms)
     if definition.retry != _NORMAL.retry:
@@ -71,3 +73,8 @@ def _rendered_retry(retry: Retry) -> dict[str, Any]:
         if getattr(retry, field) != getattr(normal, field):
             table[key] = format_duration(getattr(retry, field))
     return table | ({} if retry.jitter else {"jitter": False})
+
+
+def _lock(name: str) -> str:
+    """A bare name is in the namespace "default", as on the command line."""
+    return name if "/" in name or not name else f"default/{name}"

@@ -103,6 +103,7 @@ class JobTable(Table):
     require: Require | None = None
     concurrency: ConcurrencyTable = msgspec.field(default_factory=ConcurrencyTable)
     pool: str | None = None
+    lock: str | None = None
     paused: bool | None = None
 
 
@@ -124,7 +125,6 @@ DEFAULT_KEYS = tuple(
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
-    "lock",
     "where",
     "params",
     "losers",

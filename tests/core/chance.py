@@ -129,6 +129,7 @@ def some_definition(dice: Random) -> Definition:
         guarantee=dice.choice(tuple(Guarantee)),
         concurrency=dice.choice((Concurrency(), Concurrency(per_job=1), Concurrency(per_node=1))),
         pool=dice.choice(("", "", "db", "other")),
+        lock=dice.choice(("", "", "default/m", "default/r")),
         jitter_ms=dice.choice((0, 0, 0, 900)),
         retry=dice.choice((Retry(), Retry(2, base_ms=500), Retry(1, Backoff.FIXED, 0, on=RetryOn.SAME_NODE))),
         misfire=Misfire(dice.choice(tuple(MisfirePolicy)), dice.choice((0, 2_500)), dice.choice((1, 3, 20))),
@@ -144,7 +145,7 @@ def _alone(some: Definition) -> Definition:
     trigger = EveryTrigger(SECOND) if isinstance(some.trigger, ManualTrigger) else some.trigger
     plain = replace(some, trigger=trigger, after=(), require=Require.ALL_SUCCEEDED, retry=Retry(), jitter_ms=0)
     overlap = some.overlap if some.overlap is Overlap.ALLOW else Overlap.FORBID
-    return replace(plain, overlap=overlap, concurrency=Concurrency(), pool="")
+    return replace(plain, overlap=overlap, concurrency=Concurrency(), pool="", lock="")
 
 
 def _shared(dice: Random) -> dict[str, Any]:

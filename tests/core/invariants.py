@@ -396,7 +396,8 @@ class History:
                 yield f"job {uid} got {new} although {before} lived"
 
     def _grants(self, state: ClusterState) -> Iterator[str]:
-        granted = sum(token > self.last_token for key in state.locks for token in in_force(state, key))
+        locked = {token for key in state.locks for token in in_force(state, key) if token > self.last_token}
+        granted = len(locked - {attempt.token for run in _kept(state) for attempt in run.attempts})
         for run in _kept(state):
             for attempt in run.attempts:
                 if attempt.session == NO_SESSION:

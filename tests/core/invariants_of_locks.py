@@ -11,7 +11,7 @@ from peercron.core.state import ClusterState
 
 def locks(state: ClusterState) -> Iterator[str]:
     """Sentences about what is wrong with locks."""
-    for check in (_holders, _lines_of_locks, _listed_locks):
+    for check in (_holders, _lines_of_locks, _listed_locks, _held_by_runs):
         yield from check(state)
 
 
@@ -56,10 +56,14 @@ def _lines_of_locks(state: ClusterState) -> Iterator[str]:
         if list(line) != sorted(line):
             yield f"the line of lock {key} is not in the order in which they came"
         for id_, waiter in line.items():
+            if waiter.is_run:
+                if waiter.claim.run_id not in state.unplaced:
+                    yield f"run {waiter.claim.run_id} stands in the line of lock {key} and waits for nothing"
+                continue
             member = state.members.get(waiter.member)
             if member is None or not member.open or member.session != waiter.session:
                 yield f"waiter {id_} of lock {key} is served by a session that is not open"
-        made_to_wait = state.index == max(line) and len(line) == 1
+        made_to_wait = state.index == max(line) and len(line) == 1 and not line[state.index].is_run
         if made_to_wait and key not in state.lock_grants:
             yield f"somebody was made to wait for lock {key}, which was free"
     if state.lock_waiting != sum(map(len, state.lock_waiters.values())):
@@ -80,3 +84,13 @@ def _listed_locks(state: ClusterState) -> Iterator[str]:
         (who, id_): key for who, table in state.lock_owners.items() for id_, key in table.items()
     }:
         yield "lock_owners are not those of grants and waiters"
+
+
+def _held_by_runs(state: ClusterState) -> Iterator[str]:
+    """An attempt of a job with a lock holds it, under its own token."""
+    for run in state.runs.values():
+        attempt = run.live_attempt
+        for key in state.locks:
+            held = [token for token, grant in in_force(state, key).items() if grant.claim.request == f"run {run.id}"]
+            if held and (attempt is None or held != [attempt.token]):
+                yield f"run {run.id} holds lock {key} by {held}, and not by its attempt"

@@ -103,7 +103,7 @@ def http_tasks() -> st.SearchStrategy[job.HttpTask]:
 def in_slices(plain: job.Definition) -> st.SearchStrategy[job.Definition]:
     """The same in mode slice; by itself it knows less than under a quorum."""
     lengths = st.integers(limits.SLICE_MS_MIN, limits.SLICE_MS_MAX)
-    mode = {"mode": job.Mode.SLICE, "failback": job.Failback.AUTO, "failback_after_ms": 60_000, "pool": ""}
+    mode = {"mode": job.Mode.SLICE, "failback": job.Failback.AUTO, "failback_after_ms": 60_000, "pool": "", "lock": ""}
     base = replace(plain, **mode)
     filled = st.builds(replace, st.just(base), slice_ms=lengths, on_absent=st.just(job.OnAbsent.FILL))
     alone = st.sampled_from([job.Overlap.FORBID, job.Overlap.ALLOW])
@@ -160,6 +160,7 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         on_disconnect=st.sampled_from(job.OnDisconnect),
         retry=retries(),
         pool=st.just("") | NAMES,
+        lock=st.just("") | st.tuples(NAMES, NAMES).map("/".join),
         after=st.lists(KEYS, unique=True, max_size=2).map(tuple),
         jitter_ms=st.just(0) | st.integers(0, limits.JITTER_MS_MAX),
         checks=checks(),

@@ -212,6 +212,8 @@ def _capacity(definition: Definition) -> str:
         return f"concurrency: per_node has no meaning with mode {definition.mode.value}, which says where a run goes"
     if definition.pool and not named(definition.pool):
         return f"pool: {_NAME_RULE}, not {definition.pool[:NAME_LENGTH_MAX]!r}"
+    if definition.lock and not all(map(named, (definition.lock.partition("/")[0], definition.lock.partition("/")[2]))):
+        return f"lock: wants namespace/name, not {definition.lock[:NAME_LENGTH_MAX]!r}"
     return ""
 
 
@@ -245,6 +247,8 @@ def _slices(definition: Definition) -> str:
         return "" if definition.on_absent is OnAbsent.SKIP else "on_absent: has a meaning only with mode slice"
     if not SLICE_MS_MIN <= definition.slice_ms <= SLICE_MS_MAX:
         return f"slice: mode slice wants {SLICE_MS_MIN} to {SLICE_MS_MAX} ms, not {definition.slice_ms}"
+    if definition.lock:
+        return "lock: is given by the cluster, and in mode slice the nodes fire their own slices and ask nobody"
     return _alone(definition) if definition.on_absent is OnAbsent.SKIP else ""
 
 

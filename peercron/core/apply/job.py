@@ -7,6 +7,7 @@ from dataclasses import replace
 from peercron.core import params
 from peercron.core.apply import ledger, standing
 from peercron.core.apply.definition import flaw
+from peercron.core.apply.exclusion import leave_lock
 from peercron.core.apply.health import forget_checks, forget_job
 from peercron.core.apply.listening import crowded, listen, unlisten
 from peercron.core.apply.order import flaw_of_order, link, unlink
@@ -145,6 +146,9 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
     if definition.pool != present.definition.pool:
         for run in live_runs(state, job.uid):
             leave(state, run)
+    if definition.lock != present.definition.lock:
+        for run in live_runs(state, job.uid):
+            leave_lock(state, run)
     if definition.overlap is not present.definition.overlap:
         reline(state, job)
     arrange(state, job)

@@ -37,11 +37,7 @@ def acquire_lock(state: ClusterState, command: AcquireLock) -> Verdict:
     refused = refusal_to_wait(state, command, key)
     if refused is not None:
         return refused
-    waiter = Waiter(command.claim, state.now_ms, state.index, command.member, command.session)
-    state.lock_waiters.setdefault(key, {})[state.index] = waiter
-    state.lock_waiting += 1
-    _list(state, key, command.claim, state.index)
-    state.touch_lock(key)
+    stand_in_line(state, key, command.claim, command.member, command.session)
     return Done(state.index, str(state.index))
 
 
@@ -86,6 +82,32 @@ def forsake_lock(state: ClusterState, command: ForsakeLock) -> Verdict:
     _take_back(state, key, token, grant)
     _advance(state, key)
     return Done(state.index, 0)
+
+
+def stand_in_line(state: ClusterState, key: str, claim: Claim, member: str = "", session: int = 0) -> None:
+    """At its end. Somebody holds the lock, or stands there already."""
+    state.lock_waiters.setdefault(key, {})[state.index] = Waiter(claim, state.now_ms, state.index, member, session)
+    state.lock_waiting += 1
+    _list(state, key, claim, state.index)
+    state.touch_lock(key)
+
+
+def leave_line(state: ClusterState, key: str, id_: int, waiter: Waiter) -> None:
+    _drop_waiter(state, key, id_, waiter)
+    _advance(state, key)
+
+
+def hold_place(state: ClusterState, key: str, claim: Claim, waiter: int) -> None:
+    """There is room for the claim, which lives as long as its attempt; this command's grant is the attempt's, too."""
+    if waiter:
+        _drop_waiter(state, key, waiter, state.lock_waiters[key][waiter])
+    for token, grant in tuple(state.lock_grants.get(key, {}).items()):
+        if grant.free_ms and grant.free_ms <= state.now_ms:
+            _forget(state, key, token)
+    state.locks.setdefault(key, Lock())
+    state.lock_grants.setdefault(key, {})[state.index] = Grant(claim, state.now_ms, state.index, waiter)
+    _list(state, key, claim, state.index)
+    state.touch_lock(key)
 
 
 def drop_waiters_of(state: ClusterState, member: str | None) -> None:
@@ -161,6 +183,9 @@ def _advance(state: ClusterState, key: str) -> None:
         if waiter.claim.client and not is_open(state, waiter.claim.client):
             _drop_waiter(state, key, id_, waiter)
             continue
+        if waiter.is_run:
+            _call(state, key, waiter)
+            break
         if state.last_token < state.index and room_for(state, key, state.locks[key], waiter.claim):
             _drop_waiter(state, key, id_, waiter)
             _grant(state, key, waiter.claim, served=waiter.served, waiter=id_)
@@ -168,6 +193,12 @@ def _advance(state: ClusterState, key: str) -> None:
     if key not in state.lock_waiters and key not in state.lock_grants:
         del state.locks[key]
     state.touch_lock(key)
+
+
+def _call(state: ClusterState, key: str, waiter: Waiter) -> None:
+    """It is a run's turn, which needs more than the lock: the planner places it."""
+    if room_for(state, key, state.locks[key], waiter.claim):
+        state.touch(state.runs[waiter.claim.run_id].job_uid)
 
 
 def _end_lock(state: ClusterState, lease_id: int, lease: Lease) -> None:

@@ -18,10 +18,12 @@ from dataclasses import replace
 
 from peercron.core import placement
 from peercron.core.apply import ledger, standing
+from peercron.core.apply.exclusion import leave_lock, stand_for_lock, take_lock
 from peercron.core.apply.hold import jittered_ms, until_its_time
 from peercron.core.apply.pool import leave, missing_in_line, stand
 from peercron.core.capacity import job_full, occupy, pool_full
 from peercron.core.commands import CancelRun, PlaceRun
+from peercron.core.exclusion import lock_taken, missing_in_lock_line
 from peercron.core.history import find_run
 from peercron.core.job import Job, Overlap
 from peercron.core.limits import RECENT_RUNS_KEPT
@@ -148,6 +150,7 @@ HURDLES: tuple[Callable[[ClusterState, Job, Run], str], ...] = (
     until_its_time,
     job_full,
     pool_full,
+    lock_taken,
     _no_grant_left,
 )
 
@@ -157,6 +160,7 @@ def _wait(state: ClusterState, run: Run, reason: str) -> None:
     if run.reason != reason:
         state.runs[run.id] = replace(run, reason=reason)
     stand(state, run)
+    stand_for_lock(state, state.jobs[run.job_uid], run)
 
 
 def _grant(state: ClusterState, job: Job, run: Run, member: Member, why: str) -> None:
@@ -177,6 +181,7 @@ def _grant(state: ClusterState, job: Job, run: Run, member: Member, why: str) ->
     state.unplaced.pop(run.id, None)
     occupy(state, state.runs[run.id], holder)
     leave(state, run)
+    take_lock(state, job, run, token)
     state.live_attempts.setdefault(holder, {})[run.id] = token
     state.last_token = token
 
@@ -201,6 +206,7 @@ def reline(state: ClusterState, job: Job) -> None:
         else:
             state.unplaced.pop(run.id, None)
             leave(state, run)
+            leave_lock(state, run)
 
 
 def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
@@ -219,6 +225,7 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
     del state.runs[run.id]
     state.unplaced.pop(run.id, None)
     leave(state, run)
+    leave_lock(state, run)
     line = tuple(run_id for run_id in state.live_runs[run.job_uid] if run_id != run.id)
     if line:
         state.live_runs[run.job_uid] = line
@@ -258,7 +265,7 @@ def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
         return Refused(state.index, Refusal.NOT_READY, f"run {run.id} waits for no node: it is {run.state.value}")
     job = state.jobs[run.job_uid]
     held_up = _held_up(state, job, run)
-    if held_up and not missing_in_line(state, job, run):
+    if held_up and not missing_in_line(state, job, run) and not missing_in_lock_line(state, job, run):
         return Refused(state.index, Refusal.NOT_READY, held_up)
     if not placement.eligible(state, job.definition):
         return Refused(state.index, Refusal.NOT_READY, placement.NO_NODE)
