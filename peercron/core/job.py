@@ -234,6 +234,8 @@ class Definition:
     pool: str = ""
     #: "namespace/name" of the lock that each of its attempts holds; empty: none.
     lock: str = ""
+    #: Key of the queue whose items are its runs, on each node at most `concurrency.per_node` at a time; empty: none.
+    queue: str = ""
 
     @property
     def watched(self) -> tuple[Check, ...]:

@@ -61,6 +61,7 @@ from peercron.core.commands import (
     ResumeCluster,
     RunJob,
     SetPool,
+    TakeItem,
 )
 from peercron.core.job import ClassTask, Definition, Mode, TcpTask
 from peercron.core.member import MemberInfo
@@ -125,6 +126,10 @@ SINCE: Final[dict[Any, int]] = {
     ExtendDelivery: 2,
     PurgeQueue: 2,
     ReplayItems: 2,
+    # Jobs that work through a queue.
+    TakeItem: 2,
+    (Definition, "queue"): 2,
+    (Run, "delivery"): 2,
     (ClusterState, "queues"): 2,
     (ClusterState, "items"): 2,
     (ClusterState, "item_count"): 2,

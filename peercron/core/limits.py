@@ -156,6 +156,11 @@ RECEIVED_BYTES_MAX = 1 << 20
 #: Keys of items that are gone, per queue and (in equal shares) over all queues: their puts are still known as repeated.
 DONE_KEYS_KEPT_PER_QUEUE = 10_000
 DONE_KEYS_KEPT = 1_000_000
+#: Payload that a run gets as a variable; Linux takes no longer one than 128 KiB.
+ITEM_VARIABLE_BYTES_MAX = 100 * 1024
+#: Items that one turn of the leader's planner makes runs of, for one job and for all.
+TAKEN_PER_JOB_MAX = 32
+TAKEN_PER_PLAN_MAX = 256
 #: Dead letters that one command puts back.
 REPLAYED_MAX = 1_000
 #: A member's fall counts with the one before it if it comes within this time, and each doubles the time that the member

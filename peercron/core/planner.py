@@ -13,8 +13,18 @@ from peercron.core import placement
 from peercron.core.absence import Absence
 from peercron.core.agenda import Agenda
 from peercron.core.capacity import job_full, pool_full
-from peercron.core.commands import AbandonRestore, ArrangeSlices, Command, Fire, GrantLock, PlaceRun, RecordSlices
+from peercron.core.commands import (
+    AbandonRestore,
+    ArrangeSlices,
+    Command,
+    Fire,
+    GrantLock,
+    PlaceRun,
+    RecordSlices,
+    TakeItem,
+)
 from peercron.core.exclusion import lock_taken, place_of
+from peercron.core.feeding import Feeding
 from peercron.core.granting import Granting
 from peercron.core.limits import (
     CURSORS_READ_PER_PLAN_MAX,
@@ -76,6 +86,8 @@ class Planner:
         self._absence = Absence(state)
         #: What concerns locks.
         self._granting = Granting(state)
+        #: Of jobs that work through queues.
+        self._feeding = Feeding(state)
         #: Job uid -> why its plan was refused or could not be made, for people.
         self.problems: dict[str, str] = {}
 
@@ -83,6 +95,7 @@ class Planner:
         """The leader is none any more: the state need not note changes for this planner."""
         self._state.changed_jobs = None
         self._granting.close()
+        self._feeding.close()
 
     def plan(self, now_ms: int) -> list[Command]:
         """What to propose now. `now_ms`: the leader's wall clock, UTC; time that the state has seen does not go back.
@@ -93,8 +106,9 @@ class Planner:
         self._look_around()
         self._now_ms = max(now_ms, self._state.now_ms)
         grants = self._granting.plan(self._now_ms, self._room())
+        takes = self._feeding.plan(self._now_ms, self._room())
         absent = self._absence.plan(self._now_ms)
-        return [*grants, *self._placements(), *self._steps(), *absent, *self._abandonments()]
+        return [*grants, *takes, *self._placements(), *self._steps(), *absent, *self._abandonments()]
 
     def observe(self) -> None:
         """Take in what commands have changed since the last look. `plan` does it by itself."""
@@ -103,9 +117,11 @@ class Planner:
             self._look_at_job(uid)
             self._look_at_runs(self._state.live_runs.get(uid, ()))
         self._granting.observe()
+        self._feeding.observe()
         if self._roster_revision != self._state.roster_revision:
             self._roster_revision = self._state.roster_revision
             self._unseen_runs = deque(self._state.unplaced)
+            self._feeding.look_everywhere()
 
     def settle(self, command: Command, verdict: Verdict | None) -> None:
         """A proposal of `plan` has its answer; None: it is not known, or it could not be proposed."""
@@ -120,6 +136,8 @@ class Planner:
             self._absence.settle(command, rest_ms)
         elif isinstance(command, GrantLock):
             self._granting.settle(command, verdict, self._now_ms)
+        elif isinstance(command, TakeItem):
+            self._feeding.settle(command, verdict, self._now_ms)
         elif command == self._abandoning and verdict is None:
             self._abandoning = None
 
@@ -135,7 +153,7 @@ class Planner:
             return state.now_ms
         if not self._room():
             return None
-        agendas = (self._due, self._unread, self._waiting, self._absence, self._granting)
+        agendas = (self._due, self._unread, self._waiting, self._absence, self._granting, self._feeding)
         dues = (*[agenda.next_ms() for agenda in agendas], self._restore_ends_ms())
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
@@ -150,10 +168,12 @@ class Planner:
 
     def _room(self) -> int:
         """How many more plans may be under way."""
-        return max(0, PLANS_IN_FLIGHT_MAX - len(self._firing) - len(self._placing) - len(self._granting))
+        under_way = len(self._firing) + len(self._placing) + len(self._granting) + len(self._feeding)
+        return max(0, PLANS_IN_FLIGHT_MAX - under_way)
 
     def _look_at_job(self, uid: str) -> None:
         """Put the job where its cursor says it belongs, unless a plan made from this very cursor is on its way."""
+        self._feeding.look(uid)
         job, cursor = self._state.jobs.get(uid), self._state.cursors.get(uid)
         fire = self._firing.get(uid)
         if fire is not None and job is not None and cursor is not None and still_open(fire, job, cursor):

@@ -67,7 +67,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Items in one receiver's hands. Its id is its token, and the id of its lease: the index of the receive."""
+    """Items in one receiver's hands. Its id, its token, is the index of the receive.
+
+    It ends with the lease of the same id, or, if it was handed out to a job, with the run that works on it.
+    """
 
     queue: str
     items: tuple[int, ...]

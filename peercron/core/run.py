@@ -93,6 +93,8 @@ class Run:
     checkpoint: bytes = b""
     #: What happened that started it, for people; empty: its time had come, or somebody asked for it by hand.
     cause: str = ""
+    #: The delivery of the queue's item that it works on; 0: none, or the run has ended.
+    delivery: int = 0
 
     @property
     def live_attempt(self) -> Attempt | None:

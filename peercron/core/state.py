@@ -161,7 +161,7 @@ class ClusterState:
     item_bytes: int = 0
     #: The last number given to an item or to a place of one; they grow for ever.
     last_place: int = 0
-    #: Token -> what a receiver has in its hands; each has a lease of the same id.
+    #: Token -> what a receiver has in its hands; each has a lease of the same id, or a run.
     deliveries: dict[int, Delivery] = field(default_factory=dict)
     #: "namespace/name" -> unique key -> id of the item that had it and is gone; the last of each queue, oldest first.
     done_keys: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -182,6 +182,10 @@ class ClusterState:
     #: member's own, else under "".
     edges: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    #: Not replicated: queues whose items changed since the planner here last looked; None: there is none.
+    changed_queues: dict[str, None] | None = field(
+        default=None, compare=False, repr=False, metadata={"transient": True}
+    )
     #: Not replicated: "namespace/name" -> what the rows of its items say, in order; see `apply.queue.line_of`.
     lines: dict[str, Line] = field(default_factory=dict, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: what the staged parts hold. The machine, which reads bytes, puts it here for AdoptSnapshot and
@@ -228,6 +232,12 @@ class ClusterState:
         if self.news is not None:
             namespace, _, name = key.partition("/")
             self.news["lock", namespace, name] = None
+
+    def touch_queue(self, namespace: str, name: str) -> None:
+        """Note for the planner and for who waits that the queue or its items changed."""
+        if self.changed_queues is not None:
+            self.changed_queues[f"{namespace}/{name}"] = None
+        self.tell("queue", namespace, name)
 
     def tell(self, kind: str, namespace: str, name: str) -> None:
         """Note for who waits that this resource changed: a "lock", "queue", "key", "job", "run" or "client"; a "waiter"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from peercron.core import views
-from peercron.core.apply.queue import line_of
 from peercron.core.commands import (
     AckItems,
     DeleteQueue,
@@ -25,7 +21,7 @@ from peercron.core.commands import (
     ReplayItems,
 )
 from peercron.core.limits import ATTEMPTS_PER_ITEM, PRIORITY_MAX, REPLAYED_MAX, VISIBILITY_MS
-from peercron.core.queue import Item, Queue
+from peercron.core.queue import Queue
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import WAIT_MS_MAX, blocking_answer, in_slices, json_answer
@@ -43,8 +39,8 @@ from peercron.http.asking import (
 )
 from peercron.http.fields import Fields, fields_of
 from peercron.http.jobs import etag
+from peercron.http.queue_view import item_view, peeked, queue_view
 from peercron.http.receiving import received
-from peercron.times import format_duration
 
 QUEUES_LISTED = 1_000
 ITEMS_LISTED = 100
@@ -63,25 +59,6 @@ async def list_queues(request: web.Request) -> web.Response:
         return {"queues": await in_slices(queue_view(state, queue) for queue in shown), "total": len(chosen)}
 
     return await blocking_answer(request, view)
-
-
-def queue_view(state: ClusterState, queue: Queue) -> dict[str, Any]:
-    """How many items are where. `items` are all of them; `behind` are those that are not the first of their group."""
-    line = line_of(state, queue.key)
-    return {
-        "namespace": queue.namespace,
-        "name": queue.name,
-        "items": len(line.items),
-        "ready": line.ready,
-        "delayed": line.delayed,
-        "in_flight": line.in_flight,
-        "behind": line.behind,
-        "dead": len(state.items.get(f"{queue.namespace}/{queue.dead_letter_name}", ())),
-        "visibility": format_duration(queue.visibility_ms),
-        "max_attempts": queue.max_attempts,
-        "dead_letters": queue.dead_letter_name,
-        "revision": queue.revision,
-    }
 
 
 async def get_queue(request: web.Request) -> web.Response:
@@ -153,35 +130,16 @@ async def peek(request: web.Request) -> web.Response:
     state, key = await fresh(request), "/".join(_named(request))
     limit = whole_number(request, "limit", ITEMS_LISTED, low=1, high=ITEMS_LISTED_MAX)
     _find(state, key)
-    return json_answer({"queue": key, "items": await in_slices(_peeked(state, key, limit))})
+    return json_answer({"queue": key, "items": await in_slices(peeked(state, key, limit))})
 
 
-def _peeked(state: ClusterState, key: str, limit: int) -> Iterator[dict[str, Any]]:
-    line, now_ms = line_of(state, key), state.now_ms
-    ready = {item.id: item for item in line.first(limit)}
-    others = (item for item in tuple(line.items.values()) if item.id not in ready)
-    for item in ready.values():
-        yield item_view(item) | {"state": "ready"}
-    for item in islice(others, limit - len(ready)):
-        why = "in_flight" if item.token else "delayed" if item.not_before_ms > now_ms else "behind"
-        yield item_view(item) | {"state": why}
-
-
-def item_view(item: Item) -> dict[str, Any]:
-    """An item as its receiver sees it; payload_base64 instead of payload where it is bytes."""
-    payload = {"payload": msgspec.Raw(item.payload)}
-    return {
-        "id": item.id,
-        **({"payload_base64": base64.b64encode(item.payload).decode()} if item.binary else payload),
-        "key": item.key,
-        "group": item.group,
-        "priority": item.priority,
-        "attempts": item.attempts,
-        "put_at": views.instant(item.put_ms),
-        "not_before": views.instant(item.not_before_ms),
-        "origin": item.origin,
-        "reason": item.reason,
-    }
+async def get_item(request: web.Request) -> web.Response:
+    """One item, wherever it is in the queue."""
+    state, key = await fresh(request), "/".join(_named(request))
+    item = state.items.get(key, {}).get(int(request.match_info["id"]))
+    if item is None:
+        raise Refused("not_found", f"queue {key} has no item {request.match_info['id']}")
+    return json_answer(item_view(item))
 
 
 async def receive(request: web.Request) -> web.Response:
@@ -286,6 +244,7 @@ ROUTES = (
     Route("POST", f"{_QUEUE}/items", put_item),
     Route("GET", f"{_QUEUE}/items", peek, READ_PARAMETERS | {"limit"}),
     Route("DELETE", f"{_QUEUE}/items", purge),
+    Route("GET", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}", get_item, READ_PARAMETERS),
     Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:ack", ack),
     Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:nack", nack),
     Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:extend", extend),

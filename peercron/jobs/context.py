@@ -65,6 +65,10 @@ class Facts:
     deadline: datetime | None = None
     #: What an earlier attempt of this run last gave to `checkpoint`; None: nothing.
     last_checkpoint: Any = None
+    #: The payload of the queue's item that this run works on: JSON, or bytes; None: it works through no
+    #: queue, or the payload is longer than 100 KiB and is to be asked for by `item_id`.
+    item: Any = None
+    item_id: int = 0
 
 
 class _Knowing:
@@ -81,6 +85,8 @@ class _Knowing:
     shard_count: int
     deadline: datetime | None
     last_checkpoint: Any
+    item: Any
+    item_id: int
     #: Goes to the output of the attempt.
     log: logging.Logger
 

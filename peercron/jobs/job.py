@@ -28,6 +28,9 @@ class Job:
             async def run(self, ctx):
                 ctx.log.info("slot %s, attempt %d", ctx.slot, ctx.attempt)
 
+    With `queue = "mail"` it works through a queue: each item is a run, `ctx.item` its payload; a run that succeeds has
+    done the item, any other end gives it back; `concurrency` says how many at a time on each node.
+
     A plain `def run` has a thread to itself. The run succeeds when `run` returns; an exception fails it, and its
     traceback is in the run's output.
     """

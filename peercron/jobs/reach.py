@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import ssl
@@ -129,5 +130,14 @@ def context_from(environ: Mapping[str, str], work: Mapping[str, Any], reach: Htt
         shard_count=int(environ.get("PEERCRON_SHARD_COUNT", "1")),
         deadline=datetime.fromtimestamp(deadline_ms / 1_000, UTC) if deadline_ms else None,
         last_checkpoint=json.loads(work["checkpoint"]) if work["checkpoint"] else None,
+        item=_item(environ),
+        item_id=int(environ.get("PEERCRON_ITEM_ID", "0")),
     )
     return RunContext(facts, reach)
+
+
+def _item(environ: Mapping[str, str]) -> Any:
+    """The payload that the attempt works on; None: none, or one that is too long for a variable."""
+    if "PEERCRON_ITEM_BASE64" in environ:
+        return base64.b64decode(environ["PEERCRON_ITEM_BASE64"])
+    return json.loads(environ["PEERCRON_ITEM"]) if "PEERCRON_ITEM" in environ else None

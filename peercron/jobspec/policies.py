@@ -26,9 +26,10 @@ def read_policies(table: JobTable, wrong: Wrong) -> dict[str, Any]:
         "jitter_ms": _jitter_ms(table, wrong),
         "after": tuple(name if "/" in name else f"{table.namespace}/{name}" for name in table.after),
         "require": table.require or _NORMAL.require,
-        "concurrency": Concurrency(table.concurrency.per_node, table.concurrency.per_job),
+        "concurrency": Concurrency(table.concurrency.per_node or int(bool(table.queue)), table.concurrency.per_job),
         "pool": table.pool or "",
         "lock": _lock(table.lock or ""),
+        "queue": _queue(table),
     }
 
 
@@ -43,11 +44,20 @@ def render_policies(definition: Definition) -> dict[str, Any]:
     table |= {"concurrency": limits_of} if limits_of else {}
     table |= {"pool": definition.pool} if definition.pool else {}
     table |= {"lock": definition.lock} if definition.lock else {}
+    if definition.queue:
+        table["queue"] = definition.queue.removeprefix(f"{definition.namespace}/")
     if definition.jitter_ms:
         table["jitter"] = format_duration(definition.jitter_ms)
     if definition.retry != _NORMAL.retry:
         table["retry"] = _rendered_retry(definition.retry)
     return table
+
+
+def _queue(table: JobTable) -> str:
+    """Its key; a bare name is in the namespace of the job."""
+    if table.queue is None:
+        return ""
+    return table.queue if "/" in table.queue else f"{table.namespace}/{table.queue}"
 
 
 def _jitter_ms(table: JobTable, wrong: Wrong) -> int:

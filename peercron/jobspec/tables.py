@@ -104,6 +104,7 @@ class JobTable(Table):
     concurrency: ConcurrencyTable = msgspec.field(default_factory=ConcurrencyTable)
     pool: str | None = None
     lock: str | None = None
+    queue: str | None = None
     paused: bool | None = None
 
 
@@ -116,11 +117,8 @@ DEFAULT_KEYS = tuple(
     if key not in MODE_KEYS
     and key not in (
         "name", "schedule", "every", "at", "anchor", "when", "webhook", "webhook_secret", "on",
-        "command", "shell", "http", "class", "memory_max", "paused", "owner", "after",
+        "command", "shell", "http", "tcp", "class", "memory_max", "paused", "owner", "after", "queue",
     )
-    if key not in ("name", "schedule", "every", "at", "anchor", "command", "shell", "http", "tcp", "class",
-                   "memory_max", "paused", "owner", "after")
-    and key not in MODE_KEYS
 )  # fmt: skip
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
@@ -132,7 +130,6 @@ LATER_KEYS = frozenset({
     "sync",
     "quorum",
     "order",
-    "queue",
     "limits",
     "notify",
     "calendar",

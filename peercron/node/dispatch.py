@@ -16,6 +16,7 @@ from peercron.core.job import OnDisconnect
 from peercron.core.params import variable
 from peercron.core.run import Attempt, AttemptState, Run
 from peercron.core.verdict import Refusal, Refused, Verdict
+from peercron.core.work import with_item
 from peercron.errors import ProposalError
 from peercron.execution.port import AttemptResult, AttemptSpec, Executor
 from peercron.machine import Machine
@@ -152,6 +153,7 @@ class Dispatch:
     def spec(self, start: Start) -> AttemptSpec:
         """How an attempt is made here."""
         run, attempt, definition = start.run, start.attempt, start.definition
+        task, item = with_item(self._machine.state, run, definition.task)
         slot = datetime.fromtimestamp(run.slot_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         trace = hashlib.blake2b(run.id.encode(), digest_size=16).hexdigest()
         span = hashlib.blake2b(f"{run.id} {attempt.token}".encode(), digest_size=8).hexdigest()
@@ -166,6 +168,7 @@ class Dispatch:
             "PEERCRON_TOKEN": self._pass_of(run.id, attempt.token),
             "TRACEPARENT": f"00-{trace}-{span}-01",
             **{variable(name): value for name, value in run.params},
+            **item,
         }
         return AttemptSpec(
             run_id=run.id,
@@ -173,7 +176,7 @@ class Dispatch:
             attempt=attempt.n,
             job_key=run.job_key,
             slot_ms=run.slot_ms,
-            task=definition.task,
+            task=task,
             timeout_ms=definition.timeout_ms,
             kill_grace_ms=definition.kill_grace_ms,
             env=env,

@@ -73,6 +73,7 @@ NAMES: Final[dict[type, str]] = {
     c.ExtendDelivery: "extend",
     c.PurgeQueue: "purge",
     c.ReplayItems: "replay",
+    c.TakeItem: "take_item",
     c.AcquireLock: "acquire_lock",
     c.GrantLock: "grant_lock",
     c.ReleaseLock: "release_lock",

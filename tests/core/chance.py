@@ -61,6 +61,7 @@ from peercron.core.commands import (
     RunJob,
     SetPool,
     StageSnapshot,
+    TakeItem,
     Uninvite,
 )
 from peercron.core.health import HealthReport
@@ -118,6 +119,9 @@ def some_command(dice: Random, state: ClusterState) -> Command:
 def some_definition(dice: Random) -> Definition:
     triggers = (EveryTrigger(SECOND), EveryTrigger(SECOND, 7), AtTrigger(dice.randrange(9_999_999)), ManualTrigger())
     after = dice.choice(((), (), (), (), ("default/x",), ("default/x", "default/y")))
+    if dice.random() < 0.15:
+        concurrency = Concurrency(dice.choice((1, 2, 0)))
+        return definition(dice.choice(JOBS), trigger=ManualTrigger(), queue="default/q", concurrency=concurrency)
     some = definition(
         dice.choice(JOBS),
         after=after,
@@ -351,6 +355,7 @@ def _queue(dice: Random, state: ClusterState) -> Command:
             ExtendDelivery(token, dice.choice((2_000, 5))),
             dice.choice((settings, DeleteQueue(namespace, name), PurgeQueue(namespace, name))),
             ReplayItems(namespace, name, dice.choice((1, 9, 0))),
+            *[TakeItem(dice.choice([*state.jobs, "gone"]))] * 3,
         )
     )
 

@@ -45,8 +45,10 @@ def _deliveries(state: ClusterState) -> Iterator[str]:
         not d.items or any(i not in state.items.get(d.queue, {}) for i in d.items) for d in state.deliveries.values()
     ):
         yield "a delivery holds nothing, or what is in another queue"
-    if state.deliveries.keys() != {id_ for id_, lease in state.leases.items() if lease.kind is LeaseKind.DELIVERY}:
-        yield "deliveries and their leases are not the same"
+    leases = {id_ for id_, lease in state.leases.items() if lease.kind is LeaseKind.DELIVERY}
+    runs = {run.delivery for run in state.runs.values() if run.delivery}
+    if not leases <= state.deliveries.keys() <= leases | runs:
+        yield "a delivery ends with no lease and with no run, or has ended before its lease"
 
 
 def _groups(state: ClusterState) -> Iterator[str]:

@@ -104,6 +104,7 @@ def in_slices(plain: job.Definition) -> st.SearchStrategy[job.Definition]:
     """The same in mode slice; by itself it knows less than under a quorum."""
     lengths = st.integers(limits.SLICE_MS_MIN, limits.SLICE_MS_MAX)
     mode = {"mode": job.Mode.SLICE, "failback": job.Failback.AUTO, "failback_after_ms": 60_000, "pool": "", "lock": ""}
+    mode |= {"queue": ""}
     base = replace(plain, **mode)
     filled = st.builds(replace, st.just(base), slice_ms=lengths, on_absent=st.just(job.OnAbsent.FILL))
     alone = st.sampled_from([job.Overlap.FORBID, job.Overlap.ALLOW])
@@ -164,6 +165,7 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         after=st.lists(KEYS, unique=True, max_size=2).map(tuple),
         jitter_ms=st.just(0) | st.integers(0, limits.JITTER_MS_MAX),
         checks=checks(),
+        queue=st.just("") | KEYS,
     ).map(_without_contradictions)
 
 
@@ -171,9 +173,11 @@ def _without_contradictions(row: job.Definition) -> job.Definition:
     """What starts a slot's work once does not retry it; what has no slots of its own has nothing to spread."""
     row = replace(row, retry=pace.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
     row = row if isinstance(row.trigger, job.TIMED) else replace(row, jitter_ms=0)
+    if row.mode is not job.Mode.SINGLE or row.after or not row.concurrency.per_node:
+        row = replace(row, queue="")
     if isinstance(row.trigger, job.ManualTrigger):
         return row
-    return replace(row, after=(), require=pace.Require.ALL_SUCCEEDED)
+    return replace(row, after=(), require=pace.Require.ALL_SUCCEEDED, queue="")
 
 
 def retries() -> st.SearchStrategy[pace.Retry]:

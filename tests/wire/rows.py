@@ -170,4 +170,6 @@ COMMANDS: tuple[c.Command, ...] = (
     c.PutJob(
         j.Definition("reindex", j.ManualTrigger(), j.ClassTask("acme.jobs:Reindex", (), "/srv", 1 << 28)),
     ),
+    c.TakeItem("12"),
+    c.PutJob(j.Definition("mailer", j.ManualTrigger(), j.CommandTask(("true",)), queue="default/mail")),
 )

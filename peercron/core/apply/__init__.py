@@ -14,6 +14,7 @@ from peercron.core.apply.backfill import backfill
 from peercron.core.apply.cluster import pause_cluster, resume_cluster
 from peercron.core.apply.delivery import ack_items, extend_delivery, nack_items, receive_items
 from peercron.core.apply.event import call_hook, emit_event
+from peercron.core.apply.feeding import take_item
 from peercron.core.apply.fire import fire_slots
 from peercron.core.apply.health import report_health
 from peercron.core.apply.job import apply_jobs, delete_job, pause_job, put_job, resume_job, run_job
@@ -85,6 +86,7 @@ from peercron.core.commands import (
     RunJob,
     SetPool,
     StageSnapshot,
+    TakeItem,
     Uninvite,
 )
 from peercron.core.level import level_of, objection
@@ -142,6 +144,7 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     ExtendDelivery: extend_delivery,
     PurgeQueue: purge_queue,
     ReplayItems: replay_items,
+    TakeItem: take_item,
     AcquireLock: acquire_lock,
     GrantLock: grant_lock,
     ReleaseLock: release_lock,

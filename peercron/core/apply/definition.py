@@ -201,7 +201,13 @@ def _policies(definition: Definition) -> str:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
     if not 0 <= definition.jitter_ms <= JITTER_MS_MAX:
         return f"jitter: wants 0 (none) to {JITTER_MS_MAX} ms"
-    return _order(definition) or _capacity(definition) or _retry(definition) or flaw_of_checks(definition.checks)
+    return (
+        _order(definition)
+        or _queue(definition)
+        or _capacity(definition)
+        or _retry(definition)
+        or flaw_of_checks(definition.checks)
+    )
 
 
 def _capacity(definition: Definition) -> str:
@@ -215,6 +221,19 @@ def _capacity(definition: Definition) -> str:
     if definition.lock and not all(map(named, (definition.lock.partition("/")[0], definition.lock.partition("/")[2]))):
         return f"lock: wants namespace/name, not {definition.lock[:NAME_LENGTH_MAX]!r}"
     return ""
+
+
+def _queue(definition: Definition) -> str:
+    key = definition.queue
+    if not key:
+        return ""
+    if key.count("/") != 1 or not all(map(named, key.split("/"))):
+        return f"queue: {key[: 2 * NAME_LENGTH_MAX]!r} is not the name of a queue"
+    if definition.after or not isinstance(definition.trigger, ManualTrigger):
+        return "queue: cannot stand beside schedule, every, at or after: the items are what this job runs for"
+    if definition.mode is not Mode.SINGLE:
+        return f"queue: an item goes to the node that has room for it, so mode {definition.mode.value} has no meaning"
+    return "" if definition.concurrency.per_node else "concurrency: per_node wants at least 1 with queue"
 
 
 def _order(definition: Definition) -> str:

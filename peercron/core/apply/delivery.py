@@ -40,17 +40,15 @@ def receive_items(state: ClusterState, command: ReceiveItems) -> Verdict:
     if not line_of(state, key).ready:
         return Done(state.index, None)
     lease = Lease(LeaseKind.DELIVERY, ttl_ms, command.namespace, command.name, command.client)
-    return Done(state.index, deliver(state, queue, command.most, command.owner, lease))
+    assert state.index > state.last_token, "a token names one grant"
+    state.last_token = hand_out(state, queue, command.most, command.owner)
+    begin_lease(state, lease)
+    return Done(state.index, state.last_token)
 
 
-def deliver(state: ClusterState, queue: Queue, most: int, owner: str, lease: Lease) -> int:
-    """The token under which the next items are handed out. There is one at least, and this command's grant is unspent.
-
-    >>> deliver(state, queue, 1, "n1", lease)                 # doctest: +SKIP
-    17
-    """
+def hand_out(state: ClusterState, queue: Queue, most: int, owner: str) -> int:
+    """The id of a delivery of the next items, of which there is one at least; the caller says when it ends."""
     token, line = state.index, line_of(state, queue.key)
-    assert token > state.last_token, "a token names one grant"
     taken: dict[int, None] = {}
     size = 0
     while len(taken) < most and (item := line.next) is not None:
@@ -61,9 +59,7 @@ def deliver(state: ClusterState, queue: Queue, most: int, owner: str, lease: Lea
         line.items[item.id] = replace(item, token=token, attempts=item.attempts + 1)
         taken[item.id] = None
     state.deliveries[token] = Delivery(queue.key, tuple(taken), owner, state.now_ms)
-    state.last_token = token
-    begin_lease(state, lease)
-    state.tell("queue", queue.namespace, queue.name)
+    state.touch_queue(queue.namespace, queue.name)
     return token
 
 
@@ -71,10 +67,7 @@ def ack_items(state: ClusterState, command: AckItems) -> Verdict:
     delivery = state.deliveries.get(command.token)
     if delivery is None or not _holds(delivery, command.items):
         return _superseded(state, command.token)
-    for id_ in settled(state, command.token, command.items):
-        item = state.items[delivery.queue][id_]
-        take_out(state, delivery.queue, item)
-        forget(state, item)
+    _finish(state, delivery.queue, settled(state, command.token, command.items))
     return Done(state.index, _left(state, command.token))
 
 
@@ -92,7 +85,7 @@ def nack_items(state: ClusterState, command: NackItems) -> Verdict:
 
 def extend_delivery(state: ClusterState, command: ExtendDelivery) -> Verdict:
     """The count begins anew where it is kept, as with every lease that was touched."""
-    if command.token not in state.deliveries:
+    if command.token not in state.deliveries or command.token not in state.leases:
         return _superseded(state, command.token)
     if not LEASE_MS_MIN <= command.visibility_ms <= LEASE_MS_MAX:
         detail = f"visibility: {command.visibility_ms} ms is not from {LEASE_MS_MIN} to {LEASE_MS_MAX}"
@@ -113,7 +106,7 @@ def settled(state: ClusterState, token: int, wanted: tuple[int, ...]) -> tuple[i
         del state.deliveries[token]
         drop_lease(state, token)
     queue = state.queues[delivery.queue]
-    state.tell("queue", queue.namespace, queue.name)
+    state.touch_queue(queue.namespace, queue.name)
     return tuple(gone)
 
 
@@ -132,6 +125,25 @@ def give_back(
             bury(state, queue_key, item)
         else:
             _wait_again(state, queue_key, replace(item, token=0, not_before_ms=state.now_ms + delay_ms))
+
+
+def settle_item(state: ClusterState, token: int, reason: str, *, done: bool) -> None:
+    """The run that this was handed out to has ended; what became of the item by other ways meanwhile stays."""
+    delivery = state.deliveries.get(token)
+    if delivery is None:
+        return
+    items = settled(state, token, ())
+    if done:
+        _finish(state, delivery.queue, items)
+    else:
+        give_back(state, delivery.queue, items, reason)
+
+
+def _finish(state: ClusterState, queue_key: str, items: Iterable[int]) -> None:
+    for id_ in items:
+        item = state.items[queue_key][id_]
+        take_out(state, queue_key, item)
+        forget(state, item)
 
 
 def _wait_again(state: ClusterState, queue_key: str, item: Item) -> None:

@@ -102,7 +102,7 @@ def arrive(state: ClusterState, queue: Queue, item: Item) -> None:
         item = replace(item, key="")
     line.items[item.id] = item
     line.add(item, state.now_ms)
-    state.tell("queue", queue.namespace, queue.name)
+    state.touch_queue(queue.namespace, queue.name)
     for arrival in ARRIVALS:
         arrival(state, queue, item)
 

@@ -28,7 +28,7 @@ def put_queue(state: ClusterState, command: PutQueue) -> Verdict:
     )
     if queue != present:
         state.queues[key] = replace(queue, revision=state.index)
-        state.tell("queue", command.namespace, command.name)
+        state.touch_queue(command.namespace, command.name)
     return Done(state.index, state.queues[key].revision)
 
 
@@ -41,7 +41,7 @@ def delete_queue(state: ClusterState, command: DeleteQueue) -> Verdict:
         return Refused(state.index, Refusal.CONFLICT, detail)
     del state.queues[key]
     state.done_keys.pop(key, None)
-    state.tell("queue", command.namespace, command.name)
+    state.touch_queue(command.namespace, command.name)
     return Done(state.index)
 
 
@@ -55,7 +55,7 @@ def purge_queue(state: ClusterState, command: PurgeQueue) -> Verdict:
         forget(state, item)
         if state.deliveries.pop(item.token, None) is not None:
             drop_lease(state, item.token)
-    state.tell("queue", command.namespace, command.name)
+    state.touch_queue(command.namespace, command.name)
     return Done(state.index, len(items))
 
 
@@ -85,7 +85,7 @@ def _dig_up(state: ClusterState, grave_key: str, letters: list[Item]) -> None:
     rest = {id_: item for id_, item in state.items.pop(grave_key).items() if id_ not in gone}
     if rest:
         state.items[grave_key] = rest
-    state.tell("queue", *grave_key.split("/"))
+    state.touch_queue(*grave_key.split("/"))
 
 
 def _refused_settings(state: ClusterState, command: PutQueue) -> Refused | None:

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from peercron.core import placement
 from peercron.core.apply import ledger, standing
+from peercron.core.apply.delivery import settle_item
 from peercron.core.apply.exclusion import leave_lock, stand_for_lock, take_lock
 from peercron.core.apply.hold import jittered_ms, until_its_time
 from peercron.core.apply.pool import leave, missing_in_line, stand
@@ -91,9 +92,14 @@ def enqueue(
         cause=cause,
         not_before_ms=0 if manual else jittered_ms(job, slot_ms),
     )
-    state.runs[run_id] = run
-    count(state, run_id)
-    state.live_runs[job.uid] = (*live, run_id)
+    begin(state, job, run, granting=granting)
+
+
+def begin(state: ClusterState, job: Job, run: Run, *, granting: bool = True) -> None:
+    """A new run stands behind the job's others, and goes if it may."""
+    state.runs[run.id] = run
+    count(state, run.id)
+    state.live_runs[job.uid] = (*state.live_runs.get(job.uid, ()), run.id)
     if granting:
         take_turn(state, job, run)
     elif turn_has_come(state, job, run):
@@ -118,8 +124,8 @@ def _blocked_by(overlap: Overlap, live: list[Run]) -> str:
 
 
 def turn_has_come(state: ClusterState, job: Job, run: Run) -> bool:
-    """Under `allow` nobody waits for anybody; otherwise the first of the job's live runs goes."""
-    return job.definition.overlap is Overlap.ALLOW or state.live_runs[job.uid][0] == run.id
+    """Under `allow`, and with an item of a queue, nobody waits for anybody; otherwise the first live run goes."""
+    return bool(run.delivery) or job.definition.overlap is Overlap.ALLOW or state.live_runs[job.uid][0] == run.id
 
 
 def take_turn(state: ClusterState, job: Job, run: Run) -> None:
@@ -221,7 +227,10 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
         definition=None,
         not_before_ms=0,
         checkpoint=b"",
+        delivery=0,
     )
+    if run.delivery:
+        settle_item(state, run.delivery, reason, done=outcome is RunState.SUCCEEDED)
     del state.runs[run.id]
     state.unplaced.pop(run.id, None)
     leave(state, run)

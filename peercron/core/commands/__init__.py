@@ -27,6 +27,7 @@ from peercron.core.commands.queue import (
     PutQueue,
     ReceiveItems,
     ReplayItems,
+    TakeItem,
 )
 from peercron.core.commands.restore import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
 from peercron.core.commands.run import (
@@ -96,6 +97,7 @@ __all__ = [
     "RunJob",
     "SetPool",
     "StageSnapshot",
+    "TakeItem",
     "Uninvite",
 ]
 
@@ -144,6 +146,7 @@ Command = (
     | ExtendDelivery
     | PurgeQueue
     | ReplayItems
+    | TakeItem
     | FailBack
     | AcquireLock
     | GrantLock

@@ -89,6 +89,13 @@ class ExtendDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeItem:
+    """The leader found an item in a job's queue, and a node that has room for it: it becomes a run."""
+
+    job_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class PurgeQueue:
     """Drop all items of a queue, also those in somebody's hands. The answer is how many."""
 
