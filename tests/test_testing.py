@@ -105,6 +105,32 @@ def test_another_node_goes_on_where_there_is_one() -> None:
         assert cluster.run("pages").attempts == 2
 
 
+class Writer(Job):
+    async def run(self, ctx: Any) -> None:
+        for n in range(3):
+            await ctx.queue("mail").put({"n": n})
+
+
+class Mailer(Job):
+    queue = "mail"
+    mailed: list[Any]
+
+    async def run(self, ctx: Any) -> None:
+        self.mailed.append(ctx.item)
+        if ctx.item == {"n": 1} and len(self.mailed) == 2:
+            raise ConnectionError("no route")
+
+
+def test_a_job_works_through_a_queue() -> None:
+    Mailer.mailed = []
+    with LocalCluster(Writer, Mailer) as cluster:
+        cluster.run("writer")
+        cluster.advance("1s")
+        assert cluster.queued("mail") == []
+        assert [run.state for run in cluster.runs("mailer")] == ["succeeded", "failed", "succeeded", "succeeded"]
+    assert Mailer.mailed == [{"n": 0}, {"n": 1}, {"n": 1}, {"n": 2}]
+
+
 class Sums(Job):
     """Counts under a lock, in the shared state."""
 

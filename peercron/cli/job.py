@@ -47,6 +47,7 @@ Examples:
 @click.option("--schedule", metavar="CRON", help="Five fields, or six with seconds first.")
 @click.option("--every", metavar="DURATION", help="Elapsed time between slots: 30s, 1h30m.")
 @click.option("--at", metavar="INSTANT", help="Once: 2026-12-01T10:00:00Z.")
+@click.option("--queue", metavar="QUEUE", help="A run for each item of this queue, one at a time on each node.")
 @click.option("--tz", "timezone", metavar="ZONE", help="Time zone of --schedule.  [default: UTC]")
 @click.option("--shell", metavar="TEXT", help="A line for /bin/sh, instead of CMD.")
 @click.option("--http-url", metavar="URL", help="Call this URL, instead of CMD.")
@@ -81,8 +82,7 @@ def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
     if not options.for_people:
         record(options, view, ())
         return
-    index = answer.headers.get("peercron-index", "?")
-    say(options, f'job "{view["name"]}" added (revision {view["revision"]}, index {index})')
+    say(options, f'job "{view["name"]}" added (revision {view["revision"]}, index {answer.headers["peercron-index"]})')
     coming = options.get(path_of(view["key"], "/next"), n=1)["next"]
     upcoming = f"next run {when(coming[0]['scheduled_for'], options)}.   " if coming else ""
     alone = view.get("mode") == "slice" and view.get("on_absent", "skip") == "skip"
@@ -117,7 +117,7 @@ def _kind(row: Row) -> str:
 def _schedule(row: Row) -> str:
     if "schedule" in row:
         return f"{row['schedule']}  {row['timezone']}" if "timezone" in row else str(row["schedule"])
-    return f"every {row['every']}" if "every" in row else f"at {row['at']}" if "at" in row else "–"
+    return next((f"{what} {row[what]}" for what in ("every", "at", "queue") if what in row), "–")
 
 
 def _state(row: Row) -> str:

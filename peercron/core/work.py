@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import replace
+from json import loads
+from typing import Any
 
 from peercron.core.job import HttpTask, Task
 from peercron.core.limits import ITEM_VARIABLE_BYTES_MAX
@@ -33,3 +35,12 @@ def with_item(state: ClusterState, run: Run, task: Task) -> tuple[Task, dict[str
     if len(text.encode()) <= ITEM_VARIABLE_BYTES_MAX:
         told["PEERCRON_ITEM_BASE64" if item.binary else "PEERCRON_ITEM"] = text
     return task, told
+
+
+def item_facts(state: ClusterState, run: Run) -> dict[str, Any]:
+    """What a job class is told of its item, by name; empty: it works on none."""
+    delivery = state.deliveries.get(run.delivery)
+    if delivery is None:
+        return {}
+    item = state.items[delivery.queue][delivery.items[0]]
+    return {"item": item.payload if item.binary else loads(item.payload), "item_id": item.id}

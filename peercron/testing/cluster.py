@@ -33,6 +33,7 @@ from peercron.core.planner import Planner
 from peercron.core.run import LIVE_RUN_STATES, AttemptState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refused, Verdict
+from peercron.core.work import item_facts
 from peercron.errors import JobNotFound
 from peercron.errors import Refused as RefusedError
 from peercron.jobs import Facts, Job
@@ -218,6 +219,7 @@ class LocalCluster:
             node=name,
             params=dict(run.params),
             deadline=self.now + timedelta(milliseconds=definition.timeout_ms) if definition.timeout_ms else None,
+            **item_facts(self.state, run),
         )
         kind = self._kinds[definition.task.target]
         mine = LocalAttempt(kind, facts, definition, run.checkpoint, self, self._checkpointed, self._ended)

@@ -15,7 +15,7 @@ def test_put_get_and_ack(shell: Shell) -> None:
     assert shell.node.state.deliveries[got["token"]].owner.endswith("/cli")
     assert shell.ok("queue", "ack", "mail", str(got["token"])) == "acked\n"
     late = shell("queue", "ack", "mail", str(got["token"]))
-    assert (late.exit_code, "settled before" in late.stderr) == (1, True)
+    assert (late.exit_code, "settled before" in late.stderr) == (6, True)
 
 
 def test_what_was_taken_is_shown_with_the_way_to_ack_it(shell: Shell) -> None:
@@ -78,3 +78,10 @@ def test_purge_and_rm(shell: Shell) -> None:
     assert shell.ok("queue", "purge", "mail") == "1 items dropped\n"
     assert shell.ok("queue", "rm", "mail") == "queue mail deleted\n"
     assert shell("queue", "rm", "mail").exit_code == 3
+
+
+def test_a_job_that_works_through_a_queue(shell: Shell) -> None:
+    shell.ok("job", "add", "mailer", "--queue", "mail", "--", "sendmail")
+    row = shell.json("job", "show", "mailer")
+    assert (row["queue"], row["concurrency"]) == ("mail", {"per_node": 1})
+    assert "queue mail" in shell.ok("job", "list")

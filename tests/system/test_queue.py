@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.processes import Cluster, cluster_in, wait_for
-from tests.system.queueing import Consumer, Seen, counts, fill
+from tests.system.queueing import QUEUE, Consumer, Seen, counts, fill
 
 pytestmark = pytest.mark.xdist_group("nodes")
 
@@ -44,6 +44,24 @@ def drained_while_the_leader_dies(cluster: Cluster, groups: list[str], each: int
         f" handed out again {len(seen.receipts) - total}, late acks refused {seen.refused}"
     )
     return seen
+
+
+def test_a_job_works_through_a_queue(tmp_path: Path) -> None:
+    """Items become runs on the nodes; what one does not do is given back, and at last a dead letter."""
+    done = tmp_path / "done"
+    line = f'echo "$PEERCRON_ITEM" >> {done}; case $PEERCRON_ITEM in *poison*) exit 1;; esac'
+    with cluster_in(tmp_path) as cluster:
+        cluster.settle()
+        cluster.request("PUT", QUEUE, {"max_attempts": 2})
+        cluster.add_job({"name": "worker", "queue": "work", "concurrency": {"per_node": 2}, "shell": line})
+        for n in range(12):
+            cluster.request("POST", f"{QUEUE}/items", {"payload": {"n": n}})
+        cluster.request("POST", f"{QUEUE}/items", {"payload": "poison"})
+        wait_for(lambda: counts(cluster)["items"] == 0, "the end of the queue")
+        assert counts(cluster)["dead"] == 1
+        rows = cluster.ledger("worker")
+    assert sorted(done.read_text().split()) == sorted([f'{{"n":{n}}}' for n in range(12)] + ['"poison"'] * 2)
+    assert sorted(row["outcome"] for row in rows) == ["failed"] * 2 + ["succeeded"] * 12
 
 
 def acks(seen: Seen, count: int) -> None:
