@@ -465,7 +465,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_lease] * 2,
     *[_health] * 6,
     *[_occasion] * 3,
-    *[_queue] * 15,
+    *[_queue] * 8,
     *[_acquire] * 6,
     *[_lock] * 6,
     _restore,

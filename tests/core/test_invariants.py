@@ -138,4 +138,4 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
 def test_a_broken_rule_is_noticed(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, name, instead = MUTATIONS[rule]
     monkeypatch.setattr(module, name, instead)
-    assert any(first_violation(Random(seed)) for seed in range(30)), f"nobody noticed: {rule}"
+    assert any(first_violation(Random(seed)) for seed in range(60)), f"nobody noticed: {rule}"
