@@ -157,8 +157,7 @@ def _choice_plan(enum: type[StrEnum]) -> tuple[Encode, Decode]:
 
 def _row_plan(row: type) -> tuple[Encode, Decode]:
     """Only the fields that are not plain themselves are looked at one by one: most rows have few of them."""
-    hints = typing.get_type_hints(row)
-    fields = dataclasses.fields(row)
+    hints, fields = typing.get_type_hints(row), dataclasses.fields(row)
     plans = [_plan(hints[field.name]) for field in fields]
     special = [(place, *plan) for place, plan in enumerate(plans) if plan != (_same, _same)]
     get = _getter([field.name for field in fields])
