@@ -12,7 +12,20 @@ k: no order of these explains the answers; it may have held anything before
 
 from tests.linearizable.history import Operation, Undecided, Violation
 from tests.linearizable.models import MUTEX, REGISTER, expiry
+from tests.linearizable.queues import FIFO, lapse
 from tests.linearizable.search import Model, check
 from tests.linearizable.semaphore import Semaphore
 
-__all__ = ["MUTEX", "REGISTER", "Model", "Operation", "Semaphore", "Undecided", "Violation", "check", "expiry"]
+__all__ = [
+    "FIFO",
+    "MUTEX",
+    "REGISTER",
+    "Model",
+    "Operation",
+    "Semaphore",
+    "Undecided",
+    "Violation",
+    "check",
+    "expiry",
+    "lapse",
+]
