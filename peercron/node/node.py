@@ -91,7 +91,7 @@ class Node(Asked):
         self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
         self._health = Health(self.me, self._machine, propose)
         self._slices = Slices(
-            lambda: mine.seat.name if mine.seat is not None else mine.name,
+            self._roster_name,
             *(self._machine, self._clock, SliceJournal(parts.slice_disk()), self._dispatch.spec),
             *(self._clock_doubt, propose, self._is_heard),
         )
@@ -241,6 +241,11 @@ class Node(Asked):
             self._slices.finished(result)
         else:
             self._dispatch.finished(result)
+
+    def _roster_name(self) -> str:
+        """What the state calls us, which names the owners of slices; a boot begins with what the log says."""
+        seat = self.state.seats.get(self.me) or self.membership.seat
+        return seat.name if seat is not None else self.membership.name
 
     def _is_heard(self) -> bool:
         """Whether what we propose has a chance."""

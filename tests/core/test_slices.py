@@ -466,3 +466,16 @@ def test_absence_is_a_matter_of_names() -> None:
     told, _ = absence(state, job(state), NOW + 3 * TEN)
     assert told is not None
     assert told.node == "x"
+
+
+def test_a_node_that_is_called_otherwise_keeps_its_slices_from_that_instant_on() -> None:
+    """A founder is called by its address at first, and by the name that it was given as soon as it has said so."""
+    state = seated("a", "b")
+    put(state, **SLICED)
+    put(state, "named", nodes=("a", "b"), **SLICED)
+    done(state, record(state, "b", entry(NOW + 1)))
+    configure(state, Configuration((Seat("id-a", "a", "a:7400"), Seat("id-b", "bee", "b:7400"))))
+    assert [share.nodes for share in state.slices[job(state).uid].shares] == [("a", "bee")]
+    assert state.slices_through[job(state).uid] == {"bee": NOW + 1}
+    assert [share.nodes for share in state.slices[job(state, "named").uid].shares] == [("a", "b")]
+    assert planned(state, Planner(state), NOW + 2) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from peercron.core.apply import slices
 from peercron.core.apply.change import forget_changes
 from peercron.core.apply.health import forget_subject
 from peercron.core.apply.level import raise_level
@@ -31,6 +32,9 @@ def configure(state: ClusterState, configuration: Configuration) -> None:
     for seat in configuration.seats:
         state.invitations.pop(seat.address, None)
     state.roster_revision = state.index
+    renamed = {before[id_].name: seat.name for id_, seat in state.seats.items() if id_ in before}
+    if any(old != new for old, new in renamed.items()):
+        slices.rename(state, renamed)
     for member_id in tuple(state.members):
         forget_if_removed(state, member_id)
     _rename(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -52,6 +53,23 @@ def arrange_slices(state: ClusterState, command: ArrangeSlices) -> Verdict:
             changed += 1
             state.touch(uid)
     return Done(state.index, changed)
+
+
+def rename(state: ClusterState, names: Mapping[str, str]) -> None:
+    """These nodes are called otherwise now (old name -> new one): their slices are theirs still, from this instant on.
+
+    Not in jobs that name their nodes themselves: who is meant there is whoever bears the name.
+    """
+    for uid, slices in state.slices.items():
+        job = state.jobs.get(uid)
+        if job is None or job.definition.nodes:
+            continue
+        shares = [replace(share, nodes=tuple([names.get(n, n) for n in share.nodes])) for share in slices.shares]
+        state.slices[uid] = Slices(tuple(shares))
+        if uid in state.slices_through:
+            told = state.slices_through[uid]
+            state.slices_through[uid] = {names.get(name, name): through_ms for name, through_ms in told.items()}
+        state.touch(uid)
 
 
 def record_slices(state: ClusterState, command: RecordSlices) -> Verdict:
