@@ -29,6 +29,7 @@ COMMANDS = {
     "snapshot": Lazy("peercron.cli.snapshot:snapshot", "The whole cluster as a file: save, inspect, restore."),
     "pause": Lazy("peercron.cli.cluster:pause", "Stop the schedules of all jobs."),
     "resume": Lazy("peercron.cli.cluster:resume", "Let the schedules of all jobs go on."),
+    "calendar": Lazy("peercron.cli.calendar:calendar", "Days that jobs include or exclude: list, set, rm."),
     "pool": Lazy("peercron.cli.pool:pool", "Pools that jobs share: list, set, rm."),
     "crontab": Lazy("peercron.cli.crontab:crontab", "Files of cron: check, import."),
     "apply": Lazy("peercron.cli.files:apply", "Short for job apply."),

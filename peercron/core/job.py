@@ -242,6 +242,10 @@ class Definition:
         """All that is looked at for it: its checks, and what its trigger probes."""
         return (*self.checks, self.trigger.check) if isinstance(self.trigger, ProbeTrigger) else self.checks
 
+    #: Calendars: its slots fire only on days of one of the first (empty: on all), and on no day of the others.
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -57,6 +57,9 @@ JOBS_SEEN_PER_PLAN_MAX = 1_000
 SLOTS_LISTED_PER_PLAN_MAX = 1_024
 #: Plans that wait for their answer; the planner adds none beyond.
 PLANS_IN_FLIGHT_MAX = 4_096
+CALENDARS_MAX = 256
+CALENDAR_RULES_MAX = 1_000
+CALENDARS_PER_JOB_MAX = 16
 POOLS_MAX = 1_000
 POOL_SIZE_MAX = 100_000
 #: Jobs that one job may come after, and that may come after one job.

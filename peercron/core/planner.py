@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from peercron.core import placement
 from peercron.core.absence import Absence
 from peercron.core.agenda import Agenda
+from peercron.core.calendar import left_out
 from peercron.core.capacity import job_full, pool_full
 from peercron.core.commands import (
     AbandonRestore,
@@ -220,6 +222,8 @@ class Planner:
         job, cursor = self._state.jobs[uid], self._state.cursors[uid]
         try:
             fire = step(job, cursor, self._now_ms, self._leading_since_ms)
+            if out := left_out(job, self._state.calendars, fire.slots):
+                fire = replace(fire, left_out=out)
         except ScheduleError as error:
             why = str(error)  # this machine cannot read what another could: its time zone data may be older
         except Exception as error:  # noqa: BLE001 nothing has changed, and one job's defect must not stop the others

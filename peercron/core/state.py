@@ -151,6 +151,8 @@ class ClusterState:
     #: An operator stopped all schedules; slots at or before the other instant fell into such a pause.
     paused: bool = False
     paused_through_ms: int = 0
+    #: Calendar -> its rules; see `core.calendar`.
+    calendars: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     #: "namespace/name" -> queue.
     queues: dict[str, Queue] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from peercron.clock import Clock, SystemClock
 from peercron.errors import ConfigError, Problem
 from peercron.http import (
     backfill,
+    calendars,
     clients,
     documents,
     explain,
@@ -59,6 +60,7 @@ ROUTES: tuple[Route, ...] = (
     *snapshot.ROUTES,
     *slices.ROUTES,
     *pools.ROUTES,
+    *calendars.ROUTES,
     *backfill.ROUTES,
     *explain.ROUTES,
 )

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from peercron.core import views
+from peercron.core.calendar import left_out
 from peercron.core.commands import DeleteJob, FailBack, PauseJob, PutJob, ResumeJob, RunJob
 from peercron.core.history import entries_of, last_entry, runs_of
 from peercron.core.job import CronTrigger, Job, Mode
@@ -210,6 +211,8 @@ async def next_slots(request: web.Request) -> web.Response:
     trigger = job.definition.trigger
     zone = trigger.timezone if isinstance(trigger, CronTrigger) else "UTC"
     coming = [{"slot": slot, "scheduled_for": views.instant(slot), "local": _local(slot, zone)} for slot in slots]
+    out = dict(left_out(job, state.calendars, slots))
+    coming = [each | ({"left_out": out[slot]} if slot in out else {}) for each, slot in zip(coming, slots, strict=True)]
     if job.definition.mode is Mode.SLICE:
         coming = [each | {"node": owner(state, job, slot)} for each, slot in zip(coming, slots, strict=True)]
     return json_answer({"job": job.key, "paused": job.paused, "timezone": zone, "next": coming})

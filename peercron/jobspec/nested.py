@@ -25,3 +25,8 @@ class TcpTable(Table):
     port: int
     send: str = ""
     expect: str = ""
+
+
+class CalendarTable(Table):
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()

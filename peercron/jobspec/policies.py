@@ -30,6 +30,8 @@ def read_policies(table: JobTable, wrong: Wrong) -> dict[str, Any]:
         "pool": table.pool or "",
         "lock": _lock(table.lock or ""),
         "queue": _queue(table),
+        "include": table.calendar.include,
+        "exclude": table.calendar.exclude,
     }
 
 
@@ -42,6 +44,8 @@ def render_policies(definition: Definition) -> dict[str, Any]:
         table["require"] = definition.require.value
     limits_of = {key: most for key in ("per_node", "per_job") if (most := getattr(definition.concurrency, key))}
     table |= {"concurrency": limits_of} if limits_of else {}
+    days = {key: list(names) for key in ("include", "exclude") if (names := getattr(definition, key))}
+    table |= {"calendar": days} if days else {}
     table |= {"pool": definition.pool} if definition.pool else {}
     table |= {"lock": definition.lock} if definition.lock else {}
     if definition.queue:

@@ -161,7 +161,7 @@ def _with_defaults(table: object, defaults: Mapping[str, object]) -> object:
         return table
     # Defaults that mean nothing to this kind of job do not make it wrong.
     idle = {"timezone", "dst"} if "schedule" not in table else set()
-    idle |= {"jitter"} if not _TIMES & table.keys() else set()
+    idle |= {"jitter", "calendar"} if not _TIMES & table.keys() else set()
     idle |= {"retry"} if table.get("guarantee") == "at_most_once" else set()
     mode = table.get("mode", defaults.get("mode", Mode.SINGLE))
     idle |= {key for key, of in _KEYS_OF_MODES.items() if mode not in of}

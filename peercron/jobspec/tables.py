@@ -24,7 +24,7 @@ from peercron.core.job import (
 )
 from peercron.core.pace import Backoff, Require, RetryOn
 from peercron.errors import Problem
-from peercron.jobspec.nested import ConcurrencyTable, RetryTable, TcpTable
+from peercron.jobspec.nested import CalendarTable, ConcurrencyTable, RetryTable, TcpTable
 from peercron.jobspec.shapes import CheckTable, CheckUrlTable, ExpectTable, OnTable, ProcessTable, ServiceTable, Table
 from peercron.sources import nearest
 from peercron.times import INSTANT_FORM
@@ -105,6 +105,7 @@ class JobTable(Table):
     pool: str | None = None
     lock: str | None = None
     queue: str | None = None
+    calendar: CalendarTable = msgspec.field(default_factory=CalendarTable)
     paused: bool | None = None
 
 
@@ -132,7 +133,6 @@ LATER_KEYS = frozenset({
     "order",
     "limits",
     "notify",
-    "calendar",
 })  # fmt: skip
 LATER_MODES = frozenset({"contend", "parallel", "queue"})
 
@@ -156,6 +156,7 @@ _NESTED: dict[str, type[Table]] = {
     "misfire": MisfireTable,
     "retry": RetryTable,
     "concurrency": ConcurrencyTable,
+    "calendar": CalendarTable,
     "dst": DstTable,
     "http": HttpTable,
     "tcp": TcpTable,

@@ -21,91 +21,12 @@ from typing import Any, Final
 
 import msgpack
 
-from peercron.core import check as k
 from peercron.core import commands as c
-from peercron.core import job as j
-from peercron.core import occasion as o
 from peercron.core.level import default_of, late_fields
-from peercron.core.verdict import Done, Refused
+from peercron.wire.names import NAMES as NAMES
 
 FORMAT: Final = 1
 
-#: Names of rows in unions, as they stand on the wire. Never reuse a name.
-NAMES: Final[dict[type, str]] = {
-    c.OpenSession: "open",
-    c.ExpireSession: "expire",
-    c.Invite: "invite",
-    c.Uninvite: "uninvite",
-    c.DrainMember: "drain",
-    c.PutJob: "put_job",
-    c.ApplyJobs: "apply_jobs",
-    c.DeleteJob: "delete_job",
-    c.PauseJob: "pause",
-    c.ResumeJob: "resume",
-    c.RunJob: "run",
-    c.FailBack: "fail_back",
-    c.CancelRun: "cancel",
-    c.Fire: "fire",
-    c.PlaceRun: "place",
-    c.AttemptStarted: "started",
-    c.AttemptFinished: "finished",
-    c.Checkpoint: "checkpoint",
-    c.PutKey: "put",
-    c.DeleteKey: "delete",
-    c.BeginRestore: "begin_restore",
-    c.StageSnapshot: "stage",
-    c.EndRuns: "end_runs",
-    c.AdoptSnapshot: "adopt",
-    c.AbandonRestore: "abandon",
-    c.OpenClient: "open_client",
-    c.CloseClient: "close_client",
-    c.ExpireLease: "expire_lease",
-    c.RecordSlices: "slices",
-    c.ArrangeSlices: "arrange",
-    c.IncrKey: "incr",
-    c.ReportHealth: "health",
-    c.PutQueue: "put_queue",
-    c.DeleteQueue: "delete_queue",
-    c.PutItem: "put_item",
-    c.ReceiveItems: "receive",
-    c.AckItems: "ack",
-    c.NackItems: "nack",
-    c.ExtendDelivery: "extend",
-    c.PurgeQueue: "purge",
-    c.ReplayItems: "replay",
-    c.TakeItem: "take_item",
-    c.AcquireLock: "acquire_lock",
-    c.GrantLock: "grant_lock",
-    c.ReleaseLock: "release_lock",
-    c.ForsakeLock: "forsake_lock",
-    c.SetPool: "set_pool",
-    c.PauseCluster: "pause_all",
-    c.ResumeCluster: "resume_all",
-    c.Backfill: "backfill",
-    c.DeletePool: "delete_pool",
-    c.CallHook: "hook",
-    c.EmitEvent: "event",
-    j.CronTrigger: "cron",
-    j.EveryTrigger: "every",
-    j.AtTrigger: "at",
-    j.ManualTrigger: "manual",
-    j.CommandTask: "command",
-    j.HttpTask: "http",
-    k.ProcessProbe: "probe_process",
-    k.CommandProbe: "probe_command",
-    k.UrlProbe: "probe_url",
-    k.EndpointProbe: "probe_endpoint",
-    j.ClassTask: "class",
-    k.FileProbe: "probe_file",
-    o.ConditionTrigger: "when",
-    o.HookTrigger: "webhook",
-    o.EventTrigger: "on_event",
-    o.QueueTrigger: "on_queue",
-    o.ProbeTrigger: "on_probe",
-    j.TcpTask: "tcp",
-    Done: "done",
-    Refused: "refused",
-}
 _TYPES: Final[dict[str, type]] = {name: row for row, name in NAMES.items()}
 
 

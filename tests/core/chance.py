@@ -24,6 +24,7 @@ from peercron.core.commands import (
     Checkpoint,
     CloseClient,
     Command,
+    DeleteCalendar,
     DeleteJob,
     DeleteKey,
     DeletePool,
@@ -59,6 +60,7 @@ from peercron.core.commands import (
     ResumeCluster,
     ResumeJob,
     RunJob,
+    SetCalendar,
     SetPool,
     StageSnapshot,
     TakeItem,
@@ -285,6 +287,10 @@ def _checkpoint(dice: Random, state: ClusterState) -> Command:
     return Checkpoint(run_id, token, dice.randbytes(3))
 
 
+def _calendar(dice: Random, state: ClusterState) -> Command:
+    return dice.choice((SetCalendar("c", ("sat",)), SetCalendar("c", ("no day",)), DeleteCalendar("c")))
+
+
 def _pause_all(dice: Random, state: ClusterState) -> Command:
     return dice.choice((PauseCluster(), ResumeCluster(), ResumeCluster()))
 
@@ -461,6 +467,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_key] * 3,
     _pool,
     _pause_all,
+    _calendar,
     _backfill,
     *[_lease] * 2,
     *[_health] * 6,

@@ -117,7 +117,7 @@ def test_every_table_is_either_taken_over_or_named() -> None:
         *("deleted_jobs", "live_attempts", "unplaced", "keys", "key_count"),
         *("leases", "client_leases", "slices", "slices_through", "listening"),
         *("queues", "items", "item_count", "item_bytes", "last_place", "deliveries"),
-        *("done_keys", "followers", "joins", "pools", "pool_lines", "paused", "paused_through_ms"),
+        *("done_keys", "followers", "joins", "pools", "pool_lines", "paused", "paused_through_ms", "calendars"),
         *NOBODYS,
         *("locks", "lock_grants", "lock_waiters", "lock_requests", "lock_owners", "lock_waiting"),
     }

@@ -52,6 +52,8 @@ def test_a_retry_is_read_and_written(written: dict[str, Any], retry: Retry) -> N
         ({"concurrency": {"per_nod": 1}}, "concurrency.per_nod", "did you mean per_node?"),
         ({"concurrency": {"per_job": -1}}, "concurrency", "0 (any number) to 256"),
         ({"pool": "a b"}, "pool", "letters"),
+        ({"calendar": {"excludes": ["x"]}}, "calendar.excludes", "did you mean exclude?"),
+        ({"calendar": {"exclude": ["x", "x"]}}, "calendar", "each once"),
         ({"jitter": "2d"}, "jitter", "from 0s to 1d"),
         ({"jitter": 5}, "jitter", "text in quotes"),
         ({"every": None, "jitter": "1s"}, "jitter", "only with schedule, every or at"),

@@ -123,6 +123,8 @@ COMMANDS: tuple[c.Command, ...] = (
     c.AdoptSnapshot("ab12", 2, bytes(range(32)), True),
     c.AbandonRestore("other", 1_700_000_000_000),
     c.PutJob(j.Definition("port", j.ManualTrigger(), j.TcpTask("db", 5432, b"PING", b"PONG"))),
+    c.SetCalendar("holidays", ("2026-12-25", "sat")),
+    c.DeleteCalendar("holidays"),
     c.PauseCluster(),
     c.ResumeCluster(),
     c.Backfill("ops/nightly", (1_700_000_000_000, 1_700_000_060_000), True),

@@ -11,6 +11,7 @@ from typing import Any
 
 from peercron.core.apply.attempt import attempt_finished, attempt_started, checkpoint
 from peercron.core.apply.backfill import backfill
+from peercron.core.apply.calendar import delete_calendar, set_calendar
 from peercron.core.apply.cluster import pause_cluster, resume_cluster
 from peercron.core.apply.delivery import ack_items, extend_delivery, nack_items, receive_items
 from peercron.core.apply.event import call_hook, emit_event
@@ -48,6 +49,7 @@ from peercron.core.commands import (
     Checkpoint,
     CloseClient,
     Command,
+    DeleteCalendar,
     DeleteJob,
     DeleteKey,
     DeletePool,
@@ -84,6 +86,7 @@ from peercron.core.commands import (
     ResumeCluster,
     ResumeJob,
     RunJob,
+    SetCalendar,
     SetPool,
     StageSnapshot,
     TakeItem,
@@ -125,6 +128,8 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     AdoptSnapshot: adopt_snapshot,
     AbandonRestore: abandon_restore,
     SetPool: set_pool,
+    SetCalendar: set_calendar,
+    DeleteCalendar: delete_calendar,
     PauseCluster: pause_cluster,
     ResumeCluster: resume_cluster,
     Backfill: backfill,

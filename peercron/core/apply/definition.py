@@ -10,6 +10,7 @@ import re
 
 from peercron.core.apply.check import flaw_of_checks
 from peercron.core.apply.occasion import flaw_of_occasion
+from peercron.core.calendar import flaw_of_calendars
 from peercron.core.job import (
     AtTrigger,
     ClassTask,
@@ -201,13 +202,8 @@ def _policies(definition: Definition) -> str:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
     if not 0 <= definition.jitter_ms <= JITTER_MS_MAX:
         return f"jitter: wants 0 (none) to {JITTER_MS_MAX} ms"
-    return (
-        _order(definition)
-        or _queue(definition)
-        or _capacity(definition)
-        or _retry(definition)
-        or flaw_of_checks(definition.checks)
-    )
+    order = _order(definition) or _queue(definition) or flaw_of_calendars(definition)
+    return order or _capacity(definition) or _retry(definition) or flaw_of_checks(definition.checks)
 
 
 def _capacity(definition: Definition) -> str:

@@ -47,12 +47,16 @@ def _pass_slots(state: ClusterState, job: Job, cursor: Cursor, command: Fire) ->
     own_ends_ms = command.through_ms if job.paused else cursor.paused_through_ms
     pause_ends_ms = max(own_ends_ms, command.through_ms if state.paused else state.paused_through_ms)
     _pass_unlisted(state, job, command, pause_ends_ms)
-    due = tuple(slot for slot in command.slots if slot > pause_ends_ms)
+    out = dict(command.left_out)
+    due = tuple(slot for slot in command.slots if slot > pause_ends_ms and slot not in out)
     gap = Gap(cursor.gap_walked, cursor.gap_fired, command.later)
     missed = misses(due, gap=gap, misfire=job.definition.misfire, period_ms=command.period_ms, now_ms=state.now_ms)
-    for slot_ms in command.slots[: len(command.slots) - len(due)]:
-        why = ledger.PAUSED if slot_ms <= own_ends_ms else ledger.CLUSTER_PAUSED
-        _record(state, job, slot_ms, RunState.SKIPPED, why)
+    for slot_ms in command.slots:
+        if slot_ms <= pause_ends_ms:
+            paused = ledger.PAUSED if slot_ms <= own_ends_ms else ledger.CLUSTER_PAUSED
+            _record(state, job, slot_ms, RunState.SKIPPED, paused)
+        elif slot_ms in out:
+            _record(state, job, slot_ms, RunState.SKIPPED, out[slot_ms])
     for slot_ms, why in zip(due, missed, strict=True):
         if why:
             _record(state, job, slot_ms, *_unmade(command, slot_ms, why))
@@ -112,6 +116,8 @@ def _flaw(command: Fire) -> str:
         return "slots: want to ascend from after_ms"
     if command.unlisted_through_ms and command.unlisted_through_ms <= command.after_ms:
         return "unlisted_through_ms: lies in decided time"
+    if any(slot not in command.slots or not why for slot, why in command.left_out):
+        return "left_out: wants slots, each with a reason"
     if command.through_ms < (command.slots[-1] if command.slots else command.after_ms):
         return "through_ms: wants not to lie before the last slot"
     if command.next_ms != -1 and command.next_ms <= command.through_ms:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from peercron.core import params
 from peercron.core.apply import ledger, standing
+from peercron.core.apply.calendar import unknown_calendar
 from peercron.core.apply.definition import flaw
 from peercron.core.apply.exclusion import leave_lock
 from peercron.core.apply.health import forget_checks, forget_job
@@ -27,6 +28,7 @@ def put_job(state: ClusterState, command: PutJob) -> Verdict:
     present = find(state, key_of(definition))
     wrong = flaw(definition) or _flaw_of_change(present, definition)
     wrong = wrong or flaw_of_order(state, {key_of(definition): definition}, ())
+    wrong = wrong or unknown_calendar(state, (definition,))
     if wrong:
         return Refused(state.index, Refusal.INVALID, wrong)
     revision = present.revision if present is not None else 0
@@ -226,7 +228,7 @@ def _refusal_of_file(
     no_room = crowded(state, wanted.values())
     if no_room:
         return Refused(state.index, Refusal.LIMIT, no_room)
-    wrong = flaw_of_order(state, wanted, pruned)
+    wrong = flaw_of_order(state, wanted, pruned) or unknown_calendar(state, wanted.values())
     if wrong:
         return Refused(state.index, Refusal.INVALID, wrong)
     new = sum(key not in state.job_uids for key in wanted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from peercron.core.commands.calendar import DeleteCalendar, SetCalendar
 from peercron.core.commands.cluster import PauseCluster, ResumeCluster
 from peercron.core.commands.event import CallHook, EmitEvent
 from peercron.core.commands.health import ReportHealth
@@ -58,6 +59,7 @@ __all__ = [
     "Checkpoint",
     "CloseClient",
     "Command",
+    "DeleteCalendar",
     "DeleteJob",
     "DeleteKey",
     "DeletePool",
@@ -95,6 +97,7 @@ __all__ = [
     "ResumeCluster",
     "ResumeJob",
     "RunJob",
+    "SetCalendar",
     "SetPool",
     "StageSnapshot",
     "TakeItem",
@@ -126,6 +129,8 @@ Command = (
     | AdoptSnapshot
     | AbandonRestore
     | SetPool
+    | SetCalendar
+    | DeleteCalendar
     | PauseCluster
     | ResumeCluster
     | Backfill

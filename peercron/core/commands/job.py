@@ -79,3 +79,5 @@ class Fire:
     #: Slots at or before this instant were due before this leader led (0: none): there was no quorum to decide them, so
     #: those that are not made up for are skipped and not missed.
     leaderless_through_ms: int = 0
+    #: Those of the slots that the job's calendars leave out, each with the reason.
+    left_out: tuple[tuple[int, str], ...] = ()
