@@ -157,7 +157,8 @@ def _unplaced(state: ClusterState) -> Iterator[str]:
         job = state.jobs.get(uid)
         if job is None:
             continue
-        first = line if job.definition.overlap is Overlap.ALLOW else line[:1]
+        fed = [run_id for run_id in line[1:] if state.runs[run_id].delivery]
+        first = line if job.definition.overlap is Overlap.ALLOW else [*line[:1], *fed]
         found |= {run_id for run_id in first if state.runs[run_id].state is RunState.QUEUED}
     if found != set(state.unplaced):
         yield f"runs that wait for a node are {found}, not {set(state.unplaced)}"
@@ -380,7 +381,8 @@ class History:
     def _overlaps(self, state: ClusterState) -> Iterator[str]:
         for uid, line in state.live_runs.items():
             before = self.lines.get(uid, ())
-            new = [run_id for run_id in line if run_id not in before and "-" not in run_id.partition("/")[2]]
+            came = [run_id for run_id in line if run_id not in before and "-" not in run_id.partition("/")[2]]
+            new = [run_id for run_id in came if not state.runs[run_id].delivery]  # items of a queue wait for nobody
             if not new or uid not in state.jobs:
                 continue
             match state.jobs[uid].definition.overlap:
