@@ -171,8 +171,9 @@ async def _stand(request: web.Request, asked: _Asked, done: Done, began_s: float
 def _token_of(state: ClusterState, asked: _Asked) -> int:
     token = state.lock_requests.get(asked.key, {}).get(asked.command.claim.request, 0)
     if token not in state.lock_grants.get(asked.key, {}):
-        detail = f"the place in the line of lock {asked.key} is gone: its session ended, or the grant was not wanted"
-        raise Refused("stale_token", detail)
+        # This node's session ended and began anew, and whom it served with it; or the client's own has ended. Whoever
+        # asks again is told which, or stands in line again.
+        raise Refused("stale_session", f"the place in the line of lock {asked.key} is gone; ask again")
     return token
 
 

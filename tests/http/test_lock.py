@@ -202,6 +202,15 @@ async def test_a_node_that_came_back_serves_in_its_new_session(site: Site) -> No
     waiting.cancel()
 
 
+async def test_a_place_that_is_gone_is_asked_for_again(site: Site) -> None:
+    """The node was given up and came back: whom it served stands in no line any more."""
+    await token_of(site)
+    waiting = await in_line(site, "B")
+    await site.node.do(OpenSession(site.node.state.members["id-n1"].info, 2))
+    answer = await waiting
+    assert (answer.status, answer.json["code"], answer.json["retryable"]) == (503, "stale_session", True)
+
+
 async def test_readers_share(site: Site) -> None:
     for owner in "AB":
         assert await token_of(site, owner, shared=True)
