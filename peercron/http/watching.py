@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -58,7 +59,10 @@ async def watch(request: web.Request) -> web.StreamResponse:
     try:
         await _go_on(request, stream, render, index)
     except PeercronError as error:
-        await stream.write(_farewell(error, as_events=as_events))
+        with suppress(ConnectionError):
+            await stream.write(_farewell(error, as_events=as_events))
+    except ConnectionError:
+        pass  # nobody reads any more
     return stream
 
 

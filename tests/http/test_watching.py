@@ -234,3 +234,27 @@ def test_an_end_is_told() -> None:
     write(state, 1)
     done(state, DeleteKey("default", "k0"))
     assert [change_view(change).get("deleted") for change in state.changes.values()] == [None, True]
+
+
+async def test_a_watcher_that_goes_away_is_nobody_s_error(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watching, "COALESCE_S", 0.0)
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.001)
+    ended = asyncio.Event()
+    go_on = watching._go_on
+
+    async def observed(*asked: Any) -> None:
+        try:
+            await go_on(*asked)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(watching, "_go_on", observed)
+    async with watching_at(site) as stream:
+        await stream.next()
+        stream.answer.close()
+        async with asyncio.timeout(10):
+            await ended.wait()
+    await put(site)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
