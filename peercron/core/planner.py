@@ -268,7 +268,7 @@ class Planner:
             return False  # who gives the lock back calls again
         if job_full(self._state, job, run) or (in_line and pool_full(self._state, job, run)):
             return False  # the end of another run, or a larger pool, calls again
-        return bool(placement.eligible(self._state, job.definition))
+        return in_line or bool(placement.eligible(self._state, job.definition))
 
     def _ready_ms(self, run_id: str) -> int:
         """Since or from when a waiting run may have its attempt."""

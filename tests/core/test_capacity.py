@@ -174,6 +174,23 @@ def test_an_edit_into_a_full_pool_is_found_out_by_the_planner() -> None:
     assert running(state) == [run_id]
 
 
+def test_who_is_called_and_has_no_node_does_not_hold_up_those_behind_it() -> None:
+    state = cluster("a", "b")
+    done(state, SetPool("db", 1))
+    add(state, "x", pool="db", nodes=("b",))
+    add(state, "y", pool="db", nodes=("a",))
+    first, second, third = run_by_hand(state, "y"), run_by_hand(state, "x"), run_by_hand(state, "y")
+    assert list(state.pool_lines["db"]) == [second, third]
+    done(state, ExpireSession("id-b", 1))
+    end(state, first)
+    assert running(state) == [third]
+    done(state, OpenSession(info("b"), 2))
+    plan(state)
+    assert list(state.pool_lines["db"]) == [second]
+    end(state, third)
+    assert running(state) == [second]
+
+
 def test_a_lost_attempt_gives_its_place_back() -> None:
     state = cluster("a", "b")
     done(state, SetPool("db", 1))

@@ -276,8 +276,10 @@ def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
     held_up = _held_up(state, job, run)
     if held_up and not missing_in_line(state, job, run) and not missing_in_lock_line(state, job, run):
         return Refused(state.index, Refusal.NOT_READY, held_up)
-    if not placement.eligible(state, job.definition):
+    in_line = run.id in state.pool_lines.get(job.definition.pool, ())
+    if not in_line and not placement.eligible(state, job.definition):
         return Refused(state.index, Refusal.NOT_READY, placement.NO_NODE)
+    # Who is called to its pool and has no node steps out of the line, so that those behind it are not held up.
     take_turn(state, job, run)
     state.touch(run.job_uid)
     return Done(state.index, state.last_token)
