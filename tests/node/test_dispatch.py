@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import Future
-from typing import Any
 
 from peercron.clock import ManualClock
 from peercron.core.commands import Command, RunJob
@@ -24,8 +23,8 @@ def test_a_run_sees_its_parameters() -> None:
     done(state, RunJob("default/job", (("day", "mon"), ("note", "two\nlines"))))
     (start,) = decide(state, "id-a", 1, ())
     assert isinstance(start, Start)
-    nobody: Any = None
-    machine: Machine = nobody
+    machine = Machine("id-a")
+    machine.state = state
     dispatch = Dispatch("id-a", lambda: "a", "http://a", lambda *_: "pass", machine, ManualClock(), _propose)
-    env = dispatch._spec(start).env
+    env = dispatch.spec(start).env
     assert (env["PEERCRON_PARAM_DAY"], env["PEERCRON_PARAM_NOTE"]) == ("mon", "two\nlines")
