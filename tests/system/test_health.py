@@ -99,8 +99,8 @@ def things(cluster: Apart, port: int) -> Iterator[dict[str, Thing]]:
 
 
 def job(name: str, port: int, *, fall: int) -> dict[str, Any]:
-    often = {"interval": "500ms", "timeout": "2s", "rise": 1, "fall": fall}
-    checks = [
+    often: dict[str, Any] = {"interval": "500ms", "timeout": "2s", "rise": 1, "fall": fall}
+    checks: list[dict[str, Any]] = [
         {"name": "process", "process": {"pid_file": "/proc/self/cwd/svc.pid"}},
         {"name": "service", "service": {"command": ["test", "-e", "up"]}},
         {"name": "port", "endpoint": f":{port}", "observers": 2},
