@@ -17,10 +17,12 @@ def by_hand(cluster: Cluster, job: str, **params: str) -> str:
 
 
 def ended(cluster: Cluster, job: str, count: int = 1) -> list[dict[str, Any]]:
-    return wait_for(
-        lambda: len(rows := [run for run in cluster.runs(job) if run["finished_at"]]) >= count and rows,
-        f"{count} runs of {job}",
-    )
+    def found() -> list[dict[str, Any]]:
+        rows = [run for run in cluster.runs(job) if run["finished_at"]]
+        return rows if len(rows) >= count else []
+
+    rows: list[dict[str, Any]] = wait_for(found, f"{count} runs of {job}")
+    return rows
 
 
 def test_policies_hold_on_real_nodes(tmp_path: Path) -> None:
