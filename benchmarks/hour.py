@@ -37,7 +37,7 @@ from peercron.core.commands import (
     PutJob,
     PutKey,
 )
-from peercron.core.dispatcher import Start, decide
+from peercron.core.dispatcher import Announce, Forgo, Start, Stop, decide
 from peercron.core.job import CommandTask, CronTrigger, Definition, EveryTrigger, Overlap
 from peercron.core.limits import LEDGER_KEPT, LEDGER_KEPT_PER_JOB
 from peercron.core.member import MemberInfo
@@ -127,7 +127,7 @@ class Hour:
                 run_id, token = instruction.run.id, instruction.attempt.token
                 member.running[run_id, token] = self.now_ms + self._dice.choice((0, 0, 1, 1, 2)) * SECOND_MS
                 self._say(member, AttemptStarted(run_id, token, self.now_ms))
-            else:
+            elif isinstance(instruction, Stop | Announce | Forgo):
                 member.running[instruction.run_id, instruction.token] = 0
 
     def _meddle(self) -> None:

@@ -53,7 +53,7 @@ Examples:
 @click.option("--http-url", metavar="URL", help="Call this URL, instead of CMD.")
 @click.option("--class", metavar="MODULE:CLASS", help="A Python class that inherits from Job, instead of CMD.")
 @click.option("--timeout", metavar="DURATION", help="End a run that takes longer.")
-@click.option("--mode", metavar="MODE", help="How the nodes share it: single, standby, slice, turns.")
+@click.option("--mode", metavar="MODE", help="single, standby, slice, turns, contend or parallel.")
 @click.option("--slice", metavar="DURATION", help="Mode slice: how long a node has its turn.")
 @click.option("--on-absent", metavar="WORD", help="Mode slice: skip (needs no quorum) or fill.")
 @click.option("--node", "nodes", multiple=True, metavar="NAME", help="Only on this node; repeatable.")

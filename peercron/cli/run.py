@@ -21,6 +21,8 @@ def path_of(run_id: str, rest: str = "") -> str:
 
 
 def _node(row: Row) -> str:
+    if row.get("shards"):
+        return ",".join(shard["node"] for shard in row["shards"])
     return str(row["attempts"][-1]["node"]) if row["attempts"] else "–"
 
 
@@ -69,14 +71,24 @@ def show(run_id: str) -> None:
         ("slot", row["scheduled_for"]),
         ("params", ", ".join(f"{name}={value}" for name, value in row["params"].items())),
         ("state", row["state"]),
+        ("mode", row["mode"] or ""),
         ("reason", row["reason"]),
         ("not before", row["not_before"] or ""),
         ("finished", row["finished_at"] or ""),
         ("checkpoint", f"{row['checkpoint_bytes']} bytes" if row.get("checkpoint_bytes") else ""),
         *((f"attempt {attempt['n']}", _attempt(attempt)) for attempt in row["attempts"]),
+        *((f"shard {shard['n']}", _shard(shard)) for shard in row.get("shards", ())),
+        ("asked", ", ".join(row.get("asked", ()))),
         ("output", row["output_tail"].rstrip()),
     ]
     record(options, row, lines, name="id")
+
+
+def _shard(shard: Row) -> str:
+    """Where it is and how it stands; its own id shows it whole."""
+    if shard["attempt"] is None:
+        return f"{shard['state']} for {shard['node']}" + (f"  ({shard['reason']})" if shard["reason"] else "")
+    return _attempt(shard["attempt"])
 
 
 def _attempt(attempt: Row) -> str:

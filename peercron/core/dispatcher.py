@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from peercron.core.job import Definition, Guarantee
 from peercron.core.run import Attempt, AttemptState, Run
+from peercron.core.shards import at_barrier
 from peercron.core.state import ClusterState
 
 SUPERSEDED = "the attempt is not this node's any more"
@@ -25,6 +26,8 @@ class Start:
     run: Run
     attempt: Attempt
     definition: Definition
+    #: Prepare it only: it starts when the barrier of its run opens.
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,30 @@ class Stop:
     reason: str
 
 
-Instruction = Start | Announce | Forgo | Stop
+@dataclass(frozen=True, slots=True)
+class TellReady:
+    """If it is prepared, propose AttemptReady."""
+
+    run_id: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The barrier has opened: what was prepared starts now."""
+
+    run_id: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A run of mode contend wants to know who contends for it: propose Contend."""
+
+    run_id: str
+
+
+Instruction = Start | Announce | Forgo | Stop | TellReady | Release | Ask
 
 
 def decide(
@@ -67,22 +93,35 @@ def decide(
     held = _held(state, member_id, session)
     instructions: list[Instruction] = []
     for run_id, token in held.items():
-        instruction = _toward(state.runs[run_id], token, (run_id, token) in running)
+        instruction = _toward(state, state.runs[run_id], token, (run_id, token) in running)
         if instruction is not None:
             instructions.append(instruction)
     strays = [(run_id, token) for run_id, token in running if held.get(run_id) != token]
-    return instructions + [Stop(run_id, token, SUPERSEDED) for run_id, token in strays]
+    return [
+        *instructions,
+        *(Stop(run_id, token, SUPERSEDED) for run_id, token in strays),
+        *(Ask(run_id) for run_id in _asked(state, member_id, session)),
+    ]
 
 
 def _held(state: ClusterState, member_id: str, session: int) -> dict[str, int]:
     """Run id -> token of the live attempts of this session; a session that is not the open one holds nothing."""
+    return state.live_attempts.get(member_id, {}) if _is_open(state, member_id, session) else {}
+
+
+def _asked(state: ClusterState, member_id: str, session: int) -> list[str]:
+    """Runs that this session is asked whether it contends for."""
+    if not state.contests or not _is_open(state, member_id, session):
+        return []
+    return [run_id for run_id, called in state.contests.items() if member_id in called]
+
+
+def _is_open(state: ClusterState, member_id: str, session: int) -> bool:
     member = state.members.get(member_id)
-    if member is None or not member.open or member.session != session:
-        return {}
-    return state.live_attempts.get(member_id, {})
+    return member is not None and member.open and member.session == session
 
 
-def _toward(run: Run, token: int, here: bool) -> Instruction | None:
+def _toward(state: ClusterState, run: Run, token: int, here: bool) -> Instruction | None:
     """The step that brings what runs here nearer to what the state wants of one live attempt."""
     attempt, definition = run.live_attempt, run.definition
     assert attempt is not None, "live_attempts lists live attempts"
@@ -91,8 +130,18 @@ def _toward(run: Run, token: int, here: bool) -> Instruction | None:
     if run.cancel_requested:
         reason = run.reason or CANCELLED
         return Stop(run.id, token, reason) if here else Forgo(run.id, token, reason)
+    waits = at_barrier(state, run)
     if here:
-        return None
+        return _at_barrier(run, attempt, waits)
+    if waits:
+        return Start(run, attempt, definition, held=True)  # nothing starts before the log says that all do
     if definition.guarantee is Guarantee.AT_MOST_ONCE and attempt.state is AttemptState.ASSIGNED:
         return Announce(run.id, token)
     return Start(run, attempt, definition)
+
+
+def _at_barrier(run: Run, attempt: Attempt, waits: bool) -> Instruction | None:
+    """What is due of an attempt that was taken on here: only one that was prepared ahead has anything left to do."""
+    if waits:
+        return TellReady(run.id, attempt.token) if attempt.state is AttemptState.ASSIGNED else None
+    return Release(run.id, attempt.token) if attempt.state is AttemptState.READY else None

@@ -9,6 +9,7 @@ default, so that members of an older release write the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import astuple, replace
 from functools import cache
 from json import dumps, loads
 from json.encoder import encode_basestring as quoted
@@ -16,7 +17,7 @@ from typing import Any
 
 from peercron.core.level import default_of, late_fields
 from peercron.core.limits import RECENT_RUNS_KEPT
-from peercron.core.run import Attempt, AttemptState, LedgerEntry, Run, RunState
+from peercron.core.run import Attempt, AttemptState, LedgerEntry, Run, RunState, Shard
 from peercron.core.state import ClusterState
 
 
@@ -36,7 +37,11 @@ def _late(row: Run | Attempt) -> str:
     values = [(getattr(row, name), default) for name, default in _late_fields(kind)]
     while values and values[-1][0] == values[-1][1]:
         values.pop()
-    return "".join([f",{dumps(value, ensure_ascii=False, separators=(',', ':'))}" for value, _ in values])
+    return "".join([f",{_json(value)}" for value, _ in values])
+
+
+def _json(value: Any) -> str:
+    return dumps(value, ensure_ascii=False, separators=(",", ":"), default=astuple)
 
 
 @cache
@@ -58,6 +63,7 @@ def unpack_run(job_uid: str, job_key: str, packed: bytes) -> Run:
     """The run that `pack_run` made this of."""
     named, slot_ms, state, created_ms, attempts, finished_ms, reason, cancel_requested, *late = loads(packed)
     later = {name: _frozen(value) for (name, _), value in zip(_late_fields(Run), late, strict=False)}
+    later["ended"] = tuple([_unpack_shard(*fields) for fields in later.get("ended", ())])
     return Run(
         *(f"{job_uid}/{named or slot_ms}", job_uid, job_key, slot_ms, _by_hand(named), RunState(state), created_ms),
         attempts=tuple([_unpack_attempt(fields) for fields in attempts]),
@@ -76,6 +82,11 @@ def _frozen(value: Any) -> Any:
 def _unpack_attempt(fields: list[Any]) -> Attempt:
     fields[4] = AttemptState(fields[4])
     return Attempt(*fields)
+
+
+def _unpack_shard(n: int, member: str, state: str, attempts: list[list[Any]], finished_ms: int, reason: str) -> Shard:
+    rows = tuple([_unpack_attempt(list(fields)) for fields in attempts])
+    return Shard(n, member, RunState(state), rows, finished_ms, reason)
 
 
 def pack_entry(entry: LedgerEntry) -> bytes:
@@ -103,8 +114,37 @@ def find_run(state: ClusterState, run_id: str) -> Run | None:
     run = state.runs.get(run_id)
     if run is not None:
         return run
+    parent_id, mark, n = run_id.rpartition("#")
+    if mark:
+        return _ended_shard(find_run(state, parent_id), n)
     ended = _unpacked_runs(state, run_id.partition("/")[0], _matching(state.ended_runs, run_id))
     return next((run for run in ended if run.id == run_id), None)
+
+
+def _ended_shard(parent: Run | None, n: str) -> Run | None:
+    """The shard of this number as a run, if it has ended."""
+    if parent is None:
+        return None
+    return next((shard_as_run(parent, shard) for shard in parent.ended if str(shard.n) == n), None)
+
+
+def shard_as_run(parent: Run, shard: Shard) -> Run:
+    """What was a run of its own while it lived."""
+    return replace(
+        parent,
+        id=f"{parent.id}#{shard.n}",
+        state=shard.state,
+        attempts=shard.attempts,
+        finished_ms=shard.finished_ms,
+        reason=shard.reason,
+        definition=None,
+        parent=parent.id,
+        shard=shard.n,
+        member=shard.member,
+        ended=(),
+        barrier_by_ms=0,
+        opened_ms=0,
+    )
 
 
 def find_entry(state: ClusterState, run_id: str) -> LedgerEntry | None:

@@ -19,6 +19,8 @@ class Mode(StrEnum):
     SLICE = "slice"
     STANDBY = "standby"
     TURNS = "turns"
+    PARALLEL = "parallel"
+    CONTEND = "contend"
 
 
 class OnAbsent(StrEnum):
@@ -70,6 +72,21 @@ class Failback(StrEnum):
     AUTO = "auto"
     MANUAL = "manual"
     NEVER = "never"
+
+
+class Losers(StrEnum):
+    """What those do who contended for a slot and were not first."""
+
+    WAIT = "wait"  # each runs in its turn
+    SKIP = "skip"  # the slot is done when one has done it
+
+
+class Quorum(StrEnum):
+    """How many shards of a parallel run must succeed for it to succeed."""
+
+    ALL = "all"
+    MAJORITY = "majority"
+    ANY = "any"
 
 
 class DstGap(StrEnum):
@@ -236,6 +253,15 @@ class Definition:
     lock: str = ""
     #: Key of the queue whose items are its runs, on each node at most `concurrency.per_node` at a time; empty: none.
     queue: str = ""
+    #: An expression over the nodes that may run it (see `core.where`); empty: any.
+    where: str = ""
+    #: Mode contend.
+    losers: Losers = Losers.WAIT
+    #: Mode parallel: on so many nodes (0: on all), or on these one after another; with `sync` all start together.
+    count: int = 0
+    order: tuple[str, ...] = ()
+    sync: bool = False
+    quorum: Quorum = Quorum.ALL
 
     @property
     def watched(self) -> tuple[Check, ...]:

@@ -31,11 +31,13 @@ from peercron.core.commands import (
     AckItems,
     AcquireLock,
     ArrangeSlices,
+    AttemptReady,
     Backfill,
     CallHook,
     Checkpoint,
     CloseClient,
     Command,
+    Contend,
     DeleteCalendar,
     DeletePool,
     DeleteQueue,
@@ -69,7 +71,7 @@ from peercron.core.commands import (
 from peercron.core.job import ClassTask, Definition, Mode, TcpTask
 from peercron.core.member import MemberInfo
 from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
-from peercron.core.run import Attempt, Run
+from peercron.core.run import Attempt, AttemptState, Run
 from peercron.core.state import ClusterState, Key
 from peercron.core.verdict import Refusal
 
@@ -204,6 +206,26 @@ SINCE: Final[dict[Any, int]] = {
     EmitEvent: 2,
     (ClusterState, "edges"): 2,
     (Run, "cause"): 2,
+    # Runs that several nodes share.
+    (Mode, "parallel"): 2,
+    (Mode, "contend"): 2,
+    (AttemptState, "ready"): 2,
+    (Definition, "where"): 2,
+    (Definition, "losers"): 2,
+    (Definition, "count"): 2,
+    (Definition, "order"): 2,
+    (Definition, "sync"): 2,
+    (Definition, "quorum"): 2,
+    (Run, "parent"): 2,
+    (Run, "shard"): 2,
+    (Run, "member"): 2,
+    (Run, "shards"): 2,
+    (Run, "ended"): 2,
+    (Run, "barrier_by_ms"): 2,
+    (Run, "opened_ms"): 2,
+    (ClusterState, "contests"): 2,
+    AttemptReady: 2,
+    Contend: 2,
 }
 
 #: How to find the level of a value.

@@ -187,6 +187,11 @@ DEADLOCK_NAMED_MAX = 8
 #: Grants that one turn of the leader's planner proposes, and for one lock.
 GRANTS_PER_PLAN_MAX = 256
 GRANTS_PER_LOCK_MAX = 64
+#: How long the shards of a parallel run wait for each other. Then those start that are ready, if they are enough.
+BARRIER_MS_MAX = 30_000
+#: Characters of `where`, and how deep it may be nested.
+WHERE_LENGTH_MAX = 1_024
+WHERE_DEPTH_MAX = 32
 TIMEOUT_MS_MAX = 30 * 24 * 3_600_000
 EVERY_MS_MIN = 100
 

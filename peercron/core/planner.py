@@ -37,7 +37,9 @@ from peercron.core.limits import (
     RESTORE_IDLE_MS_MAX,
     SLOTS_LISTED_PER_PLAN_MAX,
 )
+from peercron.core.run import RunState
 from peercron.core.schedule import ScheduleError
+from peercron.core.shards import barriers, waits, with_shards
 from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.core.steps import step, still_open
@@ -76,7 +78,7 @@ class Planner:
         self._due, self._unread, self._waiting = Agenda(), Agenda(), Agenda()
         #: Jobs and waiting runs that were there before us and that we have not looked at: they are many, and a new
         #: leader has other things to do too.
-        self._unseen_jobs, self._unseen_runs = deque(state.cursors), deque(state.unplaced)
+        self._unseen_jobs, self._unseen_runs = deque(state.cursors), deque([*state.unplaced, *barriers(state)])
         #: Plans without an answer yet: job uid -> its Fire, run id -> its PlaceRun.
         self._firing: dict[str, Fire] = {}
         self._placing: dict[str, PlaceRun] = {}
@@ -117,7 +119,8 @@ class Planner:
         changed, self._state.changed_jobs = self._state.changed_jobs, {}
         for uid in changed or ():
             self._look_at_job(uid)
-            self._look_at_runs(self._state.live_runs.get(uid, ()))
+            for run_id in self._state.live_runs.get(uid, ()):
+                self._look_at_runs(with_shards(self._state, run_id))
         self._granting.observe()
         self._feeding.observe()
         if self._roster_revision != self._state.roster_revision:
@@ -196,7 +199,7 @@ class Planner:
 
     def _look_at_runs(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
-            if run_id not in self._state.unplaced:
+            if not waits(self._state, run_id):
                 self._placing.pop(run_id, None)
             elif run_id in self._placing:
                 self._called[run_id] = None
@@ -241,7 +244,7 @@ class Planner:
             run_id = self._waiting.pop(self._now_ms) if self._room() else None
             if run_id is None:
                 break
-            if run_id in self._state.unplaced and self._has_node(run_id):
+            if waits(self._state, run_id) and self._has_node(run_id):
                 self._placing[run_id] = PlaceRun(run_id)
                 places.append(self._placing[run_id])
         return places
@@ -262,17 +265,21 @@ class Planner:
 
     def _has_node(self, run_id: str) -> bool:
         run = self._state.runs[run_id]
+        if run.state is RunState.RUNNING:
+            return True  # its barrier has waited for long enough
         job = self._state.jobs[run.job_uid]
         in_line = run_id in self._state.pool_lines.get(job.definition.pool, ())
         if place_of(self._state, job, run) and lock_taken(self._state, job, run):
             return False  # who gives the lock back calls again
         if job_full(self._state, job, run) or (in_line and pool_full(self._state, job, run)):
             return False  # the end of another run, or a larger pool, calls again
-        return in_line or bool(placement.eligible(self._state, job.definition))
+        # Of a shard: if its node is gone, that is to be said too.
+        return in_line or bool(run.parent or placement.eligible(self._state, job.definition))
 
     def _ready_ms(self, run_id: str) -> int:
         """Since or from when a waiting run may have its attempt."""
-        return self._state.runs[run_id].not_before_ms or AT_ONCE
+        run = self._state.runs[run_id]
+        return (run.not_before_ms if run_id in self._state.unplaced else run.barrier_by_ms) or AT_ONCE
 
     def _settle_fire(self, command: Fire, rest_ms: int, verdict: Verdict | None) -> None:
         if self._firing.get(command.job_uid) != command:
@@ -289,7 +296,7 @@ class Planner:
 
     def _settle_placement(self, command: PlaceRun, rest_ms: int, verdict: Verdict | None) -> None:
         run_id = command.run_id
-        if self._placing.pop(run_id, None) is None or run_id not in self._state.unplaced:
+        if self._placing.pop(run_id, None) is None or not waits(self._state, run_id):
             return
         called = run_id in self._called
         self._called.pop(run_id, None)

@@ -27,6 +27,7 @@ LIVE_RUN_STATES = frozenset({RunState.QUEUED, RunState.RUNNING})
 
 class AttemptState(StrEnum):
     ASSIGNED = "assigned"  # granted in the log; the node has not said that it started
+    READY = "ready"  # its process stands at the barrier of a parallel run
     STARTED = "started"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -35,7 +36,7 @@ class AttemptState(StrEnum):
     LOST = "lost"  # its node's session ended first
 
 
-LIVE_ATTEMPT_STATES = frozenset({AttemptState.ASSIGNED, AttemptState.STARTED})
+LIVE_ATTEMPT_STATES = frozenset({AttemptState.ASSIGNED, AttemptState.READY, AttemptState.STARTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,18 @@ class Attempt:
     note: str = ""
     #: Why this node, in one sentence for people.
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard that has ended, as its run keeps it."""
+
+    n: int
+    member: str
+    state: RunState
+    attempts: tuple[Attempt, ...]
+    finished_ms: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,24 @@ class Run:
     cause: str = ""
     #: The delivery of the queue's item that it works on; 0: none, or the run has ended.
     delivery: int = 0
+    #: Of a shard: the run that it is a part of, its number there from 0, and the member that it is for. See `shards`.
+    parent: str = ""
+    shard: int = 0
+    member: str = ""
+    #: How many shards the run has; of a shard: how many there were when it was made. 0: the run has none.
+    shards: int = 0
+    #: Its shards that have ended, in the order of their ends.
+    ended: tuple[Shard, ...] = ()
+    #: Until when the barrier of its shards waits (0: there is none; -1: it never opens), and when it was opened (0: not
+    #: yet).
+    barrier_by_ms: int = 0
+    opened_ms: int = 0
+
+    @property
+    def tries(self) -> tuple[Attempt, ...]:
+        """Its attempts, or those of its shards that have ended, in the order of their tokens."""
+        ended = [attempt for shard in self.ended for attempt in shard.attempts]
+        return (*self.attempts, *sorted(ended, key=lambda attempt: attempt.token))
 
     @property
     def live_attempt(self) -> Attempt | None:

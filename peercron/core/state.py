@@ -153,6 +153,8 @@ class ClusterState:
     paused_through_ms: int = 0
     #: Calendar -> its rules; see `core.calendar`.
     calendars: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Run id -> members that are asked whether they contend for it and have not answered (absent: nobody is).
+    contests: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     #: "namespace/name" -> queue.
     queues: dict[str, Queue] = field(default_factory=dict)

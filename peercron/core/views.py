@@ -11,13 +11,13 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
 
-from peercron.core.history import find_entry, find_run
+from peercron.core.history import find_entry, find_run, shard_as_run
 from peercron.core.job import Job, Mode
 from peercron.core.level import default_of, late_fields
 from peercron.core.member import Member
-from peercron.core.placement import eligible
 from peercron.core.placement.turns import line_of
 from peercron.core.run import LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
+from peercron.core.shards import live_shards
 from peercron.core.state import ClusterState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,8 +52,42 @@ def run_view(state: ClusterState, run: Run) -> dict[str, Any]:
         "not_before": instant(run.not_before_ms or None),
         "finished_at": instant(run.finished_ms),
         "checkpoint_bytes": len(run.checkpoint),
+        "mode": _mode_of(state, run),
         "attempts": [_attempt_view(state, attempt) for attempt in run.attempts],
         "output_tail": run.attempts[-1].output_tail if run.attempts else "",
+        **_shards_view(state, run),
+    }
+
+
+def _mode_of(state: ClusterState, run: Run) -> str | None:
+    """How the nodes share the run; None: its job is gone."""
+    job = state.jobs.get(run.job_uid)
+    definition = run.definition or (job.definition if job is not None else None)
+    return definition.mode.value if definition is not None else None
+
+
+def _shards_view(state: ClusterState, run: Run) -> dict[str, Any]:
+    """What the nodes that share the run make of it; nothing, where one does it."""
+    if run.parent:
+        return {"parent": run.parent, "shard": run.shard}
+    if not run.shards and run.id not in state.contests:
+        return {}
+    shards = [*(shard_as_run(run, shard) for shard in run.ended), *live_shards(state, run)]
+    rows = [_shard_view(state, shard) for shard in sorted(shards, key=lambda shard: shard.shard)]
+    asked = [_name_of(state, member_id) for member_id in state.contests.get(run.id, ())]
+    barrier = {"barrier_opened_at": instant(run.opened_ms or None)} if run.barrier_by_ms else {}
+    return {"shards": rows, "asked": asked, **barrier}
+
+
+def _shard_view(state: ClusterState, shard: Run) -> dict[str, Any]:
+    last = shard.attempts[-1] if shard.attempts else None
+    return {
+        "id": shard.id,
+        "n": shard.shard,
+        "node": _name_of(state, shard.member),
+        "state": shard.state.value,
+        "reason": shard.reason,
+        "attempt": _attempt_view(state, last) if last is not None else None,
     }
 
 
@@ -111,7 +145,7 @@ def _standing_view(state: ClusterState, job: Job) -> dict[str, Any]:
             holder = state.incumbents.get(job.uid)
             return {"incumbent": _name_of(state, holder.member) if holder else None}
         case Mode.TURNS:
-            line = line_of(state, job.uid, eligible(state, job.definition))
+            line = line_of(state, job)
             return {"line": [_name_of(state, place.member) for place in line]}
         case _:
             return {}

@@ -35,7 +35,11 @@ class Attempt:
         self.key = order["key"]
         self.shepherd = shepherd
         self.channel = channel
-        self.timeout_at = now + order["timeout_s"] if order["timeout_s"] else math.inf
+        self.timeout_at = math.inf
+        #: Prepared, and waits for its release.
+        self.held = order["held"]
+        if not self.held:
+            self.begin(now)
         self.kill_at = math.inf
         self.sweep = Pace()
         self.sentence: Sentence | None = None
@@ -49,12 +53,17 @@ class Attempt:
     def assign(self, order: Launch, now: float) -> None:
         """It was a worker that waited, and is this attempt from now on."""
         self.order, self.key, self.waited = order, order["key"], True
-        self.timeout_at = now + order["timeout_s"] if order["timeout_s"] else math.inf
+        self.begin(now)
 
     def unbegun(self, report: dict[str, Any]) -> bool:
         """A worker that had waited is gone, and neither it nor anybody else says why this attempt should be."""
         told = report["failure"] or report["why"] or self.sentence
         return self.waited and self.started_ms is None and not told
+
+    def begin(self, now: float) -> None:
+        """Its time runs from now on."""
+        self.held = False
+        self.timeout_at = now + self.order["timeout_s"] if self.order["timeout_s"] else math.inf
 
     def wake_at(self, stop_at: float) -> float:
         """When the guardian must look at it again, if the lease's `stop_at` is that."""

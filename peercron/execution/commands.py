@@ -43,7 +43,7 @@ class _Live:
 
 
 class Commands:
-    """`started` and `finished` are called in the loop and must not raise."""
+    """`started`, `finished` and `ready` are called in the loop and must not raise."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Commands:
         clock: Clock,
         started: Callable[[AttemptSpec, int], None],
         finished: Callable[[AttemptResult], None],
+        ready: Callable[[AttemptSpec], None],
         *,
         modules: tuple[str, ...] = (),
         ca: Path | None = None,
@@ -59,6 +60,7 @@ class Commands:
         self._clock = clock
         self._started = started
         self._finished = finished
+        self._ready = ready
         self._live: dict[str, _Live] = {}
         self._lease = {"do": "lease", "stop_at": -math.inf, "kill_at": -math.inf}
         self._lease_is_known = False
@@ -85,6 +87,12 @@ class Commands:
             self._send(live)
         if isinstance(task, ClassTask):
             self.workers.refill()
+
+    def release(self, run_id: str, token: int) -> None:
+        """What was held starts now."""
+        key = file_stem(run_id, token)
+        if key in self._live:
+            self.keeper.say({"do": "release", "key": key})
 
     def stop(self, run_id: str, token: int, reason: str) -> None:
         key = file_stem(run_id, token)
@@ -140,6 +148,8 @@ class Commands:
             log.error("the guardian speaks of an unknown attempt: %s", line["key"])
         elif line["is"] == "started":
             self._started(live.spec, line["started_ms"])
+        elif line["is"] == "held":
+            self._ready(live.spec)
         elif line["is"] == "ended":
             self._finish(line["key"], _result(live.spec, line))
 
@@ -169,6 +179,7 @@ def _order(key: str, spec: AttemptSpec, task: CommandTask) -> Launch:
         work="",
         keep=spec.outlives_session,
         until=list(spec.until or ()),
+        held=spec.held,
     )
 
 

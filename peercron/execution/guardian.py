@@ -95,6 +95,8 @@ class Guardian:
             case "lease":
                 stop_at, kill_at = float(order["stop_at"]), float(order["kill_at"])
                 self._lease.set(stop_at=from_monotonic(stop_at), kill_at=from_monotonic(kill_at))
+            case "release":
+                self._release(self._attempts.get(order["key"]))
             case "stop":
                 if order["key"] in self._attempts:
                     self._end(self._attempts[order["key"]], attempts.CANCELLED, str(order["reason"]))
@@ -151,6 +153,12 @@ class Guardian:
         channel.setblocking(False)
         return Attempt(order, pid, channel, now())
 
+    def _release(self, attempt: Attempt | None) -> None:
+        if attempt is not None and attempt.held and attempt.sentence is None:
+            attempt.begin(now())
+            with contextlib.suppress(OSError):
+                attempt.channel.send(json.dumps({"go": True}).encode())
+
     def _refusal(self, order: orders.Launch, *, waits: bool = False) -> str:
         if self._leaving:
             return "the node is stopping"
@@ -184,6 +192,8 @@ class Guardian:
             self._begin_anew(attempt)
         elif "status" in report:
             self._bury(attempt, attempts.ended(attempt, report))
+        elif "held" in report:
+            self._node.say({"is": "held", "key": attempt.key})
         else:
             attempt.started_ms = report["started_ms"]
             self._node.say({"is": "started", "key": attempt.key, "started_ms": attempt.started_ms})

@@ -33,6 +33,8 @@ class Launch(TypedDict):
     work: str
     #: Its own time, whatever the lease: TERM and KILL, in monotonic seconds; empty: it lives by the lease.
     until: list[float]
+    #: Prepared at once, and started when it is released.
+    held: bool
 
 
 class Ended(TypedDict):
@@ -61,6 +63,7 @@ _LAUNCH_TYPES: dict[str, type | tuple[type, ...]] = {
     "worker": bool,
     "work": str,
     "until": list,
+    "held": bool,
 }
 assert _LAUNCH_TYPES.keys() == Launch.__annotations__.keys()
 

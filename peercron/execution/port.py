@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -39,6 +39,8 @@ class AttemptSpec:
     params: tuple[tuple[str, str], ...] = ()
     #: Its own time, for one that needs neither lease nor session; None: it lives by the node's.
     until: Until | None = None
+    #: True: it is only prepared, and starts when it is released.
+    held: bool = False
 
     @property
     def outlives_session(self) -> bool:
@@ -73,8 +75,15 @@ class Executor(Protocol):
 
     @property
     def running(self) -> Mapping[tuple[str, int], AttemptSpec]: ...
+    @property
+    def ready(self) -> Collection[tuple[str, int]]: ...
+
+    #: Called with (run id, token) when a held attempt is prepared.
+    on_ready: Callable[[str, int], None]
+
     async def start(self) -> None: ...
     def launch(self, spec: AttemptSpec) -> None: ...
+    def release(self, run_id: str, token: int) -> None: ...
     def stop(self, run_id: str, token: int, reason: str) -> None: ...
     def set_lease(self, stop_at_monotonic_s: float, kill_at_monotonic_s: float) -> None: ...
     async def kill_all(self, reason: str) -> None: ...

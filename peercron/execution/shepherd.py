@@ -22,12 +22,13 @@ from peercron.execution import attempt, kernel, launch, processes, record
 from peercron.execution.ending import Ending
 from peercron.execution.environment import Unresolved, resolve
 from peercron.execution.feed import Feed
+from peercron.execution.gate import Gate
 from peercron.execution.lease import Lease, now
 from peercron.execution.limits import ASSIGNMENT_BYTES_MAX, OUTPUT_CHUNK_BYTES, REASON_CHARS_MAX
 from peercron.execution.orders import Launch, encode
 from peercron.execution.output import Output
 
-#: What the kernel lets an ordinary user hold in a pipe. Nobody of the tree is left to add to it, but a stranger might.
+#: What the kernel lets a user hold in a pipe. Nobody of the tree is left to add to it, but a stranger might.
 PIPE_BYTES_MAX = 1024 * 1024
 
 
@@ -45,21 +46,13 @@ class Pen(NamedTuple):
 def tend(order: Launch, channel: socket.socket, pen: Pen) -> NoReturn:
     """The whole life of a shepherd, in the forked child of the guardian."""
     try:
-        _close_all_but(0, 1, 2, channel.fileno(), pen.lock)
+        kernel.close_all_but(0, 1, 2, channel.fileno(), pen.lock)
         Shepherd(order, channel, pen).run()
     except BaseException:  # noqa: BLE001 - a fork must not return into its parent's code
         with contextlib.suppress(OSError):
             channel.send(json.dumps({"broke": traceback.format_exc()[-4_096:]}).encode())
     finally:
         os._exit(0)
-
-
-def _close_all_but(*kept: int) -> None:
-    """Close what belongs to the guardian: an end held here would hide its death from the others."""
-    for descriptor in map(int, os.listdir("/proc/self/fd")):
-        if descriptor not in kept:
-            with contextlib.suppress(OSError):  # the listing's own
-                os.close(descriptor)
 
 
 class Shepherd:
@@ -74,6 +67,7 @@ class Shepherd:
         self._why = ""  # what this shepherd ended its tree for, by its own decision
         self._kill_by = math.inf  # what the guardian has ordered
         self._launched = False  # the command runs, or has failed to
+        self._gate = Gate(held=order["held"])
         self._complaints = self._pipe = -1
         self._piped = False  # there may be more output
         self._childless = False
@@ -88,6 +82,7 @@ class Shepherd:
         try:
             self._launch()
         except OSError as error:  # of this process's own: it could not fork, or not write its record
+            self._gate.close()
             self._why = f"the command was not started: {error.strerror or error}"
         self._reap()
         while not self._childless:
@@ -130,11 +125,12 @@ class Shepherd:
         os.set_blocking(self._pipe, False)
         self._listen(self._pipe, self._read_output)
         self._listen(self._complaints, self._hear_launch)
-        try:
-            self._write_record()
-            os.write(let_go, b"!")
-        finally:
-            os.close(let_go)
+        self._gate.hang(let_go)
+        self._write_record()
+        if self._gate.held:
+            self._say({"held": True})
+            return
+        self._gate.open()
         if self._order["work"]:
             self._hand_on(self._order)
 
@@ -187,7 +183,7 @@ class Shepherd:
         if told:
             sentence, code = json.loads(told)
             self._failure = (sentence, code)
-        elif not self._why and not self._order["worker"]:
+        elif not self._why and not self._gate.held and not self._order["worker"]:
             self._say_started()
 
     def _say_started(self) -> None:
@@ -219,11 +215,15 @@ class Shepherd:
             order = json.loads(told)
             if "kill_at" in order:
                 self._kill_by = min(self._kill_by, order["kill_at"])
+                self._gate.close()  # who was never let go needs no grace
+            elif "go" in order:
+                self._gate.open()
             else:
                 self._assign(order["assign"])
             return
         self._selector.unregister(self._channel.fileno())
         self._decide_why("the guardian of the node died")
+        self._gate.close()
         self._kill_by = min(self._kill_by, now() + self._order["grace_s"])  # or the lease's end, if that is earlier
 
     def _lease_end(self) -> float:
@@ -244,6 +244,7 @@ class Shepherd:
         instant = now()
         if self._lease_end() <= instant:  # the guardian is late: it hangs
             self._decide_why(attempt.OVERDUE if self._order["until"] else "the node's lease ended")
+            self._gate.close()
             self._kill_by = min(self._kill_by, self._lease_end())
         if self._status is not None and not self._childless and self._ending is None:
             self._kill_by = min(self._kill_by, instant + self._order["grace_s"])  # left behind by the command

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -55,11 +56,17 @@ class Supervisor:
         self._on_started = on_started
         self._on_finished = on_finished
         self._clock = clock
-        self._commands = Commands(data_dir, node_name, clock, self._started, self._finished, modules=modules, ca=ca)
+        self._commands = Commands(
+            *(data_dir, node_name, clock, self._started, self._finished, self._prepared), modules=modules, ca=ca
+        )
         self._modules = modules
         self._calls = HttpCalls(clock, self._started, self._finished)
         self._running: dict[tuple[str, int], AttemptSpec] = {}
         self._ended: dict[tuple[str, int], None] = {}
+        #: Held ones that are prepared; of those that are no commands, nothing more is to be prepared.
+        self._ready: dict[tuple[str, int], AttemptSpec] = {}
+        #: Set by the node; called in the loop with (run id, token) when a held attempt is prepared.
+        self.on_ready: Callable[[str, int], None] = lambda _run_id, _token: None
         self._told = asyncio.Event()
         self._closing = False
         self._ended_since_pruning = 0
@@ -69,6 +76,11 @@ class Supervisor:
     def running(self) -> dict[tuple[str, int], AttemptSpec]:
         """(run id, token) of every attempt that was launched and whose end was not told yet. To be read only."""
         return self._running
+
+    @property
+    def ready(self) -> dict[tuple[str, int], AttemptSpec]:
+        """(run id, token) of every held attempt that is prepared and was not released. To be read only."""
+        return self._ready
 
     @property
     def guardian_pid(self) -> int | None:
@@ -89,7 +101,22 @@ class Supervisor:
         self._running[key] = spec
         if self._closing or len(self._running) > RUNNING_MAX:
             self._refuse(spec)
+        elif spec.held and not isinstance(spec.task, CommandTask):
+            asyncio.get_running_loop().call_soon(self._prepared, spec)
+        else:
+            self._begin(spec)
+
+    def release(self, run_id: str, token: int) -> None:
+        """Start what was held. What was released already, or has ended, stays as it is."""
+        spec = self._ready.pop((run_id, token), None)
+        if spec is None:
             return
+        if isinstance(spec.task, CommandTask):
+            self._commands.release(run_id, token)
+        else:
+            self._begin(replace(spec, held=False))
+
+    def _begin(self, spec: AttemptSpec) -> None:
         match spec.task:
             case CommandTask() | ClassTask() as task:
                 self._commands.launch(spec, task)
@@ -100,6 +127,7 @@ class Supervisor:
 
     def stop(self, run_id: str, token: int, reason: str) -> None:
         """End an attempt (TERM, its grace, KILL); it is reported as cancelled unless it was faster."""
+        self._give_up_held(AttemptState.CANCELLED, reason, [(run_id, token)])
         self._commands.stop(run_id, token, reason)
         self._calls.stop(run_id, token, reason)
 
@@ -113,6 +141,7 @@ class Supervisor:
 
         Those that outlive a session live on.
         """
+        self._give_up_held(AttemptState.LOST, reason, list(self._ready))
         self._commands.end_all(reason)
         self._calls.end_all(reason)
         await self._until(lambda: all(spec.outlives_session for spec in self._running.values()))
@@ -121,6 +150,7 @@ class Supervisor:
         """End everything, TERM first and KILL after its grace or `grace_s`; returns when all are dead and reported."""
         self._closing = True
         self._commands.workers.close()
+        self._give_up_held(AttemptState.LOST, "the node was stopped", list(self._ready))
         self._commands.end_all("the node was stopped")
         await self._calls.close()
         await self._commands.keeper.close(grace_s)
@@ -141,6 +171,22 @@ class Supervisor:
         """The output of an attempt; None: it wrote nothing, is no command, or is too long ago."""
         path = self._outputs / f"{file_stem(run_id, token)}.log"
         return path if path.is_file() else None
+
+    def _prepared(self, spec: AttemptSpec) -> None:
+        key = (spec.run_id, spec.token)
+        if key in self._running and not self._closing:
+            self._ready[key] = spec
+            self.on_ready(*key)
+        elif key in self._running and not isinstance(spec.task, CommandTask):
+            self._refuse(spec)
+
+    def _give_up_held(self, outcome: AttemptState, reason: str, keys: list[tuple[str, int]]) -> None:
+        """What was prepared and is no command has nobody else who ends it."""
+        for key in keys:
+            spec = self._ready.pop(key, None)
+            if spec is not None and not isinstance(spec.task, CommandTask):
+                now_ms = self._clock.wall_ms()
+                self._finished(AttemptResult(*key, outcome, None, None, now_ms, f"it was not started: {reason}"))
 
     def _refuse(self, spec: AttemptSpec) -> None:
         why = "the node is stopping" if self._closing else f"the node already runs {RUNNING_MAX} attempts"
@@ -165,6 +211,7 @@ class Supervisor:
     def _tell(self, result: AttemptResult) -> None:
         key = (result.run_id, result.token)
         del self._running[key]
+        self._ready.pop(key, None)
         self._ended[key] = None
         if len(self._ended) > ENDED_REMEMBERED_MAX:
             del self._ended[next(iter(self._ended))]

@@ -186,6 +186,7 @@ class Workers:
             grace_s=_GRACE_S,
             keep=False,
             until=[],
+            held=False,
             worker=True,
             work=work,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from peercron.core.job import CommandTask, Definition, ManualTrigger
@@ -13,14 +14,17 @@ from peercron.times import format_duration
 _NORMAL = Definition(name="normal", trigger=ManualTrigger(), task=CommandTask())
 
 
+#: Keys that are written as the definition has them.
+PLAIN_KEYS = ("failback", "losers", "count", "order", "sync", "quorum")
+
+
 def read_mode(table: JobTable, wrong: Wrong) -> dict[str, Any]:
     """The fields of a definition that say how the nodes share the job, those that differ from the defaults."""
     for key, mode in MODE_KEYS.items():
         if getattr(table, key) is not None and table.mode is not mode:
             wrong(key, f'has a meaning only with mode = "{mode.value}"')
-    found: dict[str, Any] = {"mode": table.mode}
-    if table.failback is not None:
-        found["failback"] = table.failback
+    found: dict[str, Any] = {"mode": table.mode, "where": table.where.strip()}
+    found |= {key: value for key in PLAIN_KEYS if (value := getattr(table, key)) is not None}
     if table.failback_after is not None:
         found["failback_after_ms"] = duration_ms("failback_after", table.failback_after, wrong)
     return found
@@ -29,10 +33,15 @@ def read_mode(table: JobTable, wrong: Wrong) -> dict[str, Any]:
 def render_mode(definition: Definition) -> dict[str, Any]:
     """The keys of jobs.toml for it, those that differ from the defaults."""
     table: dict[str, Any] = {}
-    if definition.mode is not _NORMAL.mode:
-        table["mode"] = definition.mode.value
-    if definition.failback is not _NORMAL.failback:
-        table["failback"] = definition.failback.value
+    for key in ("mode", "where", *PLAIN_KEYS):
+        if (value := getattr(definition, key)) != getattr(_NORMAL, key):
+            table[key] = _plain(value)
     if definition.failback_after_ms != _NORMAL.failback_after_ms:
         table["failback_after"] = format_duration(definition.failback_after_ms)
     return table
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return value.value if isinstance(value, StrEnum) else value

@@ -16,11 +16,13 @@ from peercron.core.job import (
     DstOverlap,
     Failback,
     Guarantee,
+    Losers,
     MisfirePolicy,
     Mode,
     OnAbsent,
     OnDisconnect,
     Overlap,
+    Quorum,
 )
 from peercron.core.pace import Backoff, Require, RetryOn
 from peercron.errors import Problem
@@ -106,12 +108,19 @@ class JobTable(Table):
     lock: str | None = None
     queue: str | None = None
     calendar: CalendarTable = msgspec.field(default_factory=CalendarTable)
+    where: str = ""
+    losers: Losers | None = None
+    count: int | None = None
+    order: tuple[str, ...] | None = None
+    sync: bool | None = None
+    quorum: Quorum | None = None
     paused: bool | None = None
 
 
 JOB_KEYS = JobTable.__struct_encode_fields__
 #: Keys that mean something in one mode only.
-MODE_KEYS: dict[str, Mode] = {"failback": Mode.STANDBY, "failback_after": Mode.STANDBY}
+MODE_KEYS = dict.fromkeys(("failback", "failback_after"), Mode.STANDBY) | {"losers": Mode.CONTEND}
+MODE_KEYS |= dict.fromkeys(("count", "order", "sync", "quorum"), Mode.PARALLEL)
 #: What [defaults] may set: everything but what makes a job this one.
 DEFAULT_KEYS = tuple(
     key for key in JOB_KEYS
@@ -124,17 +133,11 @@ DEFAULT_KEYS = tuple(
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
-    "where",
     "params",
-    "losers",
-    "count",
-    "sync",
-    "quorum",
-    "order",
     "limits",
     "notify",
 })  # fmt: skip
-LATER_MODES = frozenset({"contend", "parallel", "queue"})
+LATER_MODES = frozenset({"queue"})
 
 _LATER_TEXT = "not supported by this version"
 #: By dotted key, for errors that list what is accepted.
@@ -150,6 +153,8 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "mode": Mode,
     "on_absent": OnAbsent,
     "failback": Failback,
+    "losers": Losers,
+    "quorum": Quorum,
     "on_disconnect": OnDisconnect,
 }
 _NESTED: dict[str, type[Table]] = {

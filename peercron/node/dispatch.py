@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from peercron.clock import Clock
-from peercron.core.commands import AttemptFinished, AttemptStarted, Command
-from peercron.core.dispatcher import Announce, Forgo, Instruction, Start, Stop, decide
-from peercron.core.job import OnDisconnect
+from peercron.core.commands import AttemptFinished, AttemptReady, AttemptStarted, Command, Contend
+from peercron.core.dispatcher import Announce, Ask, Forgo, Instruction, Release, Start, Stop, TellReady, decide
+from peercron.core.job import Definition, Losers, Mode, OnDisconnect
 from peercron.core.params import variable
 from peercron.core.run import Attempt, AttemptState, Run
 from peercron.core.verdict import Refusal, Refused, Verdict
@@ -30,6 +30,9 @@ REPORT_PAUSE_S: Final = 0.2
 REFUSED_PAUSE_S: Final = 5.0
 #: Refusals that settle the matter: the attempt is somebody else's or nobody's.
 DECIDED: Final = frozenset({Refusal.STALE_TOKEN, Refusal.STALE_SESSION, Refusal.NOT_FOUND})
+
+#: An attempt of which the cluster does not know that it runs.
+NOT_STARTED: Final = frozenset({AttemptState.ASSIGNED, AttemptState.READY})
 
 Propose = Callable[[Command, float], "asyncio.Future[Verdict]"]
 
@@ -65,6 +68,8 @@ class Dispatch:
         self._under_way: set[Instruction] = set()
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._seen_index = -1
+        #: Of the turn under way.
+        self._session = 0
         #: The node is on its way out: nothing is started any more.
         self.ending = False
         #: Until when we may start something, in monotonic seconds, by our lease.
@@ -75,7 +80,7 @@ class Dispatch:
         state = self._machine.state
         if self.supervisor is None or state.index == self._seen_index:
             return
-        self._seen_index = state.index
+        self._seen_index, self._session = state.index, session
         self._forget_ended()
         for instruction in decide(state, self._me, session, self._taken.keys()):
             self._carry_out(instruction)
@@ -88,8 +93,14 @@ class Dispatch:
         """The supervisor has started it. Best effort: its end is what counts."""
         run = self._machine.state.runs.get(run_id)
         attempt = run.live_attempt if run else None
-        if attempt is not None and attempt.token == token and attempt.state is AttemptState.ASSIGNED:
+        if attempt is not None and attempt.token == token and attempt.state in NOT_STARTED:
             self._background(self._say_once(AttemptStarted(run_id, token, started_ms)))
+
+    def ready(self, run_id: str, token: int) -> None:
+        """The supervisor has prepared it, and it waits for its release."""
+        instruction = TellReady(run_id, token)
+        if self._begin(instruction):
+            self._background(self._say_once(AttemptReady(run_id, token)), instruction)
 
     def finished(self, result: AttemptResult) -> None:
         """The supervisor has seen its end: the cluster is told until it has decided."""
@@ -119,7 +130,7 @@ class Dispatch:
             case Start() if self.ending or self._clock.monotonic() >= self._may_start_until_s:
                 # It goes elsewhere when the session is given up, or starts here when the lease is renewed.
                 self._seen_index = -1
-            case Start(run, attempt, _):
+            case Start(run, attempt):
                 self._taken[run.id, attempt.token] = None
                 self.supervisor.launch(self.spec(instruction))
                 log.info("attempt_started", extra=_fields(run, attempt))
@@ -130,6 +141,14 @@ class Dispatch:
                 if self._begin(instruction):
                     started = AttemptStarted(run_id, token, self._machine.state.now_ms)
                     self._background(self._say_once(started), instruction)
+            case TellReady(run_id, token):
+                if (run_id, token) in self.supervisor.ready and self._begin(instruction):
+                    self._background(self._say_once(AttemptReady(run_id, token)), instruction)
+            case Release(run_id, token):
+                self.supervisor.release(run_id, token)
+            case Ask(run_id):
+                if not self.ending and self._begin(instruction):
+                    self._background(self._say_once(Contend(run_id, self._me, self._session)), instruction)
             case Forgo(run_id, token, reason):
                 if self._begin(instruction):
                     now_ms = self._machine.state.now_ms
@@ -159,7 +178,7 @@ class Dispatch:
         span = hashlib.blake2b(f"{run.id} {attempt.token}".encode(), digest_size=8).hexdigest()
         env = {
             "PEERCRON_JOB": run.job_key,
-            "PEERCRON_RUN_ID": run.id,
+            "PEERCRON_RUN_ID": run.parent if does_slots_work(run, definition) else run.id,
             "PEERCRON_ATTEMPT": str(attempt.n),
             "PEERCRON_SLOT": slot,
             "PEERCRON_NODE": self._name(),
@@ -169,6 +188,7 @@ class Dispatch:
             "TRACEPARENT": f"00-{trace}-{span}-01",
             **{variable(name): value for name, value in run.params},
             **item,
+            **shard_env(run, definition),
         }
         return AttemptSpec(
             run_id=run.id,
@@ -183,6 +203,7 @@ class Dispatch:
             checkpoint=run.checkpoint,
             params=run.params,
             keep_on_disconnect=definition.on_disconnect is OnDisconnect.KEEP,
+            held=start.held,
         )
 
     async def _say_once(self, command: Command) -> None:
@@ -222,3 +243,15 @@ class Dispatch:
 
 def _fields(run: Run, attempt: Attempt) -> dict[str, object]:
     return {"job": run.job_key, "run": run.id, "attempt": attempt.n, "token": attempt.token}
+
+
+def does_slots_work(shard: Run, definition: Definition) -> bool:
+    """Whether the shard stands for the whole slot: of those who contend, one does it, under the slot's own name."""
+    return bool(shard.parent) and definition.mode is Mode.CONTEND and definition.losers is Losers.SKIP
+
+
+def shard_env(run: Run, definition: Definition) -> dict[str, str]:
+    """What the shards of a parallel run see of each other."""
+    if not run.parent or definition.mode is not Mode.PARALLEL:
+        return {}
+    return {"PEERCRON_SHARD_INDEX": str(run.shard), "PEERCRON_SHARD_COUNT": str(run.shards)}

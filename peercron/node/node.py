@@ -98,6 +98,7 @@ class Node(Asked):
         self._doubt = ClockDoubt(replica.clocks)
         self._supervisor = parts.executor(self._attempt_started, self._attempt_finished)
         self._dispatch.supervisor = self._slices.supervisor = self._supervisor
+        self._supervisor.on_ready = self._dispatch.ready
         self._renewal = Renewal(
             lambda: describe(settings, identity, mine.name, mine.role),
             identity,

@@ -16,16 +16,18 @@ from peercron.core import history
 from peercron.core.apply import apply
 from peercron.core.commands import (
     AttemptFinished,
+    AttemptReady,
     AttemptStarted,
     CancelRun,
     Command,
+    Contend,
     ExpireLease,
     ExpireSession,
     OpenSession,
     PutJob,
     RunJob,
 )
-from peercron.core.dispatcher import Announce, Forgo, Start, Stop, decide
+from peercron.core.dispatcher import Announce, Ask, Forgo, Instruction, Release, Start, Stop, TellReady, decide
 from peercron.core.job import ClassTask
 from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo, Role
@@ -72,6 +74,8 @@ class LocalCluster:
         self.state = ClusterState()
         self._sessions = dict.fromkeys(nodes, 0)
         self._running: dict[tuple[str, int], LocalAttempt] = {}
+        #: Prepared, and waiting for a barrier: on which node, and what.
+        self._held: dict[tuple[str, int], tuple[str, Start]] = {}
         self._errors: dict[str, BaseException | None] = {}
         self._kinds: dict[str, type[Job]] = {}
         self._crash_in = 0
@@ -191,21 +195,45 @@ class LocalCluster:
         wanted = [(name, step) for name in self._sessions for step in self._wanted_of(name)]
         for name, step in wanted:
             match step:
+                case Start(held=True):
+                    self._held[step.run.id, step.attempt.token] = (name, step)
                 case Start():
                     self._start(name, step)
+                case TellReady(run_id, token):
+                    self._do(AttemptReady(run_id, token))
+                case Release(run_id, token):
+                    self._start(*self._held.pop((run_id, token)))
+                case Ask(run_id):
+                    self._do(Contend(run_id, name, self._sessions[name]))
                 case Announce(run_id, token):
                     self._do(AttemptStarted(run_id, token, self._clock.wall_ms()))
                 case Forgo(run_id, token, reason):
                     now_ms = self._clock.wall_ms()
                     self._do(AttemptFinished(run_id, token, AttemptState.CANCELLED, now_ms, reason=reason))
+                case Stop(run_id, token, reason) if (run_id, token) in self._held:
+                    del self._held[run_id, token]
+                    now_ms = self._clock.wall_ms()
+                    apply(self.state, AttemptFinished(run_id, token, AttemptState.CANCELLED, now_ms), now_ms)
                 case Stop(run_id, token, reason):
                     self._running[run_id, token].end(AttemptState.CANCELLED, reason)
         return bool(wanted)
 
-    def _wanted_of(self, name: str) -> list[Start | Announce | Forgo | Stop]:
-        mine = {key: attempt for key, attempt in self._running.items() if attempt.node == name}
-        steps = decide(self.state, name, self._sessions[name], mine.keys())
-        return [s for s in steps if not (isinstance(s, Stop) and mine[s.run_id, s.token].ending)]
+    def _wanted_of(self, name: str) -> list[Instruction]:
+        mine = [key for key, attempt in self._running.items() if attempt.node == name]
+        held = [key for key, (holder, _) in self._held.items() if holder == name]
+        steps = decide(self.state, name, self._sessions[name], [*mine, *held])
+        return [step for step in steps if not self._is_under_way(step)]
+
+    def _is_under_way(self, step: Instruction) -> bool:
+        """Of what is asked for, that alone takes its time here and is asked for again meanwhile."""
+        match step:
+            case Stop(run_id, token):
+                attempt = self._running.get((run_id, token))
+                return attempt is not None and attempt.ending
+            case Release(run_id, token):
+                return (run_id, token) not in self._held
+            case _:
+                return False
 
     def _start(self, name: str, start: Start) -> None:
         run, attempt, definition = start.run, start.attempt, start.definition

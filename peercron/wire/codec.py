@@ -3,9 +3,8 @@
 A row is an array of its fields in order; where a field may be one of several rows, a short name in front says which.
 Missing fields at the end take their defaults, so that a newer version may add some (see `core.level`), and those that
 it added are left out while they have them. Names and the order and types of fields are the format: they are part of
-what `FORMAT` promises, and the golden bytes in the tests change only with it. So bytes that break the grammar are no
-proposal to any version, and all members pass them over; a row, a field or a choice that is not known here is a newer
-version's, and whoever does not know it must stop.
+what `FORMAT` promises, and the golden bytes change only with it. So bytes that break the grammar are no proposal to any
+version, and all pass them over; a row, a field or a choice that is not known here is a newer version's: who must stop.
 """
 
 from __future__ import annotations

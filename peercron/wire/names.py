@@ -24,6 +24,8 @@ NAMES: Final[dict[type, str]] = {
     c.ResumeJob: "resume",
     c.RunJob: "run",
     c.FailBack: "fail_back",
+    c.AttemptReady: "ready",
+    c.Contend: "contend",
     c.CancelRun: "cancel",
     c.Fire: "fire",
     c.PlaceRun: "place",

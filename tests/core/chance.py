@@ -16,6 +16,7 @@ from peercron.core.commands import (
     ApplyJobs,
     ArrangeSlices,
     AttemptFinished,
+    AttemptReady,
     AttemptStarted,
     Backfill,
     BeginRestore,
@@ -24,6 +25,7 @@ from peercron.core.commands import (
     Checkpoint,
     CloseClient,
     Command,
+    Contend,
     DeleteCalendar,
     DeleteJob,
     DeleteKey,
@@ -73,12 +75,14 @@ from peercron.core.job import (
     EveryTrigger,
     Failback,
     Guarantee,
+    Losers,
     ManualTrigger,
     Misfire,
     MisfirePolicy,
     Mode,
     OnAbsent,
     Overlap,
+    Quorum,
 )
 from peercron.core.limits import SLICE_MS_MIN
 from peercron.core.listening import CHECKED
@@ -158,8 +162,13 @@ def _shared(dice: Random) -> dict[str, Any]:
     """How the nodes share it. One in four is in slices; of some the length is wrong."""
     if dice.random() < 0.75:
         after_ms = dice.choice((0, SECOND, 60_000))
-        mode = dice.choice([mode for mode in Mode if mode is not Mode.SLICE])
-        return {"mode": mode, "failback": dice.choice(tuple(Failback)), "failback_after_ms": after_ms}
+        mode = dice.choice([*[Mode.SINGLE] * 5, Mode.STANDBY, Mode.TURNS, Mode.PARALLEL, Mode.CONTEND])
+        return {"mode": mode, "failback": dice.choice(tuple(Failback)), "failback_after_ms": after_ms} | {
+            "losers": dice.choice(tuple(Losers)),
+            "quorum": dice.choice(tuple(Quorum)),
+            **dice.choice(({}, {"sync": True}, {"sync": True, "count": 2}, {"order": ("b", "a")})),
+            "where": dice.choice((*("",) * 17, "dc == 'p'", "dc == 'p'", "dc = ")),
+        }
     absent = dice.choice((OnAbsent.SKIP, OnAbsent.SKIP, OnAbsent.FILL))
     return {"mode": Mode.SLICE, "slice_ms": dice.choice((SLICE_MS_MIN,) * 3 + (10_000, 1)), "on_absent": absent}
 
@@ -275,6 +284,21 @@ def _token(dice: Random, state: ClusterState) -> tuple[str, int]:
 def _started(dice: Random, state: ClusterState) -> Command:
     run_id, token = _token(dice, state)
     return AttemptStarted(run_id, token, state.now_ms)
+
+
+def _ready(dice: Random, state: ClusterState) -> Command:
+    return AttemptReady(*_token(dice, state))
+
+
+def _contend(dice: Random, state: ClusterState) -> Command:
+    """Mostly of who is asked."""
+    member_id = f"id-{dice.choice(NODES)}"
+    run_id = _run_id(dice, state)
+    if state.contests and dice.random() < 0.8:
+        run_id, called = dice.choice(list(state.contests.items()))
+        member_id = dice.choice((*called, member_id))
+    member = state.members.get(member_id)
+    return Contend(run_id, member_id, (member.session if member else 1) - dice.choice((0, 0, 0, 1)))
 
 
 def _finished(dice: Random, state: ClusterState) -> Command:
@@ -464,6 +488,8 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     *[_started] * 8,
     *[_finished] * 12,
     *[_checkpoint] * 2,
+    *[_ready] * 3,
+    *[_contend] * 6,
     *[_key] * 3,
     _pool,
     _pause_all,

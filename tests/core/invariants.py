@@ -44,7 +44,7 @@ NO_SESSION = 0
 def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
-        *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _retries, _bounds),
+        *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _shards, _retries, _bounds),
         *(_leases, _slices, _keys, _changes, _answers, _health, _standing, _order, _pools),
         queue_violations,
         locks,
@@ -54,7 +54,15 @@ def violations(state: ClusterState) -> list[str]:
 
 def _kept(state: ClusterState) -> list[Run]:
     """All runs: those that live, and those that have ended and are kept in full."""
-    return [*state.runs.values(), *(run for uid in state.ended_runs for run in _ended(state, uid))]
+    kept = [*state.runs.values(), *(run for uid in state.ended_runs for run in _ended(state, uid))]
+    return kept + [shard for run in kept for shard in _ended_shards(run)]
+
+
+def _ended_shards(run: Run) -> list[Run]:
+    return [
+        replace(run, id=f"{run.id}#{shard.n}", state=shard.state, attempts=shard.attempts, ended=(), parent=run.id)
+        for shard in run.ended
+    ]
 
 
 def _ended(state: ClusterState, uid: str) -> list[Run]:
@@ -79,11 +87,15 @@ def _runs(state: ClusterState) -> Iterator[str]:
             yield f"run {run_id} is {run.state} and among the wrong ones"
         if run.id != run_id or not run_id.startswith(f"{run.job_uid}/"):
             yield f"run {run_id} is filed under a name that is not its own"
-        if _of_slot(run) and run_id != f"{run.job_uid}/{run.slot_ms}":
+        if _of_slot(run) and not run.parent and run_id != f"{run.job_uid}/{run.slot_ms}":
             yield f"run {run_id} is not named by its slot"
-        if (run.state is RunState.RUNNING) != (run.live_attempt is not None):
+        if (run.state is RunState.RUNNING) != (run.live_attempt is not None or _is_shared(state, run)):
             yield f"run {run_id} is {run.state} with attempts {run.attempts}"
-        if (run.definition is not None) != (run.state in LIVE_RUN_STATES and bool(run.attempts)):
+        begun = bool(run.attempts or run.parent or run.shards) or run_id in state.contests or _is_shared(state, run)
+        # One that nobody contended for was begun too, and is asked about again.
+        if run.definition is None and run.state in LIVE_RUN_STATES and begun:
+            yield f"run {run_id} has begun and does not pin what it does"
+        if run.definition is not None and not (run.state in LIVE_RUN_STATES and (begun or _contended(run))):
             yield f"run {run_id} pins what it does although nothing was granted, or the other way round"
         if run.checkpoint and run.state not in LIVE_RUN_STATES:
             yield f"run {run_id} has ended and keeps its checkpoint"
@@ -102,9 +114,44 @@ def _of_slot(row: Run | LedgerEntry) -> bool:
     return not row.manual and not event
 
 
+def _contended(run: Run) -> bool:
+    return run.definition is not None and run.definition.mode is Mode.CONTEND
+
+
+def _is_shared(state: ClusterState, run: Run) -> bool:
+    """Whether it runs by its shards, or by asking who contends for it."""
+    if run.parent or run.state is not RunState.RUNNING:
+        return False
+    return run.id in state.contests or any(each.parent == run.id for each in state.runs.values())
+
+
+def _shards(state: ClusterState) -> Iterator[str]:
+    for run in state.runs.values():
+        parent = state.runs.get(run.parent)
+        if run.parent and (parent is None or parent.state is not RunState.RUNNING):
+            yield f"shard {run.id} lives on after its run"
+        if parent is not None and (run.id != f"{parent.id}#{run.shard}" or run.shard >= parent.shards):
+            yield f"shard {run.id} is not among the {parent.shards} of its run"
+        if parent is not None and parent.cancel_requested and not run.cancel_requested:
+            yield f"shard {run.id} goes on although its run was cancelled"
+        alive = [each for each in state.runs.values() if each.parent == run.id and each.live_attempt]
+        one = run.definition is not None and (run.definition.mode is Mode.CONTEND or run.definition.order)
+        if one and len(alive) > 1:
+            yield f"{len(alive)} shards of {run.id} run at once, and only one may"
+        numbers = [shard.n for shard in run.ended]
+        if len(set(numbers)) < len(numbers) or any(f"{run.id}#{n}" in state.runs for n in numbers):
+            yield f"a shard of {run.id} has ended twice, or lives"
+    for run_id, called in state.contests.items():
+        run = state.runs.get(run_id)
+        if run is None or run.state is not RunState.RUNNING or not _contended(run) or run.cancel_requested:
+            yield f"it is asked who contends for {run_id}, which is {run}"
+        if not called or any(not state.members[member].open for member in called):
+            yield f"the dead are asked whether they contend for {run_id}"
+
+
 def _lines(state: ClusterState) -> Iterator[str]:
     live = Counter(run_id for line in state.live_runs.values() for run_id in line)
-    if live != Counter(state.runs.keys()):
+    if live != Counter(run_id for run_id, run in state.runs.items() if not run.parent):
         yield "live_runs are not the live runs"
     for uid, line in state.live_runs.items():
         if any(state.runs[run_id].job_uid != uid for run_id in line if run_id in state.runs):
@@ -160,8 +207,20 @@ def _unplaced(state: ClusterState) -> Iterator[str]:
         fed = [run_id for run_id in line[1:] if state.runs[run_id].delivery]
         first = line if job.definition.overlap is Overlap.ALLOW else [*line[:1], *fed]
         found |= {run_id for run_id in first if state.runs[run_id].state is RunState.QUEUED}
+    for run in state.runs.values():
+        found |= _shards_in_line(state, run)
     if found != set(state.unplaced):
         yield f"runs that wait for a node are {found}, not {set(state.unplaced)}"
+
+
+def _shards_in_line(state: ClusterState, run: Run) -> set[str]:
+    """Shards of the run that shall be granted next."""
+    live = sorted((each for each in state.runs.values() if each.parent == run.id), key=lambda each: each.shard)
+    queued = [each.id for each in live if each.state is RunState.QUEUED]
+    assert not live or run.definition is not None
+    if run.definition is not None and (run.definition.mode is Mode.CONTEND or run.definition.order):
+        return set(queued[:1]) if len(queued) == len(live) else set()
+    return set(queued)
 
 
 def _ledger(state: ClusterState) -> Iterator[str]:
@@ -179,13 +238,17 @@ def _ledger(state: ClusterState) -> Iterator[str]:
         yield "runs have ended of which the ledger knows nothing"
 
 
+def _tries(run: Run) -> int:
+    return len(run.attempts) + sum(len(shard.attempts) for shard in run.ended)
+
+
 def _entry(state: ClusterState, entry: LedgerEntry, run: Run | None, cursor: Cursor | None) -> Iterator[str]:
     run_id = entry.run_id
     if run_id in state.runs or entry.outcome in LIVE_RUN_STATES:
         yield f"ledger entry {run_id} is no outcome of {run_id}"
     if _of_slot(entry) and run_id.partition("/")[2] != str(entry.slot_ms):
         yield f"ledger entry {run_id} is not named by its slot"
-    if run is not None and (run.state, len(run.attempts)) != (entry.outcome, entry.attempts):
+    if run is not None and (run.state, _tries(run)) != (entry.outcome, entry.attempts):
         yield f"slot {run_id} is {entry.outcome} in the ledger and {run.state} as a run"
     if entry.outcome in {RunState.SKIPPED, RunState.MISSED} and not entry.reason:
         yield f"slot {run_id} was {entry.outcome} for no reason"

@@ -41,7 +41,9 @@ def test_a_run_comes_back_as_it_was(name: tuple[str, int, bool], row: Run) -> No
     attempts = [[*astuple(attempt)[:-1], *_without_end([attempt.why])] for attempt in row.attempts]
     named = run_id.partition("/")[2].removeprefix(str(slot_ms))
     fields = [named, slot_ms, row.state, row.created_ms, attempts, row.finished_ms, row.reason]
-    late = _without_end([row.params, row.not_before_ms, row.cause])
+    shards = [astuple(shard) for shard in row.ended]
+    late = [row.params, row.not_before_ms, row.cause, row.delivery, row.parent, row.shard, row.member]
+    late = _without_end([*late, row.shards, shards, row.barrier_by_ms, row.opened_ms])
     plain = json.dumps([*fields, int(row.cancel_requested), *late], separators=(",", ":"), ensure_ascii=False)
     assert packed == plain.encode()
 

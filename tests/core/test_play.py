@@ -12,9 +12,11 @@ from peercron.core import dispatcher, planner
 from peercron.core.apply import apply
 from peercron.core.commands import (
     AttemptFinished,
+    AttemptReady,
     AttemptStarted,
     CancelRun,
     Command,
+    Contend,
     DeleteJob,
     ExpireSession,
     OpenSession,
@@ -23,14 +25,17 @@ from peercron.core.commands import (
     ResumeJob,
     RunJob,
 )
-from peercron.core.dispatcher import Announce, Forgo, Start, Stop, decide
+from peercron.core.dispatcher import Announce, Ask, Forgo, Release, Start, Stop, TellReady, decide
 from peercron.core.job import (
     CronTrigger,
     EveryTrigger,
     Guarantee,
+    Losers,
     Misfire,
     MisfirePolicy,
+    Mode,
     Overlap,
+    Quorum,
 )
 from peercron.core.pace import Retry
 from peercron.core.planner import Planner
@@ -47,6 +52,12 @@ STEADY = {
     "each": definition("each", trigger=EveryTrigger(1_000), jitter_ms=500, retry=Retry(3, base_ms=700)),
     "once": definition("once", trigger=EveryTrigger(1_500), guarantee=Guarantee.AT_MOST_ONCE, overlap=Overlap.ALLOW),
     "all": definition("all", trigger=EveryTrigger(2_000), misfire=Misfire(MisfirePolicy.ALL), overlap=Overlap.REPLACE),
+    "turns": definition("turns", trigger=EveryTrigger(2_500), mode=Mode.TURNS),
+    "first": definition("first", trigger=EveryTrigger(2_500), mode=Mode.CONTEND, losers=Losers.SKIP),
+    "each-in-turn": definition("each-in-turn", trigger=EveryTrigger(5_000), mode=Mode.CONTEND),
+    "together": definition("together", trigger=EveryTrigger(3_000), mode=Mode.PARALLEL, sync=True),
+    "rolling": definition("rolling", trigger=EveryTrigger(5_000), mode=Mode.PARALLEL, order=("c", "a", "b")),
+    "most": definition("most", trigger=EveryTrigger(4_000), mode=Mode.PARALLEL, sync=True, quorum=Quorum.MAJORITY),
 }
 
 
@@ -58,6 +69,8 @@ class Node:
     #: (run, token) -> its process is alive; False: it has ended and its report is on its way.
     running: dict[tuple[str, int], bool] = field(default_factory=dict)
     announced: set[tuple[str, int]] = field(default_factory=set)
+    #: Prepared, and waiting for the barrier.
+    held: set[tuple[str, int]] = field(default_factory=set)
 
 
 class Play:
@@ -67,6 +80,7 @@ class Play:
         self.nodes = [Node(name) for name in "abc"]
         self.log: list[Command] = []
         self.spawned: dict[str, int] = {}
+        self.started_at: dict[str, int] = {}
         self.problems: list[str] = []
         for node in self.nodes:
             self.apply(OpenSession(info(node.name), 1))
@@ -146,6 +160,18 @@ class Play:
 
     def obey(self, node: Node, instruction: dispatcher.Instruction) -> None:
         match instruction:
+            case Start(run, attempt, _, held=True):
+                node.running[run.id, attempt.token] = True
+                node.held.add((run.id, attempt.token))
+            case TellReady(run_id, token):
+                self.log.append(AttemptReady(run_id, token))
+            case Release(run_id, token):
+                if (run_id, token) in node.held:
+                    node.held.remove((run_id, token))
+                    self.started_at[run_id] = self.state.index
+                    self.log.append(AttemptStarted(run_id, token, self.now_ms))
+            case Ask(run_id):
+                self.log.append(Contend(run_id, f"id-{node.name}", node.session))
             case Start(run, attempt, pinned):
                 self.spawn(node, run.id, attempt.token, pinned.guarantee)
                 self.log.append(AttemptStarted(run.id, attempt.token, self.now_ms))
@@ -159,11 +185,14 @@ class Play:
                 self.report(node, (run_id, token), AttemptState.CANCELLED)
 
     def spawn(self, node: Node, run_id: str, token: int, guarantee: Guarantee) -> None:
+        row = self.state.runs[run_id]
+        one_at_a_time = row.definition and (row.definition.mode is Mode.CONTEND or row.definition.order)
+        alone = row.parent if one_at_a_time else run_id
         alive = [
             other.name
             for other in self.nodes
             for key, is_alive in other.running.items()
-            if key[0] == run_id and is_alive
+            if (key[0].partition("#")[0] if one_at_a_time else key[0]) == alone and is_alive
         ]
         if alive:
             self.problems.append(f"run {run_id} is started on {node.name} while it lives on {alive}")
@@ -286,7 +315,7 @@ def test_nodes_that_come_and_go_double_nothing(seed: int) -> None:
 
 
 def test_starting_before_the_announcement_is_committed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hasty(run, token, here):  # type: ignore[no-untyped-def]
+    def hasty(state, run, token, here):  # type: ignore[no-untyped-def]
         return None if here or run.cancel_requested else Start(run, run.live_attempt, run.definition)
 
     monkeypatch.setattr(dispatcher, "_toward", hasty)

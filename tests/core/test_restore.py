@@ -105,7 +105,7 @@ def tables(state: ClusterState) -> dict[str, object]:
 
 
 #: Who stood where in the old cluster, nobody of which is here.
-NOBODYS = frozenset({"turns", "incumbents"})
+NOBODYS = frozenset({"turns", "incumbents", "contests"})
 
 
 def test_every_table_is_either_taken_over_or_named() -> None:
@@ -128,7 +128,8 @@ def test_every_table_is_either_taken_over_or_named() -> None:
 def test_what_is_restored_is_what_was_saved(seed: int, steps: int) -> None:
     dice = Random(seed)
     old = some_state(dice, steps)
-    somebody_hangs_on_it = bool(old.live_attempts or old.lock_waiters)
+    shared = old.contests or any(run.shards for run in old.runs.values())
+    somebody_hangs_on_it = bool(old.live_attempts or old.lock_waiters or shared)
     new = cluster("p", "q")
     here = tables(new)
     restored(old, new)

@@ -34,7 +34,15 @@ REPORT = {
 
 
 def attempt(sentence: Sentence | None = None, **order: object) -> Attempt:
-    fields: dict[str, object] = {"key": "k", "timeout_s": 0, "grace_s": 5, "keep": False, "until": [], "worker": False}
+    fields: dict[str, object] = {
+        "key": "k",
+        "timeout_s": 0,
+        "grace_s": 5,
+        "keep": False,
+        "held": False,
+        "until": [],
+        "worker": False,
+    }
     made = Attempt(Launch(**(fields | order)), 1, socket.socket(), now=100.0)  # type: ignore[typeddict-item]
     made.channel.close()
     made.sentence = sentence

@@ -161,6 +161,8 @@ COMMANDS: tuple[c.Command, ...] = (
     c.PurgeQueue("default", "mail"),
     c.ReplayItems("default", "mail", 100),
     c.FailBack("ops/nightly"),
+    c.AttemptReady("12/2000#1", 77),
+    c.Contend("12/2000", "h:7400", 7),
     c.AcquireLock(
         *("reports", "db", Claim("n1/12/Thread-2", 30_000, "r1", True, 500, 77, "12/2000", 76), True),
         *(LockKind.RW, 1, "h:7400", 7),

@@ -13,6 +13,7 @@ from peercron.core.apply.attempt import attempt_finished, attempt_started, check
 from peercron.core.apply.backfill import backfill
 from peercron.core.apply.calendar import delete_calendar, set_calendar
 from peercron.core.apply.cluster import pause_cluster, resume_cluster
+from peercron.core.apply.contend import attempt_ready, contend
 from peercron.core.apply.delivery import ack_items, extend_delivery, nack_items, receive_items
 from peercron.core.apply.event import call_hook, emit_event
 from peercron.core.apply.feeding import take_item
@@ -25,11 +26,11 @@ from peercron.core.apply.lock import acquire_lock, forsake_lock, grant_lock, rel
 from peercron.core.apply.member import drain_member, invite, uninvite
 from peercron.core.apply.once import answer_once
 from peercron.core.apply.order import tell_followers
+from peercron.core.apply.placing import cancel_run, place_run
 from peercron.core.apply.pool import delete_pool, set_pool
 from peercron.core.apply.queue import put_item
 from peercron.core.apply.queue_upkeep import delete_queue, purge_queue, put_queue, replay_items
 from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_restore, end_runs, stage_snapshot
-from peercron.core.apply.run import cancel_run, place_run
 from peercron.core.apply.session import expire_session, open_session
 from peercron.core.apply.slices import arrange_slices, record_slices
 from peercron.core.apply.standing import fail_back
@@ -41,6 +42,7 @@ from peercron.core.commands import (
     ApplyJobs,
     ArrangeSlices,
     AttemptFinished,
+    AttemptReady,
     AttemptStarted,
     Backfill,
     BeginRestore,
@@ -49,6 +51,7 @@ from peercron.core.commands import (
     Checkpoint,
     CloseClient,
     Command,
+    Contend,
     DeleteCalendar,
     DeleteJob,
     DeleteKey,
@@ -113,6 +116,8 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     ResumeJob: resume_job,
     RunJob: run_job,
     FailBack: fail_back,
+    AttemptReady: attempt_ready,
+    Contend: contend,
     CancelRun: cancel_run,
     Fire: fire_slots,
     PlaceRun: place_run,

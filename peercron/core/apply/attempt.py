@@ -8,6 +8,7 @@ from peercron.core import retry
 from peercron.core.apply.lock import free_locks_of_attempt
 from peercron.core.apply.pool import call
 from peercron.core.apply.run import advance, end, take_turn
+from peercron.core.apply.shards import note
 from peercron.core.capacity import release
 from peercron.core.commands import AttemptFinished, AttemptStarted, Checkpoint
 from peercron.core.history import find_run, is_of, pack_run
@@ -35,7 +36,7 @@ def attempt_started(state: ClusterState, command: AttemptStarted) -> Verdict:
     run, attempt = _held(state, command.run_id, command.token)
     if run is None or attempt is None:
         return _superseded(state, command.run_id, command.token)
-    if attempt.state is AttemptState.ASSIGNED:
+    if attempt.state in {AttemptState.ASSIGNED, AttemptState.READY}:
         started = replace(attempt, state=AttemptState.STARTED, started_ms=command.started_ms)
         state.runs[run.id] = replace(run, attempts=(*run.attempts[:-1], started))
         state.touch(run.job_uid)
@@ -130,6 +131,10 @@ def _put_back(state: ClusterState, run: Run) -> None:
     """In the place of the run as it was, be it alive or ended."""
     if run.id in state.runs:
         state.runs[run.id] = run
+    elif run.parent:
+        parent = find_run(state, run.parent)
+        assert parent is not None, "a shard is found in its run"
+        _put_back(state, note(parent, run))
     else:
         ended = state.ended_runs[run.job_uid]
         state.ended_runs[run.job_uid] = tuple([pack_run(run) if is_of(run.id, each) else each for each in ended])
@@ -156,6 +161,8 @@ def _retry(state: ClusterState, run: Run) -> None:
     started = lost.started_ms is not None
     if run.cancel_requested:
         end(state, run, RunState.CANCELLED, run.reason)
+    elif run.parent:
+        end(state, run, RunState.LOST, lost.reason)  # nobody else takes its place
     elif definition.guarantee is Guarantee.AT_MOST_ONCE and started:
         end(state, run, RunState.LOST, f"{lost.reason}; started once already (guarantee at_most_once)")
     elif len(run.attempts) >= ATTEMPTS_MAX:

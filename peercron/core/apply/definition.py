@@ -52,6 +52,7 @@ from peercron.core.limits import (
     URL_LENGTH_MAX,
 )
 from peercron.core.pace import Require
+from peercron.core.where import where_flaw
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
@@ -196,6 +197,9 @@ def _policies(definition: Definition) -> str:
         return f"kill_grace: wants 0 to {TIMEOUT_MS_MAX} ms"
     if not 0 <= definition.failback_after_ms <= TIMEOUT_MS_MAX:
         return f"failback_after: wants 0 to {TIMEOUT_MS_MAX} ms"
+    wrong = _sharing(definition)
+    if wrong:
+        return wrong
     if not 0 <= misfire.window_ms <= INSTANT_MS_MAX:
         return "misfire.window: wants 0 (the default) or more"
     if not 1 <= misfire.max <= MISFIRE_REPLAY_MAX:
@@ -288,3 +292,21 @@ def _alone(definition: Definition) -> str:
 
 def _plain(text: str) -> bool:
     return text.isprintable()
+
+
+def _sharing(definition: Definition) -> str:
+    """How the nodes share it."""
+    if definition.where and (wrong := where_flaw(definition.where)):
+        return f"where: {wrong}"
+    if not 0 <= definition.count <= MEMBERS_MAX:
+        return f"count: wants 0 (all of them) to {MEMBERS_MAX}"
+    if len(definition.order) > MEMBERS_MAX or len(set(definition.order)) < len(definition.order):
+        return f"order: wants at most {MEMBERS_MAX} nodes, none of them twice"
+    strangers = [name for name in definition.order if definition.nodes and name not in definition.nodes]
+    if strangers or not all(map(named, definition.order)):
+        return "order: wants names of nodes" + (f"; {strangers[0]} is not one of the job's nodes" if strangers else "")
+    if definition.order and (definition.sync or definition.count):
+        return "order: one after another has no meaning together with sync or count"
+    if definition.lock and definition.sync:
+        return "lock: those that start together cannot exclude each other; leave sync or lock out"
+    return ""

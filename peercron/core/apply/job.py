@@ -13,7 +13,7 @@ from peercron.core.apply.health import forget_checks, forget_job
 from peercron.core.apply.listening import crowded, listen, unlisten
 from peercron.core.apply.order import flaw_of_order, link, unlink
 from peercron.core.apply.pool import leave
-from peercron.core.apply.run import admit, cancel, live_runs, reline
+from peercron.core.apply.run import admit, cancel, live_runs, reline, waiting_runs
 from peercron.core.apply.slices import arrange
 from peercron.core.commands import ApplyJobs, DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
 from peercron.core.job import AtTrigger, Cursor, Definition, Job, Trigger
@@ -146,10 +146,10 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
         state.cursors[job.uid] = Cursor(after_ms, paused_through_ms=cursor.paused_through_ms)
     link(state, job, present.definition)
     if definition.pool != present.definition.pool:
-        for run in live_runs(state, job.uid):
+        for run in waiting_runs(state, job.uid):
             leave(state, run)
     if definition.lock != present.definition.lock:
-        for run in live_runs(state, job.uid):
+        for run in waiting_runs(state, job.uid):
             leave_lock(state, run)
     if definition.overlap is not present.definition.overlap:
         reline(state, job)

@@ -52,14 +52,14 @@ def record_slot(
 
 def record_run(state: ClusterState, run: Run) -> None:
     """A run that has just ended; it is kept in full among the job's last, as far as its share of the room goes."""
-    last: Sequence[Attempt] = run.attempts[-1:]
+    last: Sequence[Attempt] = run.tries[-1:]
     entry = LedgerEntry(
         run_id=run.id,
         slot_ms=run.slot_ms,
         manual=run.manual,
         outcome=run.state,
         reason=run.reason,
-        attempts=len(run.attempts),
+        attempts=len(run.tries),
         member=last[0].member if last else "",
         token=last[0].token if last else 0,
         decided_ms=state.now_ms,

@@ -18,7 +18,7 @@ from peercron.core.apply.attempt import lose_attempt
 from peercron.core.apply.configuration import begin_generation
 from peercron.core.apply.lock import drop_waiters_of
 from peercron.core.apply.order import tell_followers
-from peercron.core.apply.run import cancel, live_runs
+from peercron.core.apply.run import advance, cancel, live_runs
 from peercron.core.commands import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
 from peercron.core.level import behind
 from peercron.core.limits import (
@@ -164,11 +164,13 @@ def _let_go(restored: ClusterState) -> None:
 
     Who waits for a lock has to ask again; who holds one has it until nobody has renewed it for as long as it lives.
     """
-    restored.turns, restored.incumbents = {}, {}
+    restored.turns, restored.incumbents, restored.contests = {}, {}, {}
     drop_waiters_of(restored, None)
     for held in tuple(restored.live_attempts.values()):
         for run_id in tuple(held):
             lose_attempt(restored, restored.runs[run_id], LOST)
+    for job_uid in tuple(restored.live_runs):
+        advance(restored, job_uid)  # shards that waited for nodes of the old cluster
     tell_followers(restored)
 
 

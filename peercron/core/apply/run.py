@@ -13,32 +13,27 @@ without one wait in `unplaced`, and the leader's planner proposes a PlaceRun for
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from peercron.core import placement
-from peercron.core.apply import ledger, standing
+from peercron.core.apply import ledger, shards, standing
 from peercron.core.apply.delivery import settle_item
-from peercron.core.apply.exclusion import leave_lock, stand_for_lock, take_lock
-from peercron.core.apply.hold import jittered_ms, until_its_time
-from peercron.core.apply.pool import leave, missing_in_line, stand
-from peercron.core.capacity import job_full, occupy, pool_full
-from peercron.core.commands import CancelRun, PlaceRun
-from peercron.core.exclusion import lock_taken, missing_in_lock_line
-from peercron.core.history import find_run
-from peercron.core.job import Job, Overlap
+from peercron.core.apply.exclusion import leave_lock
+from peercron.core.apply.grant import NEXT_GRANT, grant, held_up, is_shared, wait
+from peercron.core.apply.hold import jittered_ms
+from peercron.core.apply.pool import leave
+from peercron.core.capacity import node_full
+from peercron.core.job import Job, Mode, Overlap
 from peercron.core.limits import RECENT_RUNS_KEPT
-from peercron.core.member import Member
 from peercron.core.params import Params
 from peercron.core.placement import Choice
+from peercron.core.placement.parallel import why_there
 from peercron.core.policy import Admission, admission
-from peercron.core.run import LIVE_RUN_STATES, Attempt, AttemptState, Run, RunState
+from peercron.core.run import LIVE_RUN_STATES, Run, RunState
+from peercron.core.shards import GIVEN_UP, live_shards, orders
 from peercron.core.state import ClusterState
-from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
-NEXT_GRANT = "waits for a grant of its own"
-#: The level from which on an attempt says why it is where it is.
-WHY_LEVEL = 2
+ASKED_IN_VAIN = "nobody who was asked is there any more"
 
 
 def admit(
@@ -103,7 +98,7 @@ def begin(state: ClusterState, job: Job, run: Run, *, granting: bool = True) -> 
     if granting:
         take_turn(state, job, run)
     elif turn_has_come(state, job, run):
-        _wait(state, run, NEXT_GRANT)
+        wait(state, run, NEXT_GRANT)
 
 
 def count(state: ClusterState, run_id: str) -> None:
@@ -115,6 +110,12 @@ def count(state: ClusterState, run_id: str) -> None:
 def live_runs(state: ClusterState, job_uid: str) -> list[Run]:
     """The job's live runs in order of creation."""
     return [state.runs[run_id] for run_id in state.live_runs.get(job_uid, ())]
+
+
+def waiting_runs(state: ClusterState, job_uid: str) -> list[Run]:
+    """The job's live runs and their shards."""
+    live = live_runs(state, job_uid)
+    return [*live, *(shard for run in live for shard in live_shards(state, run))]
 
 
 def _blocked_by(overlap: Overlap, live: list[Run]) -> str:
@@ -132,68 +133,78 @@ def take_turn(state: ClusterState, job: Job, run: Run) -> None:
     """Give a queued run its attempt if its turn has come, nothing holds it up and a node is there; else it waits where
     it will be found, and says what for.
     """
+    if run.parent:
+        _take_turn_of_shard(state, job, run)
+        return
     if not turn_has_come(state, job, run):
         return
-    held_up = _held_up(state, job, run)
-    choice = Choice(None, held_up) if held_up else placement.choose(state, job, run)
+    waits_for = held_up(state, job, run)
+    if not waits_for and is_shared(job, run):
+        _share(state, job, run)
+        return
+    choice = Choice(None, waits_for) if waits_for else placement.choose(state, job, run)
     if choice.member is None:
-        _wait(state, run, choice.why)
+        wait(state, run, choice.why)
     else:
-        _grant(state, job, run, choice.member, choice.why)
+        grant(state, job, run, choice.member, choice.why)
         standing.remember(state, job, choice.member)
 
 
-def _held_up(state: ClusterState, job: Job, run: Run) -> str:
-    return next(filter(None, (hurdle(state, job, run) for hurdle in HURDLES)), "")
+def _share(state: ClusterState, job: Job, run: Run) -> None:
+    """Its shards are made, each of which waits for a grant of its own; or it waits for nodes to share it."""
+    candidates = placement.eligible(state, run.definition or job.definition)
+    if candidates and shards.spread(state, job, run, candidates):
+        leave(state, run)
+        settle(state, state.runs[run.id])
+    else:
+        wait(state, run, placement.NO_NODE)
 
 
-def _no_grant_left(state: ClusterState, job: Job, run: Run) -> str:
-    return NEXT_GRANT if state.last_token == state.index else ""
+def _take_turn_of_shard(state: ClusterState, job: Job, shard: Run) -> None:
+    """As the turn of any run, but that its node is known."""
+    member, definition = state.members.get(shard.member), shard.definition
+    assert definition is not None, "a shard is made with what it does"
+    waits_for = held_up(state, job, shard) or node_full(state, definition, shard.member)
+    if waits_for or member is None:
+        wait(state, shard, waits_for or placement.NO_NODE)
+        return
+    contends = definition.mode is Mode.CONTEND
+    why = f"number {shard.shard + 1} of those who asked" if contends else why_there(definition, shard)
+    grant(state, job, shard, member, why)
 
 
-#: What may hold up a run whose turn has come, in this order: each says why, or nothing.
-HURDLES: tuple[Callable[[ClusterState, Job, Run], str], ...] = (
-    until_its_time,
-    job_full,
-    pool_full,
-    lock_taken,
-    _no_grant_left,
-)
-
-
-def _wait(state: ClusterState, run: Run, reason: str) -> None:
-    state.unplaced.setdefault(run.id, state.index)
-    if run.reason != reason:
-        state.runs[run.id] = replace(run, reason=reason)
-    stand(state, run)
-    stand_for_lock(state, state.jobs[run.job_uid], run)
-
-
-def _grant(state: ClusterState, job: Job, run: Run, member: Member, why: str) -> None:
-    token, holder = state.index, member.info.id
-    assert token > state.last_token, "a token names one attempt"
-    attempt = Attempt(
-        *(len(run.attempts) + 1, holder, member.session, token, AttemptState.ASSIGNED, state.now_ms),
-        why=why if state.level >= WHY_LEVEL else "",
-    )
-    state.runs[run.id] = replace(
-        run,
-        state=RunState.RUNNING,
-        attempts=(*run.attempts, attempt),
-        reason="",
-        definition=run.definition or job.definition,
-        not_before_ms=0,
-    )
-    state.unplaced.pop(run.id, None)
-    occupy(state, state.runs[run.id], holder)
-    leave(state, run)
-    take_lock(state, job, run, token)
-    state.live_attempts.setdefault(holder, {})[run.id] = token
-    state.last_token = token
+def settle(state: ClusterState, run: Run) -> None:
+    """Carry out what is due of a run's shards, until nothing is."""
+    due = orders(state, run)
+    for shard, outcome, reason in due.end:
+        end(state, shard, outcome, reason)
+    for shard, reason in due.stop:
+        cancel(state, shard, reason)
+    if due.opens:
+        state.runs[run.id] = replace(state.runs[run.id], opened_ms=state.now_ms)
+    if due.gives_up:
+        state.runs[run.id] = replace(state.runs[run.id], barrier_by_ms=GIVEN_UP)
+    if due.outcome is not None:
+        state.contests.pop(run.id, None)
+        end(state, run, *due.outcome)
+    elif due.again:
+        again = replace(run, state=RunState.QUEUED, reason=ASKED_IN_VAIN)
+        state.runs[run.id] = again
+        take_turn(state, state.jobs[run.job_uid], again)
+    elif due.end:
+        settle(state, state.runs[run.id])
+    for shard in due.go:
+        if shard.id not in state.unplaced:
+            take_turn(state, state.jobs[run.job_uid], shard)
 
 
 def advance(state: ClusterState, job_uid: str) -> None:
-    """After a run ended: the first in line goes, if it is one that waited for that."""
+    """After a run ended, or a shard moved: what is due of shared runs; and the first in line goes, if it is one that
+    waited for that.
+    """
+    for run in live_runs(state, job_uid):
+        if run.state is RunState.RUNNING and run.live_attempt is None:
+            settle(state, run)
     job, line = state.jobs.get(job_uid), state.live_runs.get(job_uid)
     if job is None or line is None:
         return
@@ -235,6 +246,10 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
     state.unplaced.pop(run.id, None)
     leave(state, run)
     leave_lock(state, run)
+    state.touch(run.job_uid)
+    if run.parent:
+        shards.keep(state, ended)
+        return
     line = tuple(run_id for run_id in state.live_runs[run.job_uid] if run_id != run.id)
     if line:
         state.live_runs[run.job_uid] = line
@@ -251,35 +266,8 @@ def cancel(state: ClusterState, run: Run, reason: str) -> None:
     if run.state is RunState.QUEUED:
         end(state, run, RunState.CANCELLED, reason)
     elif not run.cancel_requested:
-        state.runs[run.id] = replace(run, cancel_requested=True, reason=reason)
+        asked = state.runs[run.id] = replace(run, cancel_requested=True, reason=reason)
         state.touch(run.job_uid)
-
-
-def cancel_run(state: ClusterState, command: CancelRun) -> Verdict:
-    run = find_run(state, command.run_id)
-    if run is None:
-        return Refused(state.index, Refusal.NOT_FOUND, f"there is no run {command.run_id}")
-    if run.state not in LIVE_RUN_STATES:
-        return Refused(state.index, Refusal.CONFLICT, f"run {run.id} has ended: {run.state.value}")
-    cancel(state, run, "cancelled on request")
-    advance(state, run.job_uid)
-    return Done(state.index, (RunState.CANCELLED if run.state is RunState.QUEUED else RunState.RUNNING).value)
-
-
-def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
-    run = find_run(state, command.run_id)
-    if run is None:
-        return Refused(state.index, Refusal.NOT_FOUND, f"there is no run {command.run_id}")
-    if run.id not in state.unplaced:
-        return Refused(state.index, Refusal.NOT_READY, f"run {run.id} waits for no node: it is {run.state.value}")
-    job = state.jobs[run.job_uid]
-    held_up = _held_up(state, job, run)
-    if held_up and not missing_in_line(state, job, run) and not missing_in_lock_line(state, job, run):
-        return Refused(state.index, Refusal.NOT_READY, held_up)
-    in_line = run.id in state.pool_lines.get(job.definition.pool, ())
-    if not in_line and not placement.eligible(state, job.definition):
-        return Refused(state.index, Refusal.NOT_READY, placement.NO_NODE)
-    # Who is called to its pool and has no node steps out of the line, so that those behind it are not held up.
-    take_turn(state, job, run)
-    state.touch(run.job_uid)
-    return Done(state.index, state.last_token)
+        if run.live_attempt is None:
+            state.contests.pop(run.id, None)
+            settle(state, asked)

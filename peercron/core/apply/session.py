@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from peercron.core.apply.attempt import lose_attempt
 from peercron.core.apply.configuration import forget_if_removed
+from peercron.core.apply.contend import withdraw_everywhere
 from peercron.core.apply.definition import named
 from peercron.core.apply.health import forget_observer
 from peercron.core.apply.level import raise_level
@@ -56,6 +57,7 @@ def expire_session(state: ClusterState, command: ExpireSession) -> Verdict:
 
 def _give_up(state: ClusterState, member_id: str, reason: str) -> None:
     """Everything that the member holds under an ended session is free again, and its word counts no more."""
+    withdraw_everywhere(state, member_id)
     forget_observer(state, member_id)
     drop_waiters_of(state, member_id)  # first, so that nothing is granted to who is not there
     for run_id in tuple(state.live_attempts.get(member_id, ())):

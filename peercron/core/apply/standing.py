@@ -23,8 +23,7 @@ def remember(state: ClusterState, job: Job, member: Member) -> None:
     """The member has got an attempt of the job: what that makes of the next one."""
     match job.definition.mode:
         case Mode.TURNS:
-            line = line_of(state, job.uid, eligible(state, job.definition))
-            state.turns[job.uid] = moved_back(line, member.info.id)
+            state.turns[job.uid] = moved_back(line_of(state, job), member.info.id)
         case Mode.STANDBY:
             _sit(state, job, member)
         case _:

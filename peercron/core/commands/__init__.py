@@ -33,10 +33,12 @@ from peercron.core.commands.queue import (
 from peercron.core.commands.restore import AbandonRestore, AdoptSnapshot, BeginRestore, EndRuns, StageSnapshot
 from peercron.core.commands.run import (
     AttemptFinished,
+    AttemptReady,
     AttemptStarted,
     Backfill,
     CancelRun,
     Checkpoint,
+    Contend,
     PlaceRun,
     RunJob,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "ApplyJobs",
     "ArrangeSlices",
     "AttemptFinished",
+    "AttemptReady",
     "AttemptStarted",
     "Backfill",
     "BeginRestore",
@@ -59,6 +62,7 @@ __all__ = [
     "Checkpoint",
     "CloseClient",
     "Command",
+    "Contend",
     "DeleteCalendar",
     "DeleteJob",
     "DeleteKey",
@@ -160,6 +164,8 @@ Command = (
     | Checkpoint
     | CallHook
     | EmitEvent
+    | AttemptReady
+    | Contend
 )
 
 

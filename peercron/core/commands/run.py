@@ -48,6 +48,23 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptReady:
+    """The attempt's process is prepared and waits at the barrier for the others."""
+
+    run_id: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contend:
+    """A node asks for a run of mode contend. The log's order is the order in which they have it."""
+
+    run_id: str
+    member: str  # MemberInfo.id
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFinished:
     """The result of an attempt. A superseded token is refused (stale_token) and kept as a note on its attempt."""
 

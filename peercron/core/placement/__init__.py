@@ -36,4 +36,5 @@ MODES: dict[Mode, Callable[[ClusterState, Job, Run, Sequence[Member]], Choice]] 
     Mode.TURNS: head_of_line,
 }
 
-assert MODES.keys() == set(Mode)
+#: Modes whose runs are shared by several members: see `core.shards`.
+assert MODES.keys() | {Mode.PARALLEL, Mode.CONTEND} == set(Mode)

@@ -10,6 +10,7 @@ from peercron.core.fitness import unfit
 from peercron.core.job import Definition
 from peercron.core.member import Member, Role
 from peercron.core.state import ClusterState
+from peercron.core.where import fits
 
 
 def eligible(state: ClusterState, definition: Definition) -> list[Member]:
@@ -35,7 +36,7 @@ def may_run(state: ClusterState, member: Member, definition: Definition) -> bool
 
 def not_for(state: ClusterState, definition: Definition, member: Member) -> str:
     """Why the job is not for this member; empty: it is, since its session is open, it votes and is no witness, nobody
-    drained it, and `nodes` names it if given.
+    drained it, and `nodes` and `where` mean it if given.
     """
     seat = state.seats.get(member.info.id)
     if not member.open:
@@ -48,4 +49,6 @@ def not_for(state: ClusterState, definition: Definition, member: Member) -> str:
         return "it is drained"
     if definition.nodes and member.info.name not in definition.nodes:
         return "the job does not name it"
+    if definition.where and not fits(definition.where, member.info):
+        return "it is not where the job wants to run"
     return ""
