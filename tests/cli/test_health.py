@@ -10,9 +10,7 @@ from tests.cli.conftest import Shell
 def test_verdicts_and_events(shell: Shell) -> None:
     assert shell("health").exit_code == 0
     assert shell("event", "emit", "ops/deployed", "--param", "tag=v1").stdout == "event ops/deployed reached 0 jobs\n"
-    assert json.loads(shell("event", "emit", "deployed", "-o", "json").stdout) == {
-        "event": "default/deployed",
-        "jobs": 0,
-    }
+    told = json.loads(shell("event", "emit", "deployed", "-o", "json").stdout)
+    assert told == {"event": "default/deployed", "jobs": 0}
     assert shell("event", "emit", "deployed", "--param", "tag").exit_code == 2
     assert shell("health", "nobody").exit_code == 3
