@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -77,6 +78,19 @@ def test_every_call_is_one_that_the_command_line_takes(call: str) -> None:
     command.make_context("readme", words)
 
 
-def test_the_jobs_file_is_one() -> None:
-    (text,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    assert [spec.key for spec in read_document(tomllib.loads(text)).specs] == ["default/nightly"]
+def test_the_jobs_file_is_one_and_takes_what_the_others_add() -> None:
+    """Later blocks are keys of a job, or of one of its tables; those that exclude each other are tried one by one."""
+    whole, *parts = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert [spec.key for spec in read_document(tomllib.loads(whole)).specs] == ["default/nightly"]
+    assert len(parts) == 3
+    for part in parts:
+        for keys in alternatives(tomllib.loads(part)):
+            read_document({"jobs": [{"name": "a", "shell": "true"} | keys]})
+
+
+def alternatives(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """The keys one by one, where they are triggers, else each for a job that has one."""
+    if "jobs" in table:
+        return [table["jobs"]]
+    usual = {} if "when" in table else {"every": "1h"}
+    return [usual | {key: value} for key, value in table.items()]
