@@ -37,7 +37,9 @@ def test_export_then_apply_changes_nothing(any_definitions: st.SearchStrategy, d
     state = ClusterState(level=LEVEL)
     jobs: list[tuple[Definition, bool]] = data.draw(any_definitions)
     for definition, paused in jobs:
-        assert isinstance(apply(state, PutJob(definition, paused=paused), 1_000), Done)
+        verdict = apply(state, PutJob(definition, paused=paused), 1_000)
+        # Who comes after a job that is not there is refused, and not exported.
+        assert isinstance(verdict, Done) or definition.after
     before = dict(state.jobs)
     exported = tomllib.loads(to_toml(render_document((job.definition, job.paused) for job in state.jobs.values())))
     verdict = apply(state, ApplyJobs(read_document(exported).definitions), 2_000)
