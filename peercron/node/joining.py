@@ -47,10 +47,6 @@ async def join(
     identity = data_dir.newcomer(settings.self_address, fresh)
     if identity.cluster:
         return settings
-    if set(settings.join) == {settings.self_address}:
-        # With data it would be a member that comes back; without, it would ask itself for ever.
-        what = f"{settings.self_address} is this node itself; name a member of the cluster that it shall join"
-        raise ConfigError([Problem("--join", what)])
     await _check_own_address(settings)
     if set(settings.join) == {settings.self_address}:
         # With data it would be a member that comes back; without, it would ask itself for ever.
