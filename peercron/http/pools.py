@@ -8,6 +8,7 @@ from aiohttp import web
 
 from peercron.core.capacity import pool_use
 from peercron.core.commands import DeletePool, SetPool
+from peercron.core.limits import POOL_SIZE_MAX
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import json_answer
@@ -35,8 +36,8 @@ async def get_pool(request: web.Request) -> web.Response:
 async def put_pool(request: web.Request) -> web.Response:
     """Make the pool, or give it another size: {"size": n}."""
     size = (await fields_of_body(request, "size")).get("size")
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise ConfigError([Problem("size", "must be a whole number")])
+    if type(size) is not int or not 0 <= size <= POOL_SIZE_MAX:
+        raise ConfigError([Problem("size", f"must be a whole number from 0 (nothing runs) to {POOL_SIZE_MAX}")])
     name = request.match_info["name"]
     await commit(request, SetPool(name, size))
     return json_answer(pool_view(node_of(request).state, name))

@@ -37,7 +37,7 @@ from peercron.http.asking import (
     node_of,
     whole_number,
 )
-from peercron.http.fields import Fields, fields_of
+from peercron.http.fields import NUMBER_MAX, Fields, fields_of
 from peercron.http.jobs import etag
 from peercron.http.queue_view import item_view, peeked, queue_view
 from peercron.http.receiving import received
@@ -203,8 +203,8 @@ async def _settled(request: web.Request, *more: str) -> tuple[int, tuple[int, ..
     body = await fields_of_body(request, "token", *more, *(() if in_path else ("items",)))
     fields, items = Fields(body), body.get("items") or []
     token = fields.whole("token", low=1)
-    if not isinstance(items, list) or any(type(id_) is not int for id_ in items):
-        raise ConfigError([Problem("items", "must be a list of ids")])
+    if not isinstance(items, list) or any(type(id_) is not int or not 0 < id_ <= NUMBER_MAX for id_ in items):
+        raise ConfigError([Problem("items", "must be a list of ids, which are whole numbers")])
     fields.check()
     delivery = node_of(request).state.deliveries.get(token)
     if delivery is not None and delivery.queue != "/".join(_named(request)):

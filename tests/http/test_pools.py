@@ -22,6 +22,6 @@ async def test_a_pool_is_made_read_and_deleted(site: Site) -> None:
 
 
 async def test_a_size_is_a_whole_number(site: Site) -> None:
-    for size in (None, "1", 1.5, True):
+    for size in (None, "1", 1.5, True, -1, 1 << 64, -(10**30)):
         answer = await site.ask("PUT", "/v1/pools/db", {"size": size})
         assert (answer.status, answer.json["errors"][0]["path"]) == (422, "size")

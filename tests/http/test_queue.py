@@ -310,3 +310,9 @@ async def test_a_receive_that_fails_lets_the_next_have_its_turn(site: Site) -> N
     assert (await site.ask("POST", f"{MAIL}:receive", {"wait": "60s"})).status == 503
     site.node.fails = None
     assert (await receive(site))["token"]
+
+
+@pytest.mark.parametrize("id_", [0, -1, 10**30, "1", None, True])
+async def test_what_can_be_no_id_is_refused_by_name(site: Site, id_: Any) -> None:
+    answer = await site.ask("POST", f"{MAIL}:ack", {"token": 1, "items": [id_]})
+    assert (answer.status, answer.json["errors"][0]["path"]) == (422, "items")
