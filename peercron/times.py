@@ -25,7 +25,7 @@ def parse_duration_ms(text: str) -> int:
         total_ms += int(whole) * _UNITS_MS[unit] + _fraction_ms(fraction or "", unit)
         at = part.end()
     if at != len(text) or not text or not text.isascii():
-        raise ValueError(f"{text!r} is not {DURATION_FORM}")
+        raise ValueError(f"{text!r:.80} is not {DURATION_FORM}")
     return total_ms
 
 
@@ -57,7 +57,7 @@ def parse_instant_ms(text: str) -> int:
     try:
         instant = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise ValueError(f"{text!r} is not {INSTANT_FORM}") from None
+        raise ValueError(f"{text!r:.80} is not {INSTANT_FORM}") from None
     return instant_ms(instant)
 
 

@@ -21,6 +21,8 @@ NUMBER_MAX = (1 << 53) - 1
 class Fields:
     """The fields of one body. Where one is wrong a value stands in for it, and `check` raises.
 
+    Of a wrong value the beginning is told: the sender knows it, and it may be as long as a body.
+
     >>> fields = Fields({"ttl": "30s"})
     >>> fields.duration_ms("ttl", 0), fields.whole("permits", 1)
     (30000, 1)
@@ -40,18 +42,20 @@ class Fields:
             return default
         if isinstance(value, str) and (value or default is not None):
             return value
-        return self._wrong(name, "required: text" if value is None else f"must be text, not {value!r}", "")
+        return self._wrong(name, "required: text" if value is None else f"must be text, not {value!r:.80}", "")
 
     def flag(self, name: str) -> bool:
         value = self._body.get(name, False)
-        return value if isinstance(value, bool) else self._wrong(name, f"must be true or false, not {value!r}", False)
+        return (
+            value if isinstance(value, bool) else self._wrong(name, f"must be true or false, not {value!r:.80}", False)
+        )
 
     def whole(self, name: str, default: int | None = None, *, low: int = 0) -> int:
         """A whole number; with no default it is required."""
         value = self._body.get(name, default)
         if type(value) is int and low <= value <= NUMBER_MAX:
             return value
-        problem = f"must be a whole number of at least {low}, not {value!r}"
+        problem = f"must be a whole number of at least {low}, not {value!r:.80}"
         return self._wrong(name, "required: a whole number" if value is None else problem, low)
 
     def duration_ms(self, name: str, default_ms: int) -> int:
@@ -64,7 +68,7 @@ class Fields:
         try:
             return parse_duration_ms(value)
         except (ValueError, AttributeError):
-            return self._wrong(name, f"must be {DURATION_FORM}, or seconds, not {value!r}", default_ms)
+            return self._wrong(name, f"must be {DURATION_FORM}, or seconds, not {value!r:.80}", default_ms)
 
     def choice(self, name: str, of: type[Choice], default: Choice) -> Choice:
         value = self._body.get(name)
@@ -73,8 +77,8 @@ class Fields:
         if value in list(of):
             return of(value)
         names = [choice.value for choice in of]
-        hint = nearest(value, names) if isinstance(value, str) else ""
-        return self._wrong(name, f"{value!r}: must be one of {', '.join(names)}{hint}", default)
+        hint = nearest(value[:80], names) if isinstance(value, str) else ""
+        return self._wrong(name, f"{value!r:.80}: must be one of {', '.join(names)}{hint}", default)
 
     def check(self) -> None:
         """Raises ConfigError with every problem found."""

@@ -144,3 +144,11 @@ async def test_a_port_in_use_is_named(start_site: StartSite) -> None:
     first = await start_site()
     with pytest.raises(PeercronError, match="cannot listen on"):
         await start_site("n2", http=first.url.removeprefix("http://"))
+
+
+@pytest.mark.parametrize("value", ["x" * 100_000, list(range(10_000))])
+async def test_a_wrong_value_is_told_by_its_beginning(site: Site, value: object) -> None:
+    body = {"owner": [value], "ttl": value, "permits": value, "kind": value, "shared": value}
+    answer = await site.ask("POST", "/v1/locks/default/l:acquire", body)
+    assert {error["path"] for error in answer.json["errors"]} == set(body)
+    assert len(answer.text) < 3_000
