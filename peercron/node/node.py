@@ -244,8 +244,11 @@ class Node(Asked):
             self._dispatch.finished(result)
 
     def _roster_name(self) -> str:
-        """What the state calls us, which names the owners of slices; a boot begins with what the log says."""
-        seat = self.state.seats.get(self.me) or self.membership.seat
+        """What the state calls us, which names the owners of slices; a boot begins with what the log says, since its
+        state knows founders by their addresses only, and with no quorum it never learns their names.
+        """
+        seat = None if self._slices.behind else self.state.seats.get(self.me)
+        seat = seat or self.membership.seat
         return seat.name if seat is not None else self.membership.name
 
     def _is_heard(self) -> bool:

@@ -79,9 +79,8 @@ class Slices:
         self._live: dict[tuple[str, int], Live] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._telling = SliceTelling(name, journal, propose, can_tell)
-        self._generation, self._called = -1, ""
-        #: We have written down more than the state of this boot knows yet.
-        self._behind = False
+        #: As of the last look at all jobs.
+        self._behind, self._generation, self._called = False, -1, ""
         self._started_ms, self._settled_s = 0, float("inf")
         self._doubted = ""
         #: The node is on its way out: nothing is started any more.
@@ -151,6 +150,11 @@ class Slices:
         return self._name()
 
     @property
+    def behind(self) -> bool:
+        """The state of this boot does not know yet what we have written down: what it says of names is as old."""
+        return self._machine.state.index < self._journal.index
+
+    @property
     def doubt(self) -> str:
         """Why nothing is started in slices here, as of the last look; empty: it is, or there are none."""
         return self._doubted if self._journal.plans else ""
@@ -170,8 +174,7 @@ class Slices:
         """Another state, or another name: everything anew."""
         state = self._machine.state
         state.changed_slices = {}
-        self._behind = state.index < self._journal.index
-        self._generation, self._called = self._machine.generation, self._name()
+        self._behind, self._generation, self._called = self.behind, self._machine.generation, self._name()
         for uid in {**state.slices, **self._journal.plans}:
             self._look(uid)
 

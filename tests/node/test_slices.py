@@ -237,12 +237,14 @@ async def test_it_comes_back_to_no_quorum_and_goes_on_with_what_it_knew(stage: S
     stage.put()
     stage.pass_time(1)
     stage.crash(ClusterState())
+    behind_at_first = stage.slices.behind
     stage.pass_time(30)
     assert stage.slots == own(1)
     stage.do(DeleteJob("default/job"))
     stage.machine.state = stage.cluster
     stage.machine.generation += 1
     stage.slices.turn()
+    assert (behind_at_first, stage.slices.behind) == (True, False), "names are taken from a state that knows enough"
     assert stage.supervisor.stopped == ["job default/job was deleted"]
     stage.pass_time(40)
     assert stage.slots == own(1)
