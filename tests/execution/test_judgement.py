@@ -113,7 +113,7 @@ def test_a_sweep_is_tried_soon_and_then_ever_more_seldom() -> None:
 def shepherd() -> Iterator[Shepherd]:
     """A shepherd that has no command."""
     own, guardians = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    order = Launch(key="k", grace_s=60, keep=False, until=[])  # type: ignore[typeddict-item]
+    order = Launch(key="k", grace_s=60, keep=False, until=[], held=False)  # type: ignore[typeddict-item]
     made = Shepherd(order, own, Pen("", "", "", -1, Lease(), None))
     made._pen.lease.set(stop_at=lease.now() + 50, kill_at=lease.now() + 60)
     yield made

@@ -25,8 +25,10 @@ from peercron.consensus.snapshots import SnapshotWriter
 from peercron.core import apply as apply_module
 from peercron.core.apply import attempt as attempt_module
 from peercron.core.apply import run as run_module
+from peercron.core.apply.grant import grant
 from peercron.core.commands import AttemptFinished, Proposal
 from peercron.core.job import Job
+from peercron.core.member import Member
 from peercron.core.policy import Admission
 from peercron.core.run import Attempt, Run
 from peercron.core.state import ClusterState
@@ -143,18 +145,15 @@ async def confirms_unasked(self: Renewal, sessions: Sessions, session: Any, numb
 # The state machine.
 
 
-def grants_old_token(state: ClusterState, job: Job, run: Run, member_id: str, session: int) -> None:
+def grants_old_token(state: ClusterState, job: Job, run: Run, member: Member, why: str) -> None:
     """Another attempt of a run has the token of the one before it."""
-    grant(state, job, run, member_id, session)
+    grant(state, job, run, member, why)
     granted = state.runs[run.id]
     if len(granted.attempts) > 1:
         token = granted.attempts[0].token
         attempts: tuple[Attempt, ...] = (*granted.attempts[:-1], replace(granted.attempts[-1], token=token))
         state.runs[run.id] = replace(granted, attempts=attempts)
-        state.live_attempts[member_id][run.id] = token
-
-
-grant = run_module._grant
+        state.live_attempts[member.info.id][run.id] = token
 
 
 def applies_backwards(self: machine.Machine, index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None:
@@ -228,7 +227,7 @@ MUTANTS: dict[str, Mutant] = {
     "reads without asking a majority": Mutant(instead(outbox, "Reads", consensus.ReadsUnconfirmed), "pasm"),
     "reads before an entry of its own term": Mutant(kernels(consensus.ReadsBeforeItsNoOp), "pakxt"),
     # tokens grow
-    "grants an old token": Mutant(instead(run_module, "_grant", grants_old_token), "ks"),
+    "grants an old token": Mutant(instead(run_module, "grant", grants_old_token), "ks"),
     "believes late results": Mutant(
         instead(apply_module, "APPLY", apply_module.APPLY | {AttemptFinished: believes_late_results}), "psk"
     ),
