@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,8 +44,9 @@ class Options:
         return Connection(self.addresses, self.timeout_s, self._token(), self.cacert)
 
     def _token(self) -> str:
+        """Within a run, unless a file says otherwise, its attempt's secret: a lock that ends with it wants that."""
         if self.token_file is None:
-            return ""
+            return os.environ.get("PEERCRON_TOKEN", "")
         try:
             with open(self.token_file, encoding="utf-8") as file:
                 return file.read().strip()
@@ -107,7 +109,7 @@ def duration(*flags: str, **more: Any) -> Callable[[Command], Command]:
 def common(*, root: bool = False, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """Adds the global options to a command. The environment is asked once, by the root, so that flags win."""
 
-    def option(field: str, *flags: str, variable: str = "", **more: Any) -> Callable[[Command], Command]:
+    def option(field: str, *flags: str, variable: str | list[str] = "", **more: Any) -> Callable[[Command], Command]:
         convert = more.pop("convert", lambda value: value)
         if not root:
             more["hidden"] = True
@@ -117,7 +119,7 @@ def common(*, root: bool = False, without: tuple[str, ...] = ()) -> Callable[[Co
 
     table = {
         "addr": option(
-            "addresses", "--addr", variable="PEERCRON_ADDR", metavar="URL[,URL…]", convert=_addresses,
+            "addresses", "--addr", variable=["PEERCRON_ADDR", "PEERCRON_URL"], metavar="URL[,URL…]", convert=_addresses,
             help=f"HTTP of any nodes, tried in order.  [default: {DEFAULT_ADDRESS}]",
         ),
         "token-file": option(

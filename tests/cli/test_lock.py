@@ -12,6 +12,7 @@ import pytest
 
 from peercron.cli import holding
 from peercron.core.commands import ExpireLease, ReleaseLock
+from peercron.runpass import run_pass
 from tests.cli.conftest import Shell
 
 #: Writes its environment to the file that it is given.
@@ -106,7 +107,9 @@ def test_a_command_is_ended_before_its_time_when_nobody_answers(shell: Shell, mo
 def test_in_a_run_the_lock_is_the_runs(shell: Shell, tmp_path: Path) -> None:
     """It ends with the attempt; the token of the attempt is handed on, for a lock within this one."""
     told, run, token = tmp_path / "told", *_attempt(shell)
-    environ = {"PEERCRON_RUN_ID": run, "PEERCRON_FENCING_TOKEN": str(token)}
+    settings = shell.node.settings
+    secret = run_pass(settings.secret, settings.cluster, run, token)
+    environ = {"PEERCRON_RUN_ID": run, "PEERCRON_FENCING_TOKEN": str(token), "PEERCRON_TOKEN": secret}
     held: list[Any] = []
     before = holding.run_under
 
@@ -120,6 +123,20 @@ def test_in_a_run_the_lock_is_the_runs(shell: Shell, tmp_path: Path) -> None:
     assert held == [f"run {run}"]
     assert json.loads(told.read_text())["PEERCRON_ATTEMPT_TOKEN"] == str(token)
     assert "PEERCRON_ATTEMPT_TOKEN" not in os.environ
+
+
+def test_a_lock_of_a_run_wants_the_secret_of_its_attempt(shell: Shell) -> None:
+    run, token = _attempt(shell)
+    environ = {"PEERCRON_RUN_ID": run, "PEERCRON_FENCING_TOKEN": str(token), "PEERCRON_TOKEN": "another"}
+    refused = shell("lock", "acquire", "db", "--", "true", **environ)
+    assert "PEERCRON_TOKEN of this very attempt" in refused.stderr
+    assert shell.node.state.locks == {}
+
+
+def test_a_run_asks_the_node_that_started_it(shell: Shell) -> None:
+    """Where that listens is in PEERCRON_URL; PEERCRON_ADDR, which somebody chose, goes before it."""
+    assert shell("lock", "list", PEERCRON_ADDR="", PEERCRON_URL=shell.url).exit_code == 0
+    assert shell("lock", "list", PEERCRON_URL="http://127.0.0.1:1").exit_code == 0
 
 
 def _attempt(shell: Shell) -> tuple[str, int]:

@@ -88,9 +88,9 @@ async def test_who_waits_is_told_in_order(site: Site) -> None:
         token = answer.json["token"]
 
 
-async def test_a_thousand_wait_and_each_grant_wakes_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_hundred_wait_and_each_grant_wakes_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """No busy polling: a waiter looks when it comes, and when it is told; nobody else looks with it."""
-    many, woken = 1_000, 0
+    many, woken = 200, 0
     before = site.node.wait_for
 
     async def counted(resource: Any, timeout_s: float) -> bool:
@@ -106,7 +106,7 @@ async def test_a_thousand_wait_and_each_grant_wakes_one(site: Site, monkeypatch:
         token, tasks = await token_of(site), []
         for number in range(many):
             tasks.append(asyncio.create_task(acquire(crowd, f"o{number}", wait="60s")))
-            if number % 100 == 99:
+            if number % 50 == 49:
                 await until(lambda: len(line(site)) == len(tasks))
         order = line(site)
         assert len(order) == many
@@ -122,6 +122,7 @@ async def test_a_thousand_wait_and_each_grant_wakes_one(site: Site, monkeypatch:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    await until(lambda: line(site) == [])  # else the loop ends under requests that are still on their way out
 
 
 async def test_the_time_is_up(site: Site) -> None:
