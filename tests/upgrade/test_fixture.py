@@ -10,12 +10,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from peercron.core.commands import Proposal, PutKey
+from peercron.core.commands import AcquireLock, Command, OpenSession, Proposal, PutItem, PutJob, PutKey
+from peercron.core.job import ClassTask, Definition, ManualTrigger
 from peercron.core.level import LEVEL
+from peercron.core.lock import Claim
 from peercron.core.verdict import Refused
 from peercron.wire.codec import pack_proposal
 from peercron.wire.snapshot import digest
@@ -56,15 +59,49 @@ def test_the_words_of_refusals_are_remembered(cluster: Reopened) -> None:
     assert len({verdict.detail for verdict in remembered if isinstance(verdict, Refused)}) >= 1
 
 
-def test_it_goes_on(cluster: Reopened) -> None:
-    cluster.settle()
+def asked(cluster: Reopened, command: Command, *, member: str = "", session: int = 0) -> None:
+    """The leader takes it, as what this member says in this session (the leader, in the session that it has)."""
     leader = cluster.leader
     assert isinstance(leader, Member)
-    row = leader.machine.state.members[leader.id]
-    proposal = Proposal(leader.id, row.session, 10_000, 10_000, PutKey("default", "k", b"v"))
-    leader.replica.propose([(1, pack_proposal(proposal))])
+    member = member or leader.id
+    session = session or leader.machine.state.members[member].session
+    seq = 10_000 + leader.machine.state.index
+    leader.replica.propose([(1, pack_proposal(Proposal(member, session, seq, seq, command)))])
     cluster.settle()
+
+
+def test_it_goes_on(cluster: Reopened) -> None:
+    cluster.settle()
+    asked(cluster, PutKey("default", "k", b"v"))
     assert [state.keys["default"]["k"].value for state in cluster.states] == [b"v"] * 3
+    assert len({digest(state) for state in cluster.states}) == 1
+
+
+def test_what_is_new_is_there_once_all_members_say_that_they_speak_it(cluster: Reopened, told: dict[str, Any]) -> None:
+    """The level rises with the last of them and not before; what was refused until then is done from then on."""
+    cluster.settle()
+    new = (
+        AcquireLock("default", "lock", Claim("somebody", 30_000, "r1")),
+        PutItem("default", "mail", b"1"),
+        PutJob(Definition("class", ManualTrigger(), ClassTask("acme.jobs:Report"))),
+    )
+    for row in list(cluster.states[0].members.values()):
+        for command in new:
+            asked(cluster, command)
+        for state in cluster.states:
+            assert state.level == told["level"]
+            assert not state.locks
+            assert not state.queues
+            assert "default/class" not in state.job_uids
+        session = row.session + 1
+        asked(cluster, OpenSession(replace(row.info, level=LEVEL), session), member=row.info.id, session=session)
+    for command in new:
+        asked(cluster, command)
+    for state in cluster.states:
+        assert state.level == LEVEL
+        assert [grant.claim.owner for grant in state.lock_grants["default/lock"].values()] == ["somebody"]
+        assert [item.payload for item in state.items["default/mail"].values()] == [b"1"]
+        assert state.jobs[state.job_uids["default/class"]].definition.task == ClassTask("acme.jobs:Report")
     assert len({digest(state) for state in cluster.states}) == 1
 
 
@@ -76,4 +113,4 @@ def test_the_next_version_finds_the_same() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout[-4_000:]
-    assert "4 passed" in told.stdout
+    assert "5 passed" in told.stdout

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from peercron.core.level import LEVEL
 from tests.system.load import Writers, value_of
 from tests.system.processes import Cluster, Node, cluster_in, running, wait_for
 from tests.upgrade.reopened import SUMMARY, unpack_into
@@ -20,7 +21,7 @@ from tests.upgrade.reopened import SUMMARY, unpack_into
 pytestmark = pytest.mark.xdist_group("nodes")
 
 NEXT = Path(__file__).with_name("next.py")
-THIS_LEVEL, NEXT_LEVEL = 1, 2
+THIS_LEVEL, NEXT_LEVEL = LEVEL, LEVEL + 1
 
 
 def run_next(node: Node) -> None:
@@ -85,6 +86,9 @@ def test_a_roll_and_no_way_back(tmp_path: Path) -> None:
         assert {job["key"] for job in one.get("/v1/jobs")["jobs"]} >= told["jobs"].keys() - {"ops/yearly"}
         assert [value_of(one, f"n{n}", "config") for n in (1, 2, 3)] == [b"n1", b"n2", b"n3"]
         cluster.add_job({"name": "pulse", "every": "500ms", "command": ["true"]})
+
+        # All of them speak more than what was written, so that this is in force at once.
+        wait_for(lambda: [level_at(n) for n in cluster.nodes] == [THIS_LEVEL] * 3, "the level of this version")
 
         # One by one. What is new is refused, and who is behind is named.
         for node in (one, two):
@@ -159,7 +163,7 @@ def test_a_node_that_goes_back_stops_in_the_log_and_says_why(tmp_path: Path, mon
         run_this(one)
         one.spawn()
         halted = wait_for(lambda: one.status().get("halted"), "the older version to stop")
-        assert "of the log is in level 2 of the language, this version speaks 1 (n" in halted
+        assert f"of the log is in level {NEXT_LEVEL} of the language, this version speaks {THIS_LEVEL} (n" in halted
         assert "runs 9.9.9); this node runs peercron 0." in halted
         assert halted in last_line(one)
 
@@ -174,7 +178,7 @@ def test_a_node_that_goes_back_stops_in_the_log_and_says_why(tmp_path: Path, mon
             wait_for(lambda: len(writers.acknowledged) > 50, "writes of the others")
         assert one.get("/v1/digest?consistency=stale") == before
         told = {row["name"]: row for row in others[0].status()["members"]}
-        assert (told["n1"]["state"], told["n2"]["version"], told["n2"]["level"]) == ("unreachable", "9.9.9", 2)
+        assert (told["n1"]["state"], told["n2"]["version"], told["n2"]["level"]) == ("unreachable", "9.9.9", NEXT_LEVEL)
 
         # It stops again after each start, and goes on when it is upgraded.
         one.kill()

@@ -2,8 +2,9 @@
 
     python -m tests.upgrade.write_fixture
 
-A fixture that can no longer be read is a cluster that cannot be upgraded: mend the code, and not the fixture. It may be
-written anew before the first release, and for a release that speaks a level more (`peercron.core.level`).
+A fixture that can no longer be read is a cluster that cannot be upgraded: mend the code, and not the fixture. It is
+what release 0.1.0 wrote, in level 1 (`peercron.core.level`), and stays that: the tests open it and go on to later
+levels. What a release with a level more writes may come beside it.
 """
 
 from __future__ import annotations
