@@ -80,15 +80,25 @@ async def commit(request: web.Request, command: Command) -> Done:
 
 async def _once(request: web.Request) -> Once | None:
     """What the request is known by; None: it has no Idempotency-Key."""
+    key = idempotency_key(request)
+    if key is None:
+        return None
+    request[COMMITS] = number = request.get(COMMITS, 0) + 1
+    asked = hashlib.blake2b(f"{request.method} {request.path_qs}\n".encode(), digest_size=8)
+    asked.update(await request.read())
+    return Once(key if number == 1 else f"{key}#{number}", asked.digest())
+
+
+def idempotency_key(request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
     if not 0 < len(key) <= IDEMPOTENCY_KEY_MAX:
         raise BadRequest("header.Idempotency-Key", f"must be 1 to {IDEMPOTENCY_KEY_MAX} characters")
-    request[COMMITS] = number = request.get(COMMITS, 0) + 1
-    asked = hashlib.blake2b(f"{request.method} {request.path_qs}\n".encode(), digest_size=8)
-    asked.update(await request.read())
-    return Once(key if number == 1 else f"{key}#{number}", asked.digest())
+    # Bytes that are no UTF-8 arrive as surrogates, which cannot be written into the log.
+    if any("\ud800" <= character <= "\udfff" for character in key):
+        raise BadRequest("header.Idempotency-Key", "must be UTF-8")
+    return key
 
 
 async def json_body(request: web.Request) -> Any:

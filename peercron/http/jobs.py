@@ -14,7 +14,7 @@ from peercron.core.calendar import left_out
 from peercron.core.commands import DeleteJob, FailBack, PauseJob, PutJob, ResumeJob, RunJob
 from peercron.core.history import entries_of, last_entry, runs_of
 from peercron.core.job import CronTrigger, Job, Mode
-from peercron.core.limits import LEDGER_KEPT_PER_JOB
+from peercron.core.limits import INSTANT_MS_MAX, LEDGER_KEPT_PER_JOB
 from peercron.core.roster import owner
 from peercron.core.schedule import next_slot
 from peercron.core.slices import unled
@@ -203,9 +203,11 @@ async def next_slots(request: web.Request) -> web.Response:
     count = whole_number(request, "n", 5, low=1, high=NEXT_SLOTS_MAX)
     state = await fresh(request)
     job = find_job(state, job_key(request))
-    after_ms = instant_ms(request, "from", request.app[CLOCK].wall_ms())
+    after_ms = max(0, instant_ms(request, "from", request.app[CLOCK].wall_ms()))
     slots: list[int] = []
     while len(slots) < count and (slot := next_slot(job.definition.trigger, after_ms, job.uid)) is not None:
+        if slot > INSTANT_MS_MAX:  # has no date to show
+            break
         slots.append(slot)
         after_ms = slot
     trigger = job.definition.trigger

@@ -23,6 +23,7 @@ from peercron.http.asking import (
     TIMEOUT_S,
     Route,
     fresh,
+    idempotency_key,
     node_of,
     whole_number,
 )
@@ -111,7 +112,7 @@ async def _asked(request: web.Request) -> _Asked:
     shared, permits = fields.flag("shared"), fields.whole("permits", 1, low=1)
     usual = LockKind.RW if shared else LockKind.SEMAPHORE if permits > 1 else LockKind.MUTEX
     wait_ms = min(WAIT_MS_MAX, fields.duration_ms("wait", 0))
-    own = fields.text("request", "") or request.headers.get("Idempotency-Key", "")
+    own = fields.text("request", "") or (idempotency_key(request) or "")
     claim = Claim(
         owner=fields.text("owner"),
         ttl_ms=fields.duration_ms("ttl", 0 if bound else TTL_MS),

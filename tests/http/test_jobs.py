@@ -154,6 +154,16 @@ async def test_what_never_comes_has_no_next_slot(site: Site) -> None:
     assert (await site.get("/v1/jobs/once/next")).json["next"] == []
 
 
+async def test_slots_that_no_date_can_show_are_none(site: Site) -> None:
+    await site.put_job(every="1h")
+    for late in ("9999-12-31T23:00:00Z", "253402300799999", "999999999999999"):
+        assert (await site.get(f"/v1/jobs/hello/next?from={late}")).json["next"] == []
+    last = (await site.get("/v1/jobs/hello/next?from=9999-12-31T21:30:00Z")).json["next"]
+    assert all(slot["local"].startswith("9999-12-31T2") for slot in last)
+    early = (await site.get("/v1/jobs/hello/next?n=1&from=0001-01-01T00:00:00%2B14:00")).json["next"]
+    assert early[0]["scheduled_for"].startswith("1970-01-01T0")
+
+
 async def fire(site: Site, uid: str, *slots: int) -> None:
     state = site.node.state
     after_ms, revision = state.cursors[uid].after_ms, state.jobs[uid].revision

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.http.conftest import Site, StartSite
@@ -52,3 +54,17 @@ async def test_a_key_belongs_to_one_request(site: Site, path: str, body: object)
 async def test_a_key_has_a_length(site: Site, key: str) -> None:
     answer = await site.ask("POST", COUNTER, {}, headers={"Idempotency-Key": key})
     assert (answer.status, answer.json["errors"][0]["path"]) == (400, "header.Idempotency-Key")
+
+
+@pytest.mark.parametrize("path", [COUNTER, "/v1/locks/default/l:acquire"])
+async def test_a_key_that_is_no_text_is_refused_by_name(site: Site, path: str) -> None:
+    host = site.url.removeprefix("http://")
+    name, _, port = host.partition(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
+    body = b'{"owner": "me"}' if "locks" in path else b"{}"
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    writer.write(head.encode() + b"Content-Length: %d\r\nIdempotency-Key: a\xff\r\n\r\n" % len(body) + body)
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b"header.Idempotency-Key: must be UTF-8" in answer
