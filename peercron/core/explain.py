@@ -7,7 +7,8 @@ from typing import Any
 
 from peercron.core.capacity import pool_use
 from peercron.core.history import last_entry
-from peercron.core.job import Job, ManualTrigger
+from peercron.core.job import Job, ManualTrigger, Mode, Trigger
+from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.placement import barred
 from peercron.core.run import Run
 from peercron.core.state import ClusterState
@@ -45,7 +46,7 @@ def _alive(state: ClusterState, live: list[Run]) -> Iterator[str]:
             yield f"run {run.id} is running on {where} since {instant(attempt.assigned_ms)}{asked}"
         else:
             until = f" until {instant(run.not_before_ms)}" if run.not_before_ms > state.now_ms else ""
-            yield f"run {run.id} waits{until}: {run.reason or 'for its turn'}"
+            yield f"run {run.id} waits{until}: {run.reason.removeprefix('waits ') or 'for its turn'}"
 
 
 def _to_come(state: ClusterState, job: Job) -> Iterator[str]:
@@ -55,8 +56,10 @@ def _to_come(state: ClusterState, job: Job) -> Iterator[str]:
         waits = [key for key in job.definition.after if key not in heard]
         known = [f"{key} {said.outcome.value}" for key, said in heard.items()]
         yield f"it runs after {', '.join(waits)}" + (f"; {', '.join(known)} already" if known else "")
-    elif isinstance(job.definition.trigger, ManualTrigger):
-        yield "it has no schedule: it runs when it is asked to"
+    elif started_by := _occasion(job):
+        yield started_by
+    elif job.definition.mode is Mode.SLICE:
+        yield f"its slots belong to the nodes in turn: `peercron job next {_name(job)}`"
     elif next_ms is None:
         yield "its next slot is not computed yet: the leader does that"
     elif next_ms == -1:
@@ -67,6 +70,28 @@ def _to_come(state: ClusterState, job: Job) -> Iterator[str]:
     if last is not None:
         why = f": {last.reason}" if last.reason else ""
         yield f"its last slot, {instant(last.slot_ms)}, {last.outcome.value}{why}"
+
+
+def _occasion(job: Job) -> str:
+    """What starts a job that has no slots to come, "" where a schedule does."""
+    trigger: Trigger = job.definition.trigger
+    match trigger:
+        case ConditionTrigger(condition):
+            return f"it runs each time this comes true: {condition}"
+        case HookTrigger():
+            return f"it runs at each POST /v1/hooks/{_name(job)}"
+        case EventTrigger(namespace, name):
+            return f"it runs at each event {namespace}/{name}"
+        case QueueTrigger(namespace, name):
+            return f"it runs whenever something is put into queue {namespace}/{name}"
+        case ProbeTrigger(_, well):
+            return f"it runs whenever what is probed becomes {'well' if well else 'bad'}"
+        case ManualTrigger() if job.definition.queue:
+            return f"it runs for each item of queue {job.definition.queue}"
+        case ManualTrigger():
+            return "it has no schedule: it runs when it is asked to"
+        case _:
+            return ""
 
 
 def _places(state: ClusterState, job: Job, nodes: dict[str, str]) -> Iterator[str]:

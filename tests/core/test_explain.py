@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from peercron.core.commands import DrainMember, PauseCluster, PauseJob, RunJob, SetPool
 from peercron.core.explain import explain
-from peercron.core.job import ManualTrigger, Overlap
+from peercron.core.job import ManualTrigger, Mode, Overlap, Trigger
+from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, QueueTrigger
+from peercron.core.pace import Concurrency
 from peercron.core.state import ClusterState
 from tests.core.builders import NOW, SECOND, cluster, done, finished, fired, job, only_run, put
 
@@ -68,3 +72,26 @@ def test_what_it_waits_to_hear() -> None:
     done(state, finished(only_run(state, "x")))
     assert why(state) == "it runs after default/y; default/x succeeded already"
     assert explain(state, job(state))["heard"] == {"default/x": "succeeded"}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "said"),
+    [
+        (ConditionTrigger('state("stock") < 10'), 'each time this comes true: state("stock") < 10'),
+        (HookTrigger(), "at each POST /v1/hooks/job"),
+        (EventTrigger("default", "restocked"), "at each event default/restocked"),
+        (QueueTrigger("default", "mail"), "whenever something is put into queue default/mail"),
+    ],
+)
+def test_what_starts_it_where_no_schedule_does(trigger: Trigger, said: str) -> None:
+    assert f"it runs {said}" in why(site(trigger=trigger))
+
+
+def test_the_slots_of_slices_are_nobodys_to_compute() -> None:
+    assert "belong to the nodes in turn: `peercron job next job`" in why(site(mode=Mode.SLICE, slice_ms=5 * SECOND))
+
+
+def test_the_items_of_a_queue() -> None:
+    assert "it runs for each item of queue default/mail" in why(
+        site(trigger=ManualTrigger(), queue="default/mail", concurrency=Concurrency(per_node=1))
+    )
