@@ -56,6 +56,7 @@ def _to_the_end(options: Options, run_id: str) -> Mapping[str, Any]:
             shown = attempt["n"]
             _print_attempt(options, run_id, attempt["n"])
         if run["finished_at"] is not None:
+            _print_shards(options, run)
             return run
         run, index = _read(options, run_id, index=index, wait=f"{WAIT_S}s")
 
@@ -83,8 +84,18 @@ def print_log(options: Options, run_id: str, *, follow: bool = False, attempt: i
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         silent = False
-    if silent and options.for_people:
-        _say_why(options.get(path_of(run_id)))
+    if silent:
+        run = options.get(path_of(run_id))
+        _print_shards(options, run)
+        if options.for_people:
+            _say_why(run)
+
+
+def _print_shards(options: Options, run: Mapping[str, Any]) -> None:
+    """What the nodes printed that share a run, one node after the other."""
+    for shard in run.get("shards", ()):
+        click.echo(f"--- {shard['id']}  {shard['node']}", err=True)
+        print_log(options, shard["id"])
 
 
 def _say_why(run: Mapping[str, Any]) -> None:

@@ -73,7 +73,9 @@ def simulate(
     state = _state_of_cluster(options) if cluster else _state_of_file(file or "", nodes, from_ms)
     for node in without:
         if not simulation.without(state, node):
-            raise ConfigError([Problem("--without", f"there is no node {node}")])
+            known = ", ".join(member.info.name for member in state.members.values())
+            cure = "" if cluster else "; --node NAME gives them their names, --cluster takes those of the cluster"
+            raise ConfigError([Problem("--without", f"there is no node {node}, only {known}{cure}")])
     through_ms = from_ms + int(days * DAY_MS)
     found = simulation.simulate(state, from_ms=from_ms, through_ms=through_ms, lasting_ms=max(1, int(lasting * 1_000)))
     happenings = list(islice(found, HAPPENINGS_MAX + 1))

@@ -18,6 +18,7 @@ from peercron.cli.options import Options, common, duration, options_of
 from peercron.cli.output import Column, Row, listing, record, say, when
 from peercron.cli.run import run_columns
 from peercron.cli.slices import slices
+from peercron.cli.starts import started_by
 from peercron.errors import Refused
 
 
@@ -114,12 +115,6 @@ def _kind(row: Row) -> str:
     return next((kind for kind in ("command", "shell", "http", "tcp", "class") if kind in row), "–")
 
 
-def _schedule(row: Row) -> str:
-    if "schedule" in row:
-        return f"{row['schedule']}  {row['timezone']}" if "timezone" in row else str(row["schedule"])
-    return next((f"{what} {row[what]}" for what in ("every", "at", "queue") if what in row), "–")
-
-
 def _state(row: Row) -> str:
     return "paused" if row["paused"] else "running" if row["running"] else "active"
 
@@ -137,7 +132,7 @@ def list_jobs() -> None:
     columns = (
         Column("NAME", _name),
         Column("KIND", _kind),
-        Column("SCHEDULE", _schedule),
+        Column("SCHEDULE", started_by),
         Column("NEXT", lambda row: when(row["next"], options)),
         Column("LAST", lambda row: _last(row, options)),
         Column("STATE", _state),

@@ -57,7 +57,7 @@ def test_a_table_and_a_sum(file: str) -> None:
 
 def test_what_is_wrong_is_said(file: str) -> None:
     result = CliRunner().invoke(cli, ["job", "simulate", file, "--without", "nobody"])
-    assert (result.exit_code, "there is no node nobody" in result.stderr) == (2, True)
+    assert (result.exit_code, "no node nobody, only a, b, c, fra, ams; --node" in result.stderr) == (2, True)
     assert CliRunner().invoke(cli, ["job", "simulate"]).exit_code == 2
     Path(file).write_text(JOBS.replace('after = ["nightly"]', 'after = ["mail"]'))
     result = CliRunner().invoke(cli, ["job", "simulate", file])
