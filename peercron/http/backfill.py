@@ -39,6 +39,8 @@ async def backfill(request: web.Request) -> web.Response:
 def _slots(request: web.Request, job: Job, body: dict[str, Any]) -> tuple[int, ...]:
     """The job's slots in the range, by the time zone data of this node; a range that has too many is refused."""
     from_ms, to_ms = (_instant_ms(body, key) for key in ("from", "to"))
+    if from_ms < 0:
+        raise ConfigError([Problem("from", "must be an instant since 1970")])
     if not from_ms <= to_ms <= request.app[CLOCK].wall_ms():
         raise ConfigError([Problem("to", "must be an instant of the past, and not before from")])
     slots = slots_between(job.definition.trigger, from_ms - 1, to_ms, job.uid, QUEUED_SLOTS_MAX + 1)

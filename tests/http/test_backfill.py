@@ -48,6 +48,13 @@ async def test_what_is_wrong_with_a_range_is_named(site: Site, more: dict[str, A
     assert (answer.status, answer.json["errors"][0]["path"]) == (422, path)
 
 
+async def test_a_range_before_all_dates_is_named(site: Site) -> None:
+    await site.put_job(every="1h")
+    for dry in (True, False):
+        answer = await fill(site, **{"from": "0001-01-01T00:00:00+14:00", "to": "0001-01-02T00:00:00Z"}, dry_run=dry)
+        assert (answer.status, answer.json["errors"][0]["path"]) == (422, "from")
+
+
 async def test_the_cluster_is_paused_and_goes_on(site: Site) -> None:
     job = await site.put_job()
     assert (await site.ask("POST", "/v1/cluster:pause")).status == 200
