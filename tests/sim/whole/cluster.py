@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from peercron.consensus.outbox import Output
+from peercron.core.state import ClusterState
 from peercron.core.views import digest
 from peercron.machine import Machine
 from peercron.node import Node
@@ -139,7 +140,7 @@ class Cluster:
 
     def _watch(self, name: str, machine: Machine, replica: Any) -> None:
         """See what is applied. What a snapshot brings must be what others had at its index."""
-        apply, restore = machine.apply, machine.restore
+        apply, take_over = machine.apply, machine.take_over
 
         def watched_apply(index: int, now_ms: int, payloads: tuple[bytes, ...]) -> None:
             apply(index, now_ms, payloads)
@@ -152,13 +153,13 @@ class Cluster:
             if index % DIGEST_EVERY == 0:
                 self._compare(name, machine, index)
 
-        def watched_restore(chunks: Iterable[bytes]) -> None:
-            restore(chunks)
+        def watched_take_over(state: ClusterState) -> None:
+            take_over(state)
             self.restored += 1
             index = replica.store.all()[0].index
             self._compare(name, machine, index, restored=True)
 
-        machine.apply, machine.restore = watched_apply, watched_restore  # type: ignore[method-assign]
+        machine.apply, machine.take_over = watched_apply, watched_take_over  # type: ignore[method-assign]
 
     def _compare(self, name: str, machine: Machine, index: int, *, restored: bool = False) -> None:
         found = digest(machine.state)
