@@ -26,6 +26,9 @@ SNAPSHOT_PER_JOURNAL: Final = 16
 #: again, behind the snapshot. But not for ever: the segment may become this many times as long.
 BEHIND_MAX: Final = 16
 PATIENCE: Final = 4
+#: Members come to one size at one time, and on a machine or a disk that they share they would all write at once. Who
+#: leads lets the others be first: its segment may become longer by this part.
+LEADER_WAITS: Final = 2
 #: A snapshot is made for so long, or until so much more of it is there, before others have the loop.
 SLICE_S: Final = 0.002
 SLICE_BYTES: Final = 256 << 10
@@ -58,6 +61,8 @@ class Scribe:
         bytes_max = max(self._journal_bytes_max, self._size // SNAPSHOT_PER_JOURNAL)
         if kernel.commit - kernel.applied > BEHIND_MAX:
             bytes_max *= PATIENCE
+        if kernel.is_leader and kernel.followers:
+            bytes_max += bytes_max // LEADER_WAITS
         return replica.journal.bytes > bytes_max or replica.snapshot_wanted
 
     def begin(self) -> asyncio.Task[None]:

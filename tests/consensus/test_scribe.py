@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -173,14 +173,29 @@ async def test_a_large_state_is_written_less_often() -> None:
     [(0, 1_001, True), (BEHIND_MAX, 1_001, True), (BEHIND_MAX + 1, 3_999, False), (BEHIND_MAX + 1, 4_001, True)],
 )
 async def test_who_was_away_first_applies_what_it_missed(behind: int, journal_bytes: int, is_due: bool) -> None:
+    assert idle(journal_bytes, behind).is_due is is_due
+
+
+@pytest.mark.parametrize(
+    ("leads", "followers", "journal_bytes", "is_due"),
+    [(True, ["b"], 1_500, False), (True, ["b"], 1_501, True), (True, [], 1_001, True), (False, ["b"], 1_001, True)],
+)
+async def test_who_leads_lets_the_others_write_first(
+    leads: bool, followers: list[str], journal_bytes: int, is_due: bool
+) -> None:
+    assert idle(journal_bytes, leads=leads, followers=followers).is_due is is_due
+
+
+def idle(journal_bytes: int, behind: int = 0, leads: bool = False, followers: Sequence[str] = ()) -> Scribe:
+    """One that has nothing to do yet, with 1,000 bytes as its measure."""
     replica: Any = SimpleNamespace(
-        kernel=SimpleNamespace(applied=100, commit=100 + behind),
+        kernel=SimpleNamespace(applied=100, commit=100 + behind, is_leader=leads, followers=followers),
         journal=SimpleNamespace(bytes=journal_bytes),
         store=SimpleNamespace(all=list),
         snapshot_index=1,
         snapshot_wanted=False,
     )
-    assert Scribe(replica, ManualClock(), lambda: iter(()), journal_bytes_max=1_000).is_due is is_due
+    return Scribe(replica, ManualClock(), lambda: iter(()), journal_bytes_max=1_000)
 
 
 def test_a_slice_is_short_beside_a_heartbeat() -> None:
