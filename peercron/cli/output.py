@@ -88,7 +88,7 @@ def _rich_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 _GOOD = ("succeeded", "leader", "active", "healthy")
-_BAD = ("failed", "lost", "timed_out", "missed", "unreachable", "halted", "degraded", "no leader")
+_BAD = ("failed", "lost", "refused", "timed_out", "missed", "unreachable", "halted", "degraded", "no leader")
 _DIM = ("paused", "skipped", "cancelled", "unknown", "–")
 
 

@@ -10,6 +10,7 @@ from peercron.core.history import last_entry
 from peercron.core.job import Job, ManualTrigger, Mode, Trigger
 from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.placement import barred
+from peercron.core.placement.lacking import lacks, target_of
 from peercron.core.run import Run
 from peercron.core.state import ClusterState
 from peercron.core.views import instant
@@ -101,6 +102,10 @@ def _places(state: ClusterState, job: Job, nodes: dict[str, str]) -> Iterator[st
         yield f"pool {pool}: {pool_use(state, pool)} of {state.pools[pool]} run, {waiting} wait"
     elif pool:
         yield f"there is no pool {pool}: nothing starts; `peercron pool set {pool} SIZE` makes it"
+    if target := target_of(job.definition):
+        without = [m.info.name for m in state.members.values() if lacks(state, job.definition, m)]
+        if without:
+            yield f"class {target} is not on {', '.join(without)}: they are asked again when there is nobody else"
     if nodes and all(nodes.values()):
         yield "no node may run it: " + "; ".join(f"{name}: {why}" for name, why in nodes.items())
 

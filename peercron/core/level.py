@@ -4,7 +4,7 @@ The language is all that members must understand alike: commands, rows and their
 and what `apply` makes of them, down to the words of a refusal, which is remembered. A build speaks every level up to
 LEVEL. A cluster speaks the highest one that all its members speak (`ClusterState.level`), and never goes back.
 
-To extend the language, a release raises LEVEL by one, names itself in RELEASES, and notes in SINCE what is new:
+To extend the language, a release raises LEVEL by one, names itself in RELEASES, and notes in `since.SINCE` what is new:
 
     a command, or a row where one of several may be     Touch: 2
     a field, at the end of its row and with a default   (Definition, "priority"): 2
@@ -27,207 +27,15 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
-from peercron.core.commands import (
-    AckItems,
-    AcquireLock,
-    ArrangeSlices,
-    AttemptReady,
-    Backfill,
-    CallHook,
-    Checkpoint,
-    CloseClient,
-    Command,
-    Contend,
-    DeleteCalendar,
-    DeletePool,
-    DeleteQueue,
-    EmitEvent,
-    ExpireLease,
-    ExtendDelivery,
-    FailBack,
-    Fire,
-    ForsakeLock,
-    GrantLock,
-    IncrKey,
-    NackItems,
-    OpenClient,
-    PauseCluster,
-    Proposal,
-    PurgeQueue,
-    PutItem,
-    PutKey,
-    PutQueue,
-    ReceiveItems,
-    RecordSlices,
-    ReleaseLock,
-    ReplayItems,
-    ReportHealth,
-    ResumeCluster,
-    RunJob,
-    SetCalendar,
-    SetPool,
-    TakeItem,
-)
-from peercron.core.job import ClassTask, Definition, Mode, TcpTask
+from peercron.core.commands import Command
 from peercron.core.member import MemberInfo
-from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
-from peercron.core.run import Attempt, AttemptState, Run
-from peercron.core.state import ClusterState, Key
-from peercron.core.verdict import Refusal
+from peercron.core.since import SINCE
+from peercron.core.state import ClusterState
 
 #: What this build speaks.
 LEVEL: Final = 2
 #: The release in which each level began.
 RELEASES: Final[dict[int, str]] = {1: "0.1.0", 2: "0.2.0"}
-#: What came with a level above 1. Never changed once it is released.
-SINCE: Final[dict[Any, int]] = {
-    # Leases: what ends by itself.
-    OpenClient: 2,
-    CloseClient: 2,
-    ExpireLease: 2,
-    (ClusterState, "leases"): 2,
-    (ClusterState, "client_leases"): 2,
-    # Keys that count, that end, and that are watched.
-    IncrKey: 2,
-    (PutKey, "ttl_ms"): 2,
-    (Key, "lease"): 2,
-    (ClusterState, "changes"): 2,
-    (ClusterState, "change_count"): 2,
-    (ClusterState, "changes_bytes"): 2,
-    (ClusterState, "changes_floor"): 2,
-    # Requests that may come twice.
-    (Proposal, "once"): 2,
-    (ClusterState, "answers"): 2,
-    (ClusterState, "answer_keys"): 2,
-    (ClusterState, "answer_count"): 2,
-    # Params of a run.
-    (RunJob, "params"): 2,
-    (Run, "params"): 2,
-    # Retries and pauses.
-    (Definition, "retry"): 2,
-    (Run, "not_before_ms"): 2,
-    # Slices that need no quorum.
-    (Mode, "slice"): 2,
-    (Definition, "slice_ms"): 2,
-    (Definition, "on_absent"): 2,
-    RecordSlices: 2,
-    ArrangeSlices: 2,
-    (ClusterState, "slices"): 2,
-    (ClusterState, "slices_through"): 2,
-    (Definition, "jitter_ms"): 2,
-    # Health.
-    (Definition, "checks"): 2,
-    ReportHealth: 2,
-    (ClusterState, "health"): 2,
-    (ClusterState, "listening"): 2,
-    (ClusterState, "watch_revision"): 2,
-    # Queues.
-    PutQueue: 2,
-    DeleteQueue: 2,
-    PutItem: 2,
-    ReceiveItems: 2,
-    AckItems: 2,
-    NackItems: 2,
-    ExtendDelivery: 2,
-    PurgeQueue: 2,
-    ReplayItems: 2,
-    # Jobs that work through a queue.
-    TakeItem: 2,
-    (Definition, "queue"): 2,
-    (Run, "delivery"): 2,
-    (ClusterState, "queues"): 2,
-    (ClusterState, "items"): 2,
-    (ClusterState, "item_count"): 2,
-    (ClusterState, "item_bytes"): 2,
-    (ClusterState, "last_place"): 2,
-    (ClusterState, "deliveries"): 2,
-    (ClusterState, "done_keys"): 2,
-    # Modes: how the nodes share a job, and why an attempt is where it is.
-    (Mode, "standby"): 2,
-    (Mode, "turns"): 2,
-    (Definition, "failback"): 2,
-    (Definition, "failback_after_ms"): 2,
-    (Attempt, "why"): 2,
-    (ClusterState, "turns"): 2,
-    (ClusterState, "incumbents"): 2,
-    (ClusterState, "wellness"): 2,
-    FailBack: 2,
-    # Locks.
-    AcquireLock: 2,
-    GrantLock: 2,
-    ReleaseLock: 2,
-    ForsakeLock: 2,
-    (Refusal, "locked"): 2,
-    (Refusal, "deadlock"): 2,
-    (ClusterState, "locks"): 2,
-    (ClusterState, "lock_grants"): 2,
-    (ClusterState, "lock_waiters"): 2,
-    (ClusterState, "lock_requests"): 2,
-    (ClusterState, "lock_owners"): 2,
-    (ClusterState, "lock_waiting"): 2,
-    # Jobs after others.
-    (Definition, "after"): 2,
-    (Definition, "require"): 2,
-    (ClusterState, "followers"): 2,
-    (ClusterState, "joins"): 2,
-    # The whole cluster's pause, and slots that are made up for.
-    PauseCluster: 2,
-    ResumeCluster: 2,
-    Backfill: 2,
-    (ClusterState, "paused"): 2,
-    (ClusterState, "paused_through_ms"): 2,
-    # Calendars.
-    (Definition, "include"): 2,
-    (Definition, "exclude"): 2,
-    (Fire, "left_out"): 2,
-    SetCalendar: 2,
-    DeleteCalendar: 2,
-    (ClusterState, "calendars"): 2,
-    # How many at once.
-    (Definition, "concurrency"): 2,
-    (Definition, "pool"): 2,
-    (Definition, "lock"): 2,
-    SetPool: 2,
-    DeletePool: 2,
-    (ClusterState, "pools"): 2,
-    (ClusterState, "pool_lines"): 2,
-    # Job classes.
-    ClassTask: 2,
-    TcpTask: 2,
-    Checkpoint: 2,
-    (Run, "checkpoint"): 2,
-    # Triggers that wait for something to happen.
-    ConditionTrigger: 2,
-    HookTrigger: 2,
-    EventTrigger: 2,
-    QueueTrigger: 2,
-    ProbeTrigger: 2,
-    CallHook: 2,
-    EmitEvent: 2,
-    (ClusterState, "edges"): 2,
-    (Run, "cause"): 2,
-    # Runs that several nodes share.
-    (Mode, "parallel"): 2,
-    (Mode, "contend"): 2,
-    (AttemptState, "ready"): 2,
-    (Definition, "where"): 2,
-    (Definition, "losers"): 2,
-    (Definition, "count"): 2,
-    (Definition, "order"): 2,
-    (Definition, "sync"): 2,
-    (Definition, "quorum"): 2,
-    (Run, "parent"): 2,
-    (Run, "shard"): 2,
-    (Run, "member"): 2,
-    (Run, "shards"): 2,
-    (Run, "ended"): 2,
-    (Run, "barrier_by_ms"): 2,
-    (Run, "opened_ms"): 2,
-    (ClusterState, "contests"): 2,
-    AttemptReady: 2,
-    Contend: 2,
-}
-
 #: How to find the level of a value.
 Ask = Callable[[Any], int]
 

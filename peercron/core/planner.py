@@ -274,7 +274,7 @@ class Planner:
         if job_full(self._state, job, run) or (in_line and pool_full(self._state, job, run)):
             return False  # the end of another run, or a larger pool, calls again
         # Of a shard: if its node is gone, that is to be said too.
-        return in_line or bool(run.parent or placement.eligible(self._state, job.definition))
+        return in_line or bool(run.parent or placement.placeable(self._state, job, run))
 
     def _ready_ms(self, run_id: str) -> int:
         """Since or from when a waiting run may have its attempt."""

@@ -34,6 +34,7 @@ class AttemptState(StrEnum):
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
     LOST = "lost"  # its node's session ended first
+    REFUSED = "refused"  # its node does not have the class of the job; see `lacking`
 
 
 LIVE_ATTEMPT_STATES = frozenset({AttemptState.ASSIGNED, AttemptState.READY, AttemptState.STARTED})

@@ -185,7 +185,7 @@ def _contended(state: ClusterState, run: Run, definition: Definition, live: Sequ
         return Orders(end=((live[0], RunState.LOST, why),)) if why else Orders(go=(live[0],))
     if state.contests.get(run.id):
         return Orders()  # who was asked may still answer
-    done = _count(run, RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT)
+    done = _count(run, RunState.SUCCEEDED, RunState.FAILED, RunState.TIMED_OUT) or _refused_by_all(run)
     if not done and run.shards < ATTEMPTS_MAX and definition.guarantee is not Guarantee.AT_MOST_ONCE:
         return Orders(again=True)
     return _contest_outcome(run, winner)
@@ -201,6 +201,13 @@ def _over(state: ClusterState, run: Run, definition: Definition, winner: Shard |
     if definition.guarantee is Guarantee.AT_MOST_ONCE and started is not None:
         return f"{name_of(state, started.member)} started it once already (guarantee at_most_once)"
     return ""
+
+
+def _refused_by_all(run: Run) -> bool:
+    """Whether none of those who asked has what the run does: to ask them anew is of no use."""
+    return bool(run.ended) and all(
+        shard.attempts and shard.attempts[-1].state is AttemptState.REFUSED for shard in run.ended
+    )
 
 
 def _contest_outcome(run: Run, winner: Shard | None) -> Orders:

@@ -186,6 +186,9 @@ class ClusterState:
     #: member's own, else under "".
     edges: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    #: Member id -> job classes that it has said, in its open session, not to have (absent: none). See `lacking`.
+    lacking: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
     #: Not replicated: queues whose items changed since the planner here last looked; None: there is none.
     changed_queues: dict[str, None] | None = field(
         default=None, compare=False, repr=False, metadata={"transient": True}

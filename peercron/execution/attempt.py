@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 from peercron.clock import SystemClock
 from peercron.execution.ending import Pace
+from peercron.execution.lease import from_monotonic
 from peercron.execution.limits import REASON_CHARS_MAX
 from peercron.execution.orders import Ended, Launch
 
 SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST = "succeeded", "failed", "timed_out", "cancelled", "lost"
+#: What it should run is not on this node.
+REFUSED = "refused"
 
 #: Of one that has its own time.
 OVERDUE = "its time was over"
@@ -80,6 +83,12 @@ def time_of(order: Launch, stop_at: float, kill_at: float) -> tuple[float, float
     return (math.inf, math.inf) if order["keep"] else (stop_at, kill_at)
 
 
+def timed(order: Launch) -> Launch:
+    """With its own time, if it has one, as an instant of `lease.now`."""
+    order["until"] = [from_monotonic(float(instant)) for instant in order["until"]]
+    return order
+
+
 def ended(attempt: Attempt, report: dict[str, Any]) -> Ended:
     """The result of an attempt from its shepherd's report.
 
@@ -90,7 +99,7 @@ def ended(attempt: Attempt, report: dict[str, Any]) -> Ended:
     if attempt.sentence and report["ended_at"] >= attempt.sentence.at:
         outcome, reason = attempt.sentence.outcome, attempt.sentence.reason
     elif report["why"]:
-        outcome, reason = LOST, report["why"]
+        outcome, reason = REFUSED if report["absent"] else LOST, report["why"]
     if report["output_lost"]:
         reason = "; ".join(filter(None, (reason, f"output lost: {report['output_lost']}")))
     result = _result(attempt.key, attempt.started_ms, outcome, reason)

@@ -13,8 +13,8 @@ import traceback
 from peercron.execution import kernel, orders
 from peercron.execution.guardian import Guardian
 from peercron.execution.lease import Lease
+from peercron.execution.pen import Pen
 from peercron.execution.record import boot_id, identify
-from peercron.execution.shepherd import Pen
 
 
 def main(data_dir: str, node: int, lock: int) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 
 from peercron.execution import attempt as attempts
 from peercron.execution import orders
-from peercron.execution.attempt import LOST, OVERDUE, Attempt, Sentence, time_of
+from peercron.execution.attempt import LOST, OVERDUE, Attempt, Sentence, time_of, timed
 from peercron.execution.lease import from_monotonic, now
 from peercron.execution.limits import ORDERS_PER_TURN_MAX, REPORT_WAIT_S, RUNNING_MAX, WAIT_S_MAX
 from peercron.execution.nodelink import NodeLink
 from peercron.execution.orphans import Orphans
+from peercron.execution.pen import Pen
 from peercron.execution.processes import below, strike, table
-from peercron.execution.shepherd import Pen, tend
+from peercron.execution.shepherd import tend
 
 
 class Guardian:
@@ -87,11 +88,11 @@ class Guardian:
     def _carry_out(self, order: dict[str, Any]) -> None:
         match order["do"]:
             case "launch":
-                self._launch(_timed(orders.launch(order["launch"])))
+                self._launch(timed(orders.launch(order["launch"])))
             case "warm":
                 self._launch(orders.launch(order["launch"]), self._waiting)
             case "assign":
-                self._assign(str(order["worker"]), _timed(orders.launch(order["launch"])))
+                self._assign(str(order["worker"]), timed(orders.launch(order["launch"])))
             case "lease":
                 stop_at, kill_at = float(order["stop_at"]), float(order["kill_at"])
                 self._lease.set(stop_at=from_monotonic(stop_at), kill_at=from_monotonic(kill_at))
@@ -292,9 +293,3 @@ class Guardian:
             if instant - attempt.silent_since > REPORT_WAIT_S:
                 os.kill(attempt.shepherd, signal.SIGKILL)  # ours and not yet reaped: the pid is no other's
                 self._bury(attempt, attempts.unreported(attempt, "its report is lost: the disk does not answer"))
-
-
-def _timed(order: orders.Launch) -> orders.Launch:
-    """With its own time, if it has one, as an instant of `lease.now`."""
-    order["until"] = [from_monotonic(float(instant)) for instant in order["until"]]
-    return order

@@ -52,8 +52,9 @@ class AttemptSpec:
 class AttemptResult:
     """How an attempt ended; none of its processes is alive when this is said.
 
-    `outcome` is one of SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST. `exit_code` is None where nothing exited: it was
-    ended by a signal (`reason` names it), was an HTTP call, or never started (`started_ms` is None then).
+    `outcome` is one of SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, REFUSED (its job class is not here). `exit_code`
+    is None where nothing exited: it was ended by a signal (`reason` names it), was an HTTP call, or never started
+    (`started_ms` is None then).
     """
 
     run_id: str

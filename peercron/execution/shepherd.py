@@ -15,7 +15,7 @@ import selectors
 import signal
 import socket
 import traceback
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from peercron.clock import SystemClock
 from peercron.execution import attempt, kernel, launch, processes, record
@@ -23,24 +23,14 @@ from peercron.execution.ending import Ending
 from peercron.execution.environment import Unresolved, resolve
 from peercron.execution.feed import Feed
 from peercron.execution.gate import Gate
-from peercron.execution.lease import Lease, now
+from peercron.execution.lease import now
 from peercron.execution.limits import ASSIGNMENT_BYTES_MAX, OUTPUT_CHUNK_BYTES, REASON_CHARS_MAX
 from peercron.execution.orders import Launch, encode
 from peercron.execution.output import Output
+from peercron.execution.pen import Pen
 
 #: What the kernel lets a user hold in a pipe. Nobody of the tree is left to add to it, but a stranger might.
 PIPE_BYTES_MAX = 1024 * 1024
-
-
-class Pen(NamedTuple):
-    """What all shepherds of a guardian share."""
-
-    attempts: str  # folder of the records
-    outputs: str  # folder of the output files
-    boot: str
-    lock: int  # held by the guardian and its shepherds: free when the last of them is gone
-    lease: Lease
-    oom_score: str | None  # what the guardian had before it made itself precious
 
 
 def tend(order: Launch, channel: socket.socket, pen: Pen) -> NoReturn:
@@ -65,6 +55,7 @@ class Shepherd:
         self._selector = selectors.DefaultSelector()
         self._ending: Ending | None = None
         self._why = ""  # what this shepherd ended its tree for, by its own decision
+        self._absent = False  # that was: what it should run is not here
         self._kill_by = math.inf  # what the guardian has ordered
         self._launched = False  # the command runs, or has failed to
         self._gate = Gate(held=order["held"])
@@ -172,6 +163,7 @@ class Shepherd:
         elif "failed" in told:
             self._failure = (str(told["failed"])[:REASON_CHARS_MAX], 1)
         elif "absent" in told:  # what it should run is not on this node: another may have it
+            self._absent = not self._why
             self._why = self._why or str(told["absent"])[:REASON_CHARS_MAX]
 
     # What is heard.
@@ -286,6 +278,7 @@ class Shepherd:
         reason, code = self._failure or ("", None)
         return {
             "why": self._why,
+            "absent": self._absent,
             "status": self._status,
             "ended_at": self._ended_at,
             "failure": reason,

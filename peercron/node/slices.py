@@ -120,11 +120,11 @@ class Slices:
         return (run_id, token) in self._live
 
     def finished(self, result: AttemptResult) -> None:
-        """The supervisor has seen the end of one of our attempts."""
+        """The supervisor has seen the end of one of our attempts; a refusal is a failure: the slice is this node's."""
         live = self._live.pop((result.run_id, result.token))
         overdue = result.outcome is AttemptState.TIMED_OUT and result.reason == OVERDUE
         reason = f"its slice ended, with the guard band ({OVERDUE})" if overdue else result.reason
-        outcome = RunState(result.outcome.value)
+        outcome = RunState.FAILED if result.outcome is AttemptState.REFUSED else RunState(result.outcome.value)
         entry = SliceEntry(live.slot_ms, outcome, reason, result.started_ms, result.finished_ms, result.exit_code)
         entry = replace(entry, output_tail=result.output_tail)
         self._journal.end(live.uid, entry)

@@ -45,7 +45,7 @@ def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _shards, _retries, _bounds),
-        *(_leases, _slices, _keys, _changes, _answers, _health, _standing, _order, _pools),
+        *(_leases, _slices, _keys, _changes, _answers, _health, _standing, _order, _pools, _lacking),
         queue_violations,
         locks,
     )
@@ -355,6 +355,12 @@ def _standing(state: ClusterState) -> Iterator[str]:
         yield "it is noted how somebody has been who is no member"
     if any(not 0 <= how.fell_ms <= state.now_ms or how.well_ms > state.now_ms for how in state.wellness.values()):
         yield "a member fell, or was well, in the future"
+
+
+def _lacking(state: ClusterState) -> Iterator[str]:
+    for member_id, targets in state.lacking.items():
+        if not targets or len(set(targets)) < len(targets) or not state.members[member_id].open:
+            yield f"{member_id}, whose session may have ended, is said to lack {targets}"
 
 
 def _retries(state: ClusterState) -> Iterator[str]:

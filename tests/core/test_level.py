@@ -11,8 +11,9 @@ from peercron.core import apply as apply_package
 from peercron.core.apply import apply, apply_proposal
 from peercron.core.apply.configuration import configure
 from peercron.core.commands import OpenSession, Proposal
-from peercron.core.level import LEVEL, RELEASES, SINCE, level_of, objection, spoken
+from peercron.core.level import LEVEL, RELEASES, level_of, objection, spoken
 from peercron.core.member import Configuration, MemberInfo, Role, Seat
+from peercron.core.since import SINCE
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 from tests.core.builders import code, done, info

@@ -23,8 +23,8 @@ from peercron.execution import guardlink, keeper, leftovers
 from peercron.execution.lease import Lease
 from peercron.execution.limits import LEFTOVER_KILL_S, LINE_BYTES_MAX, RESTART_S_MIN, RUNNING_MAX
 from peercron.execution.orders import Launch, Lines, decode, encode
+from peercron.execution.pen import Pen
 from peercron.execution.processes import _children, look
-from peercron.execution.shepherd import Pen
 from tests.execution.conftest import Witness, is_dead, until
 
 TREE = "(trap '' TERM; env -i setsid sh -c 'echo $$ > away; while :; do sleep 0.05; done' &); echo $$ > me; sleep 60"

@@ -20,10 +20,12 @@ from peercron.execution.ending import Pace
 from peercron.execution.lease import Lease
 from peercron.execution.limits import LINE_BYTES_MAX, REASON_CHARS_MAX, SWEEP_S_MAX, SWEEP_S_MIN
 from peercron.execution.orders import Launch, Lines, LineTooLong
-from peercron.execution.shepherd import Pen, Shepherd
+from peercron.execution.pen import Pen
+from peercron.execution.shepherd import Shepherd
 
 REPORT = {
     "why": "",
+    "absent": False,
     "status": 0,
     "ended_at": 10.0,
     "failure": "",
@@ -62,6 +64,7 @@ def attempt(sentence: Sentence | None = None, **order: object) -> Attempt:
         ({}, Sentence(9.0, CANCELLED, "stop"), "cancelled", "stop", 0),
         ({"status": 9}, Sentence(9.0, LOST, "lease"), "lost", "lease", None),
         ({"status": 9, "why": "lease"}, None, "lost", "lease", None),
+        ({"status": 256, "why": "no class", "absent": True}, None, "refused", "no class", 1),
         ({"status": 9, "why": "lease"}, Sentence(9.5, CANCELLED, "stop"), "cancelled", "stop", None),
         ({"status": None, "ended_at": math.inf}, Sentence(9.0, CANCELLED, "stop"), "cancelled", "stop", None),
         ({"output_lost": "full"}, None, "succeeded", "output lost: full", 0),

@@ -137,9 +137,9 @@ async def test_a_traceback_shows_the_job_and_not_peercron(node: Classes) -> None
 
 
 @pytest.mark.parametrize("target", ["Nobody", "nowhere.jobs:Report"])
-async def test_what_is_not_here_is_lost_so_that_another_node_gets_it(node: Classes, target: str) -> None:
+async def test_what_is_not_here_is_refused_so_that_another_node_gets_it(node: Classes, target: str) -> None:
     result = await node.done(target)
-    assert (result.outcome, result.started_ms) == (AttemptState.LOST, None)
+    assert (result.outcome, result.started_ms) == (AttemptState.REFUSED, None)
     assert "this node" in result.reason
 
 

@@ -53,7 +53,7 @@ class ClusterState(state.ClusterState):
 
 state.ClusterState = ClusterState  # type: ignore[misc]
 
-from peercron.core import apply, commands, level  # noqa: E402
+from peercron.core import apply, commands, level, since  # noqa: E402
 from peercron.core.verdict import Done, Verdict  # noqa: E402
 
 THIS = level.LEVEL
@@ -74,7 +74,7 @@ def touch(state: ClusterState, command: Touch) -> Verdict:
 
 level.LEVEL = NEXT  # type: ignore[misc]
 level.RELEASES[NEXT] = VERSION
-level.SINCE.update(
+since.SINCE.update(
     {Touch: NEXT, (ClusterState, "touched"): NEXT, (Definition, "priority"): NEXT, (MemberInfo, "zone"): NEXT}
 )
 apply.APPLY[Touch] = touch  # type: ignore[index]

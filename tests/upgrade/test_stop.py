@@ -10,7 +10,7 @@ import pytest
 from peercron.consensus.entry import CONFIGURATION, Entry
 from peercron.consensus.snapshots import SnapshotStore, with_header
 from peercron.core import apply as apply_package
-from peercron.core import commands, level
+from peercron.core import commands, level, since
 from peercron.core.apply import apply
 from peercron.core.commands import OpenSession, Proposal, PutKey
 from peercron.core.member import MemberInfo
@@ -43,7 +43,7 @@ def upgrade(patch: pytest.MonkeyPatch) -> None:
     """From here on this process runs the next version."""
     patch.setattr(level, "LEVEL", NEXT)
     patch.setitem(level.RELEASES, NEXT, "9.9.9")
-    patch.setitem(level.SINCE, Touch, NEXT)
+    patch.setitem(since.SINCE, Touch, NEXT)
     patch.setattr(commands, "Command", typing.Union[commands.Command, Touch])  # noqa: UP007 - one that can be computed
     patch.setitem(apply_package.APPLY, Touch, touch)  # type: ignore[misc]
     patch.setitem(codec.NAMES, Touch, "touch")

@@ -16,9 +16,9 @@ from enum import StrEnum
 from typing import Any
 
 from peercron.core.commands import Proposal
-from peercron.core.level import SINCE
 from peercron.core.member import Configuration
 from peercron.core.run import LedgerEntry, Run
+from peercron.core.since import SINCE
 from peercron.core.state import ClusterState
 from peercron.wire.codec import NAMES
 

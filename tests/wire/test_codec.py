@@ -16,11 +16,12 @@ from peercron.core import commands as c
 from peercron.core import views
 from peercron.core.change import Change
 from peercron.core.job import Cursor, Job, Overlap
-from peercron.core.level import SINCE, late_fields
+from peercron.core.level import late_fields
 from peercron.core.member import Configuration, Invitation, Member
 from peercron.core.once import Answered
 from peercron.core.restore import Stage
 from peercron.core.run import AttemptState, LedgerEntry, Run
+from peercron.core.since import SINCE
 from peercron.core.state import Key
 from peercron.core.verdict import Verdict
 from peercron.wire import codec

@@ -16,9 +16,10 @@ from peercron.core import views
 from peercron.core.apply import apply
 from peercron.core.commands import AttemptFinished, Fire, OpenSession, PutJob, RunJob
 from peercron.core.job import Overlap
-from peercron.core.level import SINCE, level_of
+from peercron.core.level import level_of
 from peercron.core.member import Role
 from peercron.core.run import AttemptState
+from peercron.core.since import SINCE
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
 from peercron.errors import TooOld

@@ -14,11 +14,12 @@ from peercron.core.commands import AttemptFinished, AttemptStarted, Checkpoint
 from peercron.core.history import find_run, is_of, pack_run
 from peercron.core.job import Guarantee
 from peercron.core.limits import ATTEMPTS_MAX, CHECKPOINT_BYTES_MAX, OUTPUT_TAIL_BYTES_MAX, REASON_LENGTH_MAX
+from peercron.core.placement.lacking import nobody_has, target_of, told
 from peercron.core.run import LIVE_ATTEMPT_STATES, Attempt, AttemptState, Run, RunState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
-#: What an attempt's end makes of its run; LOST is not here: the run may get another attempt.
+#: What an attempt's end makes of its run; LOST and REFUSED are not here: the run may get another attempt.
 OUTCOMES = {
     AttemptState.SUCCEEDED: RunState.SUCCEEDED,
     AttemptState.FAILED: RunState.FAILED,
@@ -29,7 +30,7 @@ OUTCOMES = {
 #: The level from which on there is a pause after losses: see `core.level`.
 PAUSES_LEVEL = 2
 
-assert OUTCOMES.keys() | {AttemptState.LOST} | LIVE_ATTEMPT_STATES == set(AttemptState)
+assert OUTCOMES.keys() | {AttemptState.LOST, AttemptState.REFUSED} | LIVE_ATTEMPT_STATES == set(AttemptState)
 
 
 def attempt_started(state: ClusterState, command: AttemptStarted) -> Verdict:
@@ -66,6 +67,8 @@ def attempt_finished(state: ClusterState, command: AttemptFinished) -> Verdict:
     )
     if command.outcome is AttemptState.LOST:
         _retry(state, run)
+    elif command.outcome is AttemptState.REFUSED:
+        _pass_on(state, run)
     elif command.outcome in retry.FAILURES and retry.may_retry(run):
         _try_again(state, run, retry.pause_after_failure_ms(run))
     else:
@@ -169,6 +172,24 @@ def _retry(state: ClusterState, run: Run) -> None:
         end(state, run, RunState.LOST, f"{lost.reason}; that was attempt {ATTEMPTS_MAX}, the last one")
     else:
         _try_again(state, run, retry.pause_after_loss_ms(run) if state.level >= PAUSES_LEVEL else 0)
+
+
+def _pass_on(state: ClusterState, run: Run) -> None:
+    """Its node does not have what it runs: somebody else may, and is asked at once."""
+    refused, definition = run.attempts[-1], run.definition
+    assert definition is not None, "a grant pins what the run does"
+    if target := target_of(definition):
+        state.lacking[refused.member] = told(state.lacking.get(refused.member, ()), target)
+    if run.cancel_requested:
+        end(state, run, RunState.CANCELLED, run.reason)
+    elif run.parent:
+        end(state, run, RunState.LOST, refused.reason)  # nobody else takes its place
+    elif why := nobody_has(state, definition, run):
+        end(state, run, RunState.FAILED, why[:REASON_LENGTH_MAX])
+    elif len(run.attempts) >= ATTEMPTS_MAX:
+        end(state, run, RunState.FAILED, f"{refused.reason}; that was attempt {ATTEMPTS_MAX}, the last one")
+    else:
+        _try_again(state, run, 0)
 
 
 def _try_again(state: ClusterState, run: Run, pause_ms: int) -> None:

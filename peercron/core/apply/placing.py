@@ -5,10 +5,12 @@ from __future__ import annotations
 from peercron.core import placement
 from peercron.core.apply.grant import held_up
 from peercron.core.apply.pool import missing_in_line
-from peercron.core.apply.run import advance, cancel, settle, take_turn
+from peercron.core.apply.run import advance, cancel, end, settle, take_turn
 from peercron.core.commands import CancelRun, PlaceRun
 from peercron.core.exclusion import missing_in_lock_line
 from peercron.core.history import find_run
+from peercron.core.limits import REASON_LENGTH_MAX
+from peercron.core.placement.lacking import nobody_has
 from peercron.core.run import LIVE_RUN_STATES, Run, RunState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
@@ -50,8 +52,12 @@ def place_run(state: ClusterState, command: PlaceRun) -> Verdict:
         state.touch(run.job_uid)
         return Done(state.index, state.last_token)
     in_line = run.id in state.pool_lines.get(job.definition.pool, ())
-    if not in_line and not placement.eligible(state, job.definition):
+    if not in_line and not placement.placeable(state, job, run):
         return Refused(state.index, Refusal.NOT_READY, placement.NO_NODE)
+    if why := nobody_has(state, run.definition or job.definition, run):
+        end(state, run, RunState.FAILED, why[:REASON_LENGTH_MAX])  # the last that might have had it was removed
+        advance(state, run.job_uid)
+        return Done(state.index, state.last_token)
     # Who is called to its pool and has no node steps out of the line, so that those behind it are not held up.
     take_turn(state, job, run)
     state.touch(run.job_uid)

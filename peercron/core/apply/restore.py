@@ -39,7 +39,7 @@ KEPT: Final = GROWING | frozenset({
     "level",  # what they all speak
     "results", "floors", "answers", "answer_keys", "answer_count",  # what its members and clients are being answered
     "changes", "change_count", "changes_bytes", "changes_floor",  # what is watched here; begins anew
-    "wellness",  # how they have been
+    "wellness", "lacking",  # how they have been, and what they do not have
     "stage", "staged", "adopted",  # the restore itself
     "health", "edges", "watch_revision",  # what its members see: of other jobs from now on
 })  # fmt: skip

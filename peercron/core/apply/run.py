@@ -27,6 +27,7 @@ from peercron.core.job import Job, Mode, Overlap
 from peercron.core.limits import RECENT_RUNS_KEPT
 from peercron.core.params import Params
 from peercron.core.placement import Choice
+from peercron.core.placement.lacking import still_to_ask
 from peercron.core.placement.parallel import why_there
 from peercron.core.policy import Admission, admission
 from peercron.core.run import LIVE_RUN_STATES, Run, RunState
@@ -152,7 +153,8 @@ def take_turn(state: ClusterState, job: Job, run: Run) -> None:
 
 def _share(state: ClusterState, job: Job, run: Run) -> None:
     """Its shards are made, each of which waits for a grant of its own; or it waits for nodes to share it."""
-    candidates = placement.eligible(state, run.definition or job.definition)
+    definition = run.definition or job.definition
+    candidates = still_to_ask(state, definition, run, placement.eligible(state, definition))
     if candidates and shards.spread(state, job, run, candidates):
         leave(state, run)
         settle(state, state.runs[run.id])

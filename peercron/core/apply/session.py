@@ -59,6 +59,7 @@ def _give_up(state: ClusterState, member_id: str, reason: str) -> None:
     """Everything that the member holds under an ended session is free again, and its word counts no more."""
     withdraw_everywhere(state, member_id)
     forget_observer(state, member_id)
+    state.lacking.pop(member_id, None)  # it may come back with other modules
     drop_waiters_of(state, member_id)  # first, so that nothing is granted to who is not there
     for run_id in tuple(state.live_attempts.get(member_id, ())):
         lose_attempt(state, state.runs[run_id], reason)

@@ -8,6 +8,7 @@ from peercron.core.job import Job, Mode
 from peercron.core.member import Member
 from peercron.core.placement.choice import Choice
 from peercron.core.placement.eligibility import barred, eligible, may_run
+from peercron.core.placement.lacking import nobody_has, still_to_ask, target_of
 from peercron.core.placement.single import least_loaded
 from peercron.core.placement.slices import slice_owner
 from peercron.core.placement.standby import first_healthy
@@ -15,18 +16,30 @@ from peercron.core.placement.turns import head_of_line
 from peercron.core.run import Run
 from peercron.core.state import ClusterState
 
-__all__ = ["MODES", "NO_NODE", "Choice", "barred", "choose", "eligible", "may_run"]
+__all__ = ["MODES", "NO_NODE", "Choice", "barred", "choose", "eligible", "may_run", "placeable"]
 
 NO_NODE = "no node that may run it is there"
 
 
 def choose(state: ClusterState, job: Job, run: Run) -> Choice:
-    """Who gets the next attempt. After one that failed or was lost, that is somebody else if the job wants it so."""
-    candidates = eligible(state, job.definition)
+    """Who gets the next attempt. After one that failed or was lost, that is somebody else if the job wants it so; who
+    does not have what the run does is passed over.
+    """
+    there = eligible(state, job.definition)
+    candidates = still_to_ask(state, run.definition or job.definition, run, there)
+    if there and not candidates:
+        return Choice(None, f"{NO_NODE} and has {target_of(run.definition or job.definition)}")
     if not candidates:
         most = job.definition.concurrency.per_node
         return Choice(None, f"{NO_NODE} with less than {most} of it running" if most else NO_NODE)
     return MODES[job.definition.mode](state, job, run, candidates)
+
+
+def placeable(state: ClusterState, job: Job, run: Run) -> bool:
+    """Whether there is somebody for the run to go to, or nobody will ever be."""
+    definition = run.definition or job.definition
+    there = still_to_ask(state, definition, run, eligible(state, job.definition))
+    return bool(there or nobody_has(state, definition, run))
 
 
 MODES: dict[Mode, Callable[[ClusterState, Job, Run, Sequence[Member]], Choice]] = {

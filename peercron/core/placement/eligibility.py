@@ -35,18 +35,28 @@ def may_run(state: ClusterState, member: Member, definition: Definition) -> bool
 
 
 def not_for(state: ClusterState, definition: Definition, member: Member) -> str:
-    """Why the job is not for this member; empty: it is, since its session is open, it votes and is no witness, nobody
-    drained it, and `nodes` and `where` mean it if given.
+    """Why the job is not for this member; empty: it is, since its session is open, nobody drained it, and it is one of
+    those that are meant.
     """
-    seat = state.seats.get(member.info.id)
     if not member.open:
         return "its session has ended"
+    if member.info.id in state.drained:
+        return "it is drained"
+    return _not_meant(state, definition, member)
+
+
+def meant_for(state: ClusterState, definition: Definition, member: Member) -> bool:
+    """Whether the job is for this member once it is there and not drained."""
+    return not _not_meant(state, definition, member)
+
+
+def _not_meant(state: ClusterState, definition: Definition, member: Member) -> str:
+    """Why it is not meant; empty: it votes and is no witness, and `nodes` and `where` mean it if given."""
+    seat = state.seats.get(member.info.id)
     if (seat.role if seat else member.info.role) is not Role.VOTER:
         return "it is no voter that runs jobs"
     if state.seats and seat is None:
         return "it is no member any more"  # removed, and not gone yet; or about to be
-    if member.info.id in state.drained:
-        return "it is drained"
     if definition.nodes and member.info.name not in definition.nodes:
         return "the job does not name it"
     if definition.where and not fits(definition.where, member.info):
