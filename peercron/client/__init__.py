@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from peercron.client.lock import Lock
     from peercron.client.queue import Delivery, Item, Queue
     from peercron.client.state import Change, Entry, Listing
-    from peercron.client.sync import SyncClient, SyncLock
-    from peercron.client.syncqueue import SyncQueue
+    from peercron.client.sync import SyncClient, SyncLock, SyncQueue
 
 __all__ = [
     "Answer",
@@ -42,7 +41,7 @@ _FROM = {
     "Queue": "queue",
     "SyncClient": "sync",
     "SyncLock": "sync",
-    "SyncQueue": "syncqueue",
+    "SyncQueue": "sync",
 }
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final
 
+from peercron.client.chores import Chores
 from peercron.client.jobs import Jobs
 from peercron.client.link import Link
 from peercron.client.lock import Lock, Wanted
+from peercron.client.owner import process_name, thread_name
 from peercron.client.queue import Queue
+from peercron.client.session import Session
 from peercron.client.state import State
+from peercron.client.tenure import OnLost
 from peercron.client.words import Duration, seconds
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8400"
@@ -24,19 +26,24 @@ class Client:
 
     >>> async with Client(["http://a:8400", "http://b:8400"]) as client:         # doctest: +SKIP
     ...     await client.state.put("stock", 7)
-    ...     async with client.lock("reports/db", ttl="30s", wait="10s") as lock:
+    ...     async with client.lock("reports/db", wait="10s") as lock:
     ...         await write_report(fencing_token=lock.token)
 
     Requests go to the node that answered last; where it cannot, the others are asked until `timeout` is over. Writes
     carry an idempotency key, so that asking twice does nothing twice.
 
+    Locks and what is received from queues live as long as the client's session, which is opened when the first of
+    them needs it, kept alive in the background, and ended by `close`. Where it is lost, whoever holds one is told.
+
     Args:
         addresses: HTTP of any nodes; default: PEERCRON_ADDR, or within a run PEERCRON_URL, or this machine.
         token: access token; default: PEERCRON_TOKEN.
-        label: what this program is called, as owner of locks; default: host/pid.
+        label: what this program is called, as node/process, or as process alone; default: host/pid.
         timeout: for a request with all its tries.
         ca_file: authority (PEM) of https addresses.
         attempt: run id and fencing token of the attempt that this program is: its locks end with it, at once.
+        session_ttl: how long the cluster keeps what the session holds when it does not hear of this program.
+        on_lost: is called with the reason when the session was lost, in the event loop: it must not block.
     """
 
     def __init__(
@@ -48,6 +55,8 @@ class Client:
         timeout: Duration = "5s",
         ca_file: str | None = None,
         attempt: tuple[str, int] | None = None,
+        session_ttl: Duration = "30s",
+        on_lost: OnLost | None = None,
     ) -> None:
         self._attempt = attempt or ("", 0)
         chosen = addresses if addresses is not None else _usual_addresses()
@@ -57,7 +66,9 @@ class Client:
             ca_file=ca_file,
             timeout_s=seconds(timeout),
         )
-        self.label = label or f"{socket.gethostname()}/{os.getpid()}"
+        self.label = process_name(label)
+        self._session = Session(self._link, self.label, seconds(session_ttl), on_lost)
+        self._chores = Chores()
         self.state = State(self._link)
         self.jobs = Jobs(self._link)
 
@@ -70,7 +81,9 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Give back what is held, end the session, close the connections."""
+        await self._chores.close()
+        await self._session.close()
         await self._link.close()
 
     async def status(self) -> dict[str, Any]:
@@ -82,37 +95,37 @@ class Client:
         self,
         name: str,
         *,
-        ttl: Duration = "30s",
+        ttl: Duration | None = None,
         wait: Duration | None = None,
         kind: str | None = None,
         permits: int = 1,
         shared: bool = False,
         owner: str | None = None,
+        on_lost: OnLost | None = None,
     ) -> Lock:
         """A lock, to be held in an `async with` block; see `Lock`.
 
         Args:
             name: in the namespace "default", or written namespace/name.
-            ttl: it comes free by itself when it was not renewed for so long, as when this program dies.
+            ttl: it has a time of its own, and comes free by itself when it was not renewed for so long; None: it lives
+                as long as this client's session, or the attempt that this program is.
             wait: how long to stand in line; None: as long as it takes.
             kind: "mutex", "semaphore" or "rw"; default: what `permits` and `shared` say.
             permits: how many may hold a semaphore at the same time.
             shared: of a "rw" lock: to read, beside others that read.
-            owner: default: label/task.
+            owner: default: node/process/thread, in an event loop its task.
+            on_lost: is called with the reason when it was lost, in the event loop: it must not block.
         """
-        wanted = Wanted(name, ttl, wait, kind, permits, shared, *self._attempt)
-        return Lock(self._link, wanted, owner or f"{self.label}/{_task()}")
+        wanted = Wanted(name, ttl, wait, kind, permits, shared, *self._attempt, on_lost)
+        return Lock(self._link, self._session, self._chores, wanted, self._owner(owner))
 
     def queue(self, name: str, *, owner: str | None = None) -> Queue:
-        """A queue, in the namespace "default", or written namespace/name. `owner`: of what is received; label/task."""
-        return Queue(self._link, name, owner or f"{self.label}/{_task()}")
+        """A queue, in the namespace "default", or written namespace/name. `owner`: of what is received, as of locks."""
+        return Queue(self._link, self._session, name, self._owner(owner))
+
+    def _owner(self, given: str | None) -> str:
+        return given or f"{self.label}/{thread_name()}"
 
 
 def _usual_addresses() -> str:
     return os.environ.get("PEERCRON_ADDR") or os.environ.get("PEERCRON_URL") or DEFAULT_ADDRESS
-
-
-def _task() -> str:
-    """Who in this process: a task of ours stands for a thread, since each of them waits for itself."""
-    task = asyncio.current_task()
-    return task.get_name() if task is not None else "main"

@@ -7,6 +7,7 @@ import json
 import secrets
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -48,10 +49,11 @@ class Link:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._ca_file, self._timeout_s = ca_file, timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
         #: Place of the node that answered last.
         self._at = 0
-        #: The language that the cluster speaks, as far as a node has said it. It never falls.
-        self._level = 1
+        #: The language that the cluster speaks, as far as a node has said it; 0: none has. It never falls.
+        self._level = 0
 
     async def ask(
         self,
@@ -80,16 +82,18 @@ class Link:
         while True:
             last: PeercronError = Unreachable()
             for place, address in enumerate(self._in_turn()):
+                # A node that hangs must not take the time of those behind it, where they may be asked the same.
                 left_s = max(0.05, until_s - loop.time()) / (len(self.addresses) - place if self._again(method) else 1)
                 try:
                     return await self._ask(address, method, path, body, params, sent, left_s + answer_s)
                 except OutcomeUnknown as error:
                     last = unknown = error
-                    if not self._again(method):
+                    self.pass_over(address)
+                    if not await self._heeds_keys():
                         raise
                 except (Unreachable, NoLeader, Busy) as error:
                     last = error
-                self.pass_over(address)
+                    self.pass_over(address)
                 if loop.time() >= until_s:
                     break
             if loop.time() + PAUSE_S >= until_s:
@@ -134,6 +138,8 @@ class Link:
         self._at = (at + 1) % len(self.addresses)
 
     async def close(self) -> None:
+        """Whoever asks from now on is told that it is closed."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -171,8 +177,16 @@ class Link:
         return self.addresses[self._at :] + self.addresses[: self._at]
 
     def _again(self, method: str) -> bool:
-        """Whether a request may be sent again although the first may have been carried out."""
-        return method in _SAFE or self._level >= ONCE_LEVEL
+        """Whether a request may be sent again although the first may have been carried out, as far as we know."""
+        return method in _SAFE or self._level == 0 or self._level >= ONCE_LEVEL
+
+    async def _heeds_keys(self) -> bool:
+        """Whether the cluster carries out once what is sent twice; where no node has said so, one is asked."""
+        for address in self._in_turn() if self._level == 0 else ():
+            with suppress(PeercronError):
+                await self._ask(address, "GET", "/livez", None, None, self._headers, CONNECT_S)
+                break
+        return self._level >= ONCE_LEVEL
 
     def _heed(self, answer: aiohttp.ClientResponse) -> None:
         level = answer.headers.get("Peercron-Level", "")
@@ -180,6 +194,8 @@ class Link:
             self._level = max(self._level, int(level))
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise PeercronError("this client is closed")
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, ssl=self._trust())
             self._session = aiohttp.ClientSession(connector=connector)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from peercron.errors import PeercronError
 
+P = ParamSpec("P")
 T = TypeVar("T")
+#: What lives in the loop, and its face outside.
+Inner = TypeVar("Inner")
+Face = TypeVar("Face")
 
 
 class Portal:
@@ -42,6 +48,75 @@ class Portal:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+
+class Twin(Generic[Inner]):
+    """The blocking face of something that lives in the portal's loop: what `blocking` makes of its methods."""
+
+    def __init__(self, portal: Portal, inner: Inner) -> None:
+        self._portal, self._inner = portal, inner
+
+
+class Block(Twin[Inner]):
+    """One that is used in a `with` block."""
+
+    def __enter__(self) -> Self:
+        self._portal.call(self._inner.__aenter__())  # type: ignore[attr-defined]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._portal.call(self._inner.__aexit__(kind, error, trace))  # type: ignore[attr-defined]
+
+
+def blocking(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Twin[Any], P], T]:
+    """The same method, whose caller waits in a thread of its own."""
+
+    @wraps(method)
+    def call(self: Twin[Any], /, *args: P.args, **more: P.kwargs) -> T:
+        return self._portal.call(method(self._inner, *args, **more))
+
+    return call
+
+
+def facing(
+    method: Callable[Concatenate[Any, P], Inner], face: Callable[[Portal, Inner], Face]
+) -> Callable[Concatenate[Twin[Any], P], Face]:
+    """The same method, which waits for nothing, with a face around what it gives."""
+
+    @wraps(method)
+    def call(self: Twin[Any], /, *args: P.args, **more: P.kwargs) -> Face:
+        return face(self._portal, method(self._inner, *args, **more))
+
+    return call
+
+
+def iterating(
+    method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[Twin[Any], P], Iterator[T]]:
+    """The same method: the next of what it gives is waited for by the thread that asks for it."""
+
+    @wraps(method)
+    def call(self: Twin[Any], /, *args: P.args, **more: P.kwargs) -> Iterator[T]:
+        return each(self._portal, method(self._inner, *args, **more))
+
+    return call
+
+
+def arguments_of(
+    made: Callable[P, Any],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, P], None]]:
+    """Of an `__init__` that takes what `made` does."""
+
+    def like(init: Callable[..., None]) -> Callable[Concatenate[Any, P], None]:
+        @wraps(made)
+        def begin(self: Any, /, *args: P.args, **more: P.kwargs) -> None:
+            init(self, *args, **more)
+
+        return begin
+
+    return like
 
 
 def each(portal: Portal, source: AsyncGenerator[T, None]) -> Iterator[T]:

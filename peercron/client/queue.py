@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Final
 
 from peercron.client.link import Link
-from peercron.client.tenure import PASSING, Tenure
+from peercron.client.session import Session
+from peercron.client.tenure import PASSING, Hold, Tenure
 from peercron.client.words import Duration, name_path, seconds, written
 from peercron.clock import SystemClock
 from peercron.errors import Refused
@@ -33,8 +34,8 @@ class Queue:
     ...         await send(item.payload, fencing_token=item.token)
     """
 
-    def __init__(self, link: Link, name: str, owner: str) -> None:
-        self._link, self._name, self._owner = link, name, owner
+    def __init__(self, link: Link, session: Session, name: str, owner: str) -> None:
+        self._link, self._session, self._name, self._owner = link, session, name, owner
 
     async def put(
         self,
@@ -73,21 +74,31 @@ class Queue:
     ) -> Delivery:
         """Take up to `most` items, and wait for the first of them. An empty delivery: there was none within `wait`.
 
-        They are given to others when `visibility` is over (default: the queue's) and they were not acked or extended.
+        They are given to others when `visibility` is over and they were not acked or extended; without one, when the
+        queue's is over, and when this client is closed or its session is lost.
         """
         clock = SystemClock()
         until_s = clock.monotonic() + (0.0 if wait is None else seconds(wait))
-        asked = {"max": most, "owner": self._owner} | (
-            {} if visibility is None else {"visibility": written(visibility)}
-        )
         while True:
-            sent_s = clock.monotonic()
-            wait_s = min(WAIT_S, until_s - sent_s)
-            body = asked | {"wait": written(wait_s)}
-            told = (await self._link.ask("POST", self._path(":receive"), body, answer_s=wait_s)).json
-            delivery = Delivery(self._link, self._name, told, sent_s)
-            if await delivery.freshen() and (delivery.token is not None or clock.monotonic() >= until_s):
+            delivery = await self._take(most, visibility, max(0.0, min(WAIT_S, until_s - clock.monotonic())))
+            if delivery is not None and (delivery.token is not None or clock.monotonic() >= until_s):
                 return delivery
+
+    async def _take(self, most: int, visibility: Duration | None, wait_s: float) -> Delivery | None:
+        """None: it was over before it came here."""
+        sitting = await self._session.sit() if visibility is None else None
+        bound = {"client": sitting.id} if sitting is not None else {"visibility": written(visibility or 0)}
+        body = {"max": most, "owner": self._owner, "wait": written(wait_s)} | bound
+        sent_s = SystemClock().monotonic()
+        try:
+            told = (await self._link.ask("POST", self._path(":receive"), body, answer_s=wait_s)).json
+        except Refused as error:
+            if sitting is None or error.code != "stale_token":
+                raise
+            self._session.ended(sitting)
+            return None
+        delivery = Delivery(self._link, self._name, told, sent_s, sitting)
+        return delivery if await delivery.freshen() else None
 
     async def items(self, *, visibility: Duration | None = None) -> AsyncGenerator[Item, None]:
         """Items one by one, for ever: each is taken when it is asked for, and has to be entered or acked."""
@@ -112,8 +123,10 @@ class Queue:
 class Delivery:
     """Items that were taken together, under one token, which grows with every grant of anything in the cluster."""
 
-    def __init__(self, link: Link, queue: str, told: dict[str, Any], sent_s: float) -> None:
+    def __init__(self, link: Link, queue: str, told: dict[str, Any], sent_s: float, sitting: Hold | None) -> None:
         self._link, self.queue = link, queue
+        #: The session that it ends with; None: with none.
+        self.sitting = sitting
         self.token: int | None = told["token"]
         self.sent_s, self.expires_in_s = sent_s, float(told.get("expires_in") or 0.0)
         self.items = tuple(Item(self, row) for row in told["items"])
@@ -195,7 +208,9 @@ class Item:
     async def begin(self) -> Tenure:
         """Extend it until `end`."""
         delivery = self._delivery
-        self._tenure = Tenure(f"item {self.id}", delivery.expires_in_s, delivery.sent_s, delivery.extend)
+        self._tenure = Tenure(
+            f"item {self.id}", delivery.expires_in_s, delivery.sent_s, delivery.extend, on=delivery.sitting
+        )
         return self._tenure
 
     async def end(self, error: BaseException | None) -> None:

@@ -71,14 +71,14 @@ async def commit(request: web.Request, command: Command) -> Done:
     made of the first outcome. A request that commits several times does so under one key and a number for each.
     """
     node = node_of(request)
-    done = await node.propose(command, TIMEOUT_S, await _once(request))
+    done = await node.propose(command, TIMEOUT_S, await once_of(request))
     await node.wait_changed(done.index - 1, TIMEOUT_S)
     if node.state.index < done.index:
         raise OutcomeUnknown(f"it was committed as index {done.index}, and this node is too far behind to show it")
     return done
 
 
-async def _once(request: web.Request) -> Once | None:
+async def once_of(request: web.Request) -> Once | None:
     """What the request is known by; None: it has no Idempotency-Key."""
     key = idempotency_key(request)
     if key is None:

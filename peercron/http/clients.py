@@ -42,14 +42,18 @@ async def open_client(request: web.Request) -> web.Response:
 
 
 async def renew_client(request: web.Request) -> web.Response:
-    """It lives for its whole time again, counted from when this was SENT. Refused: stale_token, it has ended."""
+    """It lives for its whole time again, counted from when this was SENT. Refused: stale_token, it has ended.
+
+    `leases` are the tokens of what it holds, as far as this node knows: to Peercron-Index.
+    """
     await fields_of_body(request)
     client, node = int(request.match_info["id"]), node_of(request)
     lease = node.state.leases.get(client)
     if lease is not None and lease.kind is not LeaseKind.CLIENT:
         raise Refused("stale_token", f"client session {client} has ended")
     left_ms = await node.renew(client, TIMEOUT_S)
-    return json_answer({"client": client, "expires_in": left_ms / 1_000})
+    told = {"client": client, "expires_in": left_ms / 1_000, "leases": list(node.state.client_leases.get(client, ()))}
+    return json_answer(told, headers={"Peercron-Index": str(node.state.index)})
 
 
 async def close_client(request: web.Request) -> web.Response:

@@ -25,6 +25,7 @@ from peercron.http.asking import (
     fresh,
     idempotency_key,
     node_of,
+    once_of,
     whole_number,
 )
 from peercron.http.fields import Fields, fields_of
@@ -227,9 +228,8 @@ async def renew(request: web.Request) -> web.Response:
 async def release(request: web.Request) -> web.Response:
     """{"token": 42}: the next in line has it. A token that does not hold it changes nothing: stale_token."""
     token = await _token(request)
-    done = await node_of(request).propose(
-        ReleaseLock(request.match_info["namespace"], request.match_info["name"], token), TIMEOUT_S
-    )
+    command = ReleaseLock(request.match_info["namespace"], request.match_info["name"], token)
+    done = await node_of(request).propose(command, TIMEOUT_S, await once_of(request))
     return json_answer({"lock": _key(request), "released": token}, headers={"Peercron-Index": str(done.index)})
 
 

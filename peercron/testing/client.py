@@ -172,12 +172,13 @@ class LocalClient:
         self,
         name: str,
         *,
-        ttl: Duration = "30s",
+        ttl: Duration | None = None,
         wait: Duration | None = None,
         kind: str | None = None,
         permits: int = 1,
         shared: bool = False,
         owner: str | None = None,
+        on_lost: Callable[[str], object] | None = None,
     ) -> LocalLock:
         facts = self._facts
         request = f"{facts.run_id} {facts.token} {next(self._requests)}"

@@ -142,6 +142,26 @@ async def test_a_write_that_was_not_answered_is_asked_for_again_and_done_once(
         assert await client.state.get("n") == 1
 
 
+async def test_the_very_first_write_is_asked_for_again_too(start_site: StartSite) -> None:
+    """The node went away with it, and no other has said yet what the cluster understands: one is asked."""
+    site = await start_site()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        async with Client([url, site.url]) as client:
+            assert await client.state.incr("n") == 1
+        site.node.state.level = 1
+        async with Client([url, site.url]) as client:
+            with pytest.raises(OutcomeUnknown):
+                await client.state.put("k", 1)
+    assert list(site.node.state.keys["default"]) == ["n"]
+
+
 async def test_an_older_cluster_is_not_asked_twice(start_site: StartSite) -> None:
     first, second = await start_site(), await start_site("n2")
     first.node.state.level = 1

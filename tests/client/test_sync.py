@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,11 @@ from typing import Any
 
 import pytest
 
-from peercron.client import SyncClient
+from peercron.client import Client, Delivery, Item, Lock, Queue, SyncClient, SyncLock, SyncQueue
+from peercron.client.jobs import Jobs
 from peercron.client.portal import Portal
+from peercron.client.state import State
+from peercron.client.sync import SyncDelivery, SyncItem, SyncJobs, SyncState
 from peercron.clock import ManualClock
 from peercron.core.commands import OpenSession
 from peercron.core.level import LEVEL
@@ -148,3 +153,52 @@ def test_a_lock_says_which_thread_has_it(url: str) -> None:
             thread.join()
         assert len({token for token, _ in told}) == 3
         assert all(held for _, held in told)
+
+
+def test_threads_of_one_name_are_told_apart(url: str) -> None:
+    """Whoever waits for a lock that its namesake has waits for somebody else, and not for itself."""
+    with SyncClient(url, label="A") as client:
+        both, owners = threading.Barrier(2), []
+
+        def work() -> None:
+            both.wait()
+            with client.lock("db", wait="30s"):
+                owners.append(client._portal.call(_owner_of("default/db", client)))
+
+        threads = [threading.Thread(target=work, name="worker") for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        process = f"{socket.gethostname()}/A-{os.getpid()}"
+        assert len(set(owners)) == 2
+        assert all(owner.startswith(f"{process}/worker#") for owner in owners)
+
+
+async def _owner_of(key: str, client: SyncClient) -> str:
+    told = await client._inner._link.ask("GET", "/v1/locks/" + key)
+    owner: str = told.json["holders"][0]["owner"]
+    return owner
+
+
+def test_a_thread_can_look_whether_it_was_told(url: str) -> None:
+    lost = threading.Event()
+    with SyncClient(url) as client:
+        client.lock("db", on_lost=lambda why: lost.set()).acquire()
+    assert lost.wait(10)
+
+
+def test_a_blocking_face_has_all_that_is_behind_it() -> None:
+    for face, inner in (
+        (SyncClient, Client),
+        (SyncState, State),
+        (SyncJobs, Jobs),
+        (SyncLock, Lock),
+        (SyncQueue, Queue),
+        (SyncDelivery, Delivery),
+        (SyncItem, Item),
+    ):
+        asynchronous = {name for name, it in vars(inner).items() if inspect.iscoroutinefunction(it) and name[0] != "_"}
+        assert asynchronous - {"begin", "end", "freshen", "ask"} <= vars(face).keys()
+    assert inspect.signature(SyncState.put) == inspect.signature(State.put)
+    assert list(inspect.signature(SyncClient.__init__).parameters) == list(inspect.signature(Client).parameters)

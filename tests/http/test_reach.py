@@ -105,6 +105,16 @@ async def test_a_lock_of_a_run_ends_with_its_attempt(site: Site) -> None:
     await reach.close()
 
 
+async def test_a_lock_without_a_time_lives_as_long_as_its_attempt(site: Site) -> None:
+    environ = await environment(site)
+    reach = HttpReach(environ, "")
+    async with context_from(environ, WORK, reach).lock("search/index") as lock:
+        assert lock.held
+        assert site.node.state.leases == {}, "there is nothing to renew, and no session"
+    assert "search/index" not in site.node.state.lock_grants
+    await reach.close()
+
+
 async def test_nobody_locks_in_the_name_of_another_run(site: Site) -> None:
     environ = await environment(site, PEERCRON_TOKEN="guessed")
     reach = HttpReach(environ, "")
