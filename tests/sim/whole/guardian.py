@@ -70,6 +70,11 @@ class Guardian:
     def now(self) -> float:
         return self._host.local_s(self._time.now_s)
 
+    @property
+    def gone(self) -> bool:
+        """It was told to leave, and nothing is left that it has to end."""
+        return self.dead or (self._leaving and not self.attempts)
+
     # Lines.
 
     def hear(self, order: dict[str, Any]) -> None:
@@ -246,7 +251,7 @@ class SimKeeper(Keeper):
 
     async def close(self, grace_s: float) -> None:
         self.say({"do": "close", "reason": "the node was stopped", "grace_s": grace_s})
-        while self.guardian is not None and self.guardian.attempts:
+        while self.guardian is not None and not self.guardian.gone:  # what was launched just now is on its way to it
             await asyncio.sleep(0.01)
         await asyncio.sleep(3 * LINE_S)
         self._on_dead()
