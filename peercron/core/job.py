@@ -10,6 +10,11 @@ from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, 
 from peercron.core.pace import NO_RETRY, UNLIMITED, Concurrency, Require, Retry
 from peercron.core.secret import EnvEntry as EnvEntry
 from peercron.core.secret import SecretSource as SecretSource
+from peercron.core.task import ClassTask as ClassTask
+from peercron.core.task import CommandTask as CommandTask
+from peercron.core.task import HttpTask as HttpTask
+from peercron.core.task import Task as Task
+from peercron.core.task import TcpTask as TcpTask
 
 
 class Mode(StrEnum):
@@ -154,54 +159,6 @@ TIMED = (CronTrigger, EveryTrigger, AtTrigger)
 
 
 @dataclass(frozen=True, slots=True)
-class CommandTask:
-    """A command: `argv` run as it is, or with `shell` given, that text under /bin/sh -c (then argv is empty)."""
-
-    argv: tuple[str, ...] = ()
-    shell: str = ""
-    env: tuple[EnvEntry, ...] = ()
-    cwd: str = ""
-    user: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpTask:
-    """An HTTP call; succeeds when the status is one of `expect_status` (empty: any 2xx)."""
-
-    method: str
-    url: str
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    expect_status: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ClassTask:
-    """Python code: `target` names a class that inherits from `peercron.Job`, as "module:Class". It runs in a process of
-    its own.
-    """
-
-    target: str
-    env: tuple[EnvEntry, ...] = ()
-    cwd: str = ""
-    #: Address space that the run may take, in bytes; what asks for more gets a MemoryError. 0: no bound.
-    memory_max_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TcpTask:
-    """A TCP exchange: connect, send, and succeed when `expect` has come (empty: when all is sent)."""
-
-    host: str
-    port: int
-    send: bytes = b""
-    expect: bytes = b""
-
-
-Task = CommandTask | HttpTask | ClassTask | TcpTask
-
-
-@dataclass(frozen=True, slots=True)
 class Misfire:
     """Which missed slots are made up for, and how old one may be. `window_ms` 0: one hour, or a period if longer."""
 
@@ -271,6 +228,8 @@ class Definition:
     #: Calendars: its slots fire only on days of one of the first (empty: on all), and on no day of the others.
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    #: How many processes an attempt may have at once; 0: as many as every job may (`execution.limits.PROCESSES_MAX`).
+    processes_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)

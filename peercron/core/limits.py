@@ -9,6 +9,8 @@ MEMBERS_MAX = 32
 ATTEMPTS_MAX = 16
 #: Attempts that `retry` may add after failures.
 RETRIES_MAX = ATTEMPTS_MAX - 1
+#: What a job may ask for as the number of its processes.
+PROCESSES_MAX_MAX = 32_768
 #: Job classes of which is kept that a node does not have them; one that was forgotten is asked for once more.
 LACKING_KEPT = 256
 #: Ended runs kept in full per job; older ones live on as ledger entries only.

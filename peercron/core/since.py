@@ -163,6 +163,7 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "pools"): 2,
     (ClusterState, "pool_lines"): 2,
     # Job classes.
+    (Definition, "processes_max"): 2,
     ClassTask: 2,
     TcpTask: 2,
     (AttemptState, "refused"): 2,

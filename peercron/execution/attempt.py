@@ -23,7 +23,7 @@ OVERDUE = "its time was over"
 
 
 class Sentence(NamedTuple):
-    """The guardian decided at `at` that the attempt must end: what it counts as, and why."""
+    """Why the attempt must end, by the guardian's word, and what it counts as if its command ended at `at` or later."""
 
     at: float
     outcome: str

@@ -18,7 +18,7 @@ from peercron.clock import Clock
 from peercron.core.job import ClassTask, CommandTask
 from peercron.core.run import AttemptState
 from peercron.execution.keeper import Keeper
-from peercron.execution.limits import LINE_BYTES_MAX
+from peercron.execution.limits import LINE_BYTES_MAX, PROCESSES_MAX
 from peercron.execution.orders import Launch, encode
 from peercron.execution.port import AttemptResult, AttemptSpec
 from peercron.execution.workers import Workers
@@ -180,6 +180,7 @@ def _order(key: str, spec: AttemptSpec, task: CommandTask) -> Launch:
         keep=spec.outlives_session,
         until=list(spec.until or ()),
         held=spec.held,
+        processes=spec.processes_max or PROCESSES_MAX,
     )
 
 

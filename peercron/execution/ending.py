@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from peercron.execution.limits import SWEEP_S_MAX, SWEEP_S_MIN
-from peercron.execution.processes import family, strike
+from peercron.execution.processes import family, kill_family, strike
 
 
 class Pace:
@@ -44,6 +44,6 @@ class Ending:
             self._asked = True
             self.wake_at = kill_at
         elif now >= self._sweep.at:
-            strike(family(self._root), signal.SIGKILL)
+            kill_family(self._root)
             self._sweep.tried(now)
             self.wake_at = self._sweep.at

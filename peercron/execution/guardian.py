@@ -19,13 +19,14 @@ from typing import Any
 from peercron.execution import attempt as attempts
 from peercron.execution import orders
 from peercron.execution.attempt import LOST, OVERDUE, Attempt, Sentence, time_of, timed
+from peercron.execution.census import Census
 from peercron.execution.lease import from_monotonic, now
-from peercron.execution.limits import ORDERS_PER_TURN_MAX, REPORT_WAIT_S, RUNNING_MAX, WAIT_S_MAX
+from peercron.execution.limits import ORDERS_PER_TURN_MAX, RUNNING_MAX, WAIT_S_MAX
 from peercron.execution.nodelink import NodeLink
 from peercron.execution.orphans import Orphans
 from peercron.execution.pen import Pen
-from peercron.execution.processes import below, strike, table
 from peercron.execution.shepherd import tend
+from peercron.execution.sweep import sweep
 
 
 class Guardian:
@@ -40,6 +41,7 @@ class Guardian:
         #: Every shepherd not yet reaped.
         self._shepherds: dict[int, Attempt] = {}
         self._orphans = Orphans()
+        self._census = Census()
         self._leaving = False
 
     def run(self) -> None:
@@ -65,6 +67,7 @@ class Guardian:
             return None
         stop_at = self._lease.stop_at
         wake_at = min((attempt.wake_at(stop_at) for attempt in self._attempts.values()), default=math.inf)
+        wake_at = min(wake_at, self._census.at) if self._attempts else wake_at
         if self._orphans.some:
             wake_at = min(wake_at, self._orphans.sweep_at)
         return min(max(0.0, wake_at - now()), WAIT_S_MAX)
@@ -248,6 +251,10 @@ class Guardian:
 
     def _keep_time(self) -> None:
         instant = now()
+        for attempt, count in self._census.crowds(self._attempts.values(), instant):
+            crowd = f"{count} processes at once, at most {attempt.order['processes']} are allowed (processes_max)"
+            # Whatever its first process has made of itself, if that has ended: it left this behind.
+            self._end(attempt, attempts.FAILED, crowd, kill_at=instant, since=-math.inf)
         stop_at, kill_at = self._lease.stop_at, self._lease.kill_at
         for attempt in self._attempts.values():
             if attempt.timeout_at <= instant and attempt.sentence is None:
@@ -257,15 +264,19 @@ class Guardian:
                 attempt.lease_ended = True
                 why = (attempts.TIMED_OUT, OVERDUE) if attempt.order["until"] else (LOST, "the node's lease ended")
                 self._end(attempt, *why, kill_at=must_die)
-        self._sweep([a for a in self._attempts.values() if max(a.kill_at, a.sweep.at) <= instant], instant)
+        for attempt in sweep([a for a in self._attempts.values() if max(a.kill_at, a.sweep.at) <= instant], instant):
+            os.kill(attempt.shepherd, signal.SIGKILL)  # ours and not yet reaped: the pid is no other's
+            self._bury(attempt, attempts.unreported(attempt, "its report is lost: the disk does not answer"))
         if self._orphans.some and self._orphans.sweep_at <= instant:
             for bereft in self._orphans.end(instant, self._shepherds):
                 self._say_ended(attempts.unreported(bereft, "its shepherd was killed"))
 
-    def _end(self, attempt: Attempt, outcome: str, reason: str, kill_at: float = math.inf) -> None:
+    def _end(
+        self, attempt: Attempt, outcome: str, reason: str, kill_at: float = math.inf, since: float | None = None
+    ) -> None:
         """The shepherd sends TERM; KILL at `kill_at` or after the grace, by it or else by this process."""
         instant = now()
-        attempt.sentence = attempt.sentence or Sentence(instant, outcome, reason)
+        attempt.sentence = attempt.sentence or Sentence(instant if since is None else since, outcome, reason)
         attempt.kill_at = min(attempt.kill_at, kill_at, instant + attempt.order["grace_s"])
         with contextlib.suppress(OSError):
             attempt.channel.send(json.dumps({"kill_at": attempt.kill_at}).encode())
@@ -279,17 +290,3 @@ class Guardian:
             if keep and attempt.order["keep"]:
                 continue
             self._end(attempt, LOST, reason, kill_at=now() + grace_s)
-
-    def _sweep(self, overdue: list[Attempt], instant: float) -> None:
-        """KILL all that is left of these attempts, whatever their shepherds do."""
-        if not overdue:
-            return
-        everybody = table()
-        for attempt in overdue:
-            left = below(attempt.shepherd, everybody)
-            strike(left, signal.SIGKILL)
-            attempt.sweep.tried(instant)
-            attempt.silent_since = math.inf if left else min(attempt.silent_since, instant)
-            if instant - attempt.silent_since > REPORT_WAIT_S:
-                os.kill(attempt.shepherd, signal.SIGKILL)  # ours and not yet reaped: the pid is no other's
-                self._bury(attempt, attempts.unreported(attempt, "its report is lost: the disk does not answer"))

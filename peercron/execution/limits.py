@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from peercron.core.limits import OUTPUT_TAIL_BYTES_MAX
+from peercron.core.limits import OUTPUT_TAIL_BYTES_MAX, PROCESSES_MAX_MAX
 
 #: Attempts alive at a time; one more is refused as lost, so that it gets its try on another node.
 RUNNING_MAX = 512
+#: Processes that an attempt may have at once where its job says nothing else; one with more is ended.
+PROCESSES_MAX = 1024
+#: They are counted so often …
+CENSUS_S = 0.1
+#: … when the host's number of tasks has grown by enough since the last count, and otherwise after so long.
+CENSUS_WHOLE_S = 5.0
+#: A sweep strikes what was forked while it struck so often before it waits for the next.
+SWEEP_ROUNDS_MAX = 8
 #: Ended attempts whose tokens are remembered, so that none is ever started twice.
 ENDED_REMEMBERED_MAX = 4 * RUNNING_MAX
 #: One line between node and guardian.
@@ -79,3 +87,5 @@ assert OUTPUT_TAIL_BYTES_MAX <= OUTPUT_END_BYTES_MAX < OUTPUT_HEAD_BYTES_MAX
 assert OUTPUT_CHUNK_BYTES <= OUTPUT_END_BYTES_MAX
 assert SWEEP_S_MIN < SWEEP_S_MAX <= REPORT_WAIT_S
 assert PINGS_UNANSWERED_MAX >= 2
+assert CENSUS_S < CENSUS_WHOLE_S
+assert PROCESSES_MAX <= PROCESSES_MAX_MAX

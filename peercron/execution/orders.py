@@ -35,6 +35,8 @@ class Launch(TypedDict):
     until: list[float]
     #: Prepared at once, and started when it is released.
     held: bool
+    #: So many processes it may have at once.
+    processes: int
 
 
 class Ended(TypedDict):
@@ -64,6 +66,7 @@ _LAUNCH_TYPES: dict[str, type | tuple[type, ...]] = {
     "work": str,
     "until": list,
     "held": bool,
+    "processes": int,
 }
 assert _LAUNCH_TYPES.keys() == Launch.__annotations__.keys()
 

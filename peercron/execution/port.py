@@ -41,6 +41,8 @@ class AttemptSpec:
     until: Until | None = None
     #: True: it is only prepared, and starts when it is released.
     held: bool = False
+    #: How many processes it may have at once; 0: `limits.PROCESSES_MAX`.
+    processes_max: int = 0
 
     @property
     def outlives_session(self) -> bool:

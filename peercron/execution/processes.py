@@ -10,6 +10,8 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from peercron.execution.limits import SWEEP_ROUNDS_MAX
+
 _DEAD = (b"Z", b"X", b"x")
 
 
@@ -51,6 +53,15 @@ def table() -> dict[int, Process]:
     """All processes of the host (that this one may see)."""
     found = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())
     return {process.pid: process for process in found if process is not None}
+
+
+def tasks() -> int | None:
+    """Processes and threads of the host, as the kernel counts them anyway; None: it does not say."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[3].partition(b"/")[2])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def below(root: int, processes: dict[int, Process]) -> list[Process]:
@@ -130,6 +141,20 @@ def _told(tell: Callable[[int, int], None], whom: int, signum: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def kill_family(root: int) -> None:
+    """KILL all below a process, and at once what it has forked meanwhile, a few times over.
+
+    Who multiplies while he is killed must not gain on who kills.
+    """
+    struck: set[tuple[int, int]] = set()
+    for _ in range(SWEEP_ROUNDS_MAX):
+        fresh = [process for process in family(root) if (process.pid, process.start) not in struck]
+        if not fresh:
+            return
+        strike(fresh, signal.SIGKILL)
+        struck |= {(process.pid, process.start) for process in fresh}
 
 
 def strike(processes: Iterable[Process], signum: int) -> None:

@@ -20,6 +20,7 @@ from peercron.core.job import ClassTask
 from peercron.execution.limits import (
     IMPORT_PAUSE_S,
     IMPORT_S_MAX,
+    PROCESSES_MAX,
     WORKER_MODULES_MAX,
     WORKER_PAUSE_S_MAX,
     WORKER_PAUSE_S_MIN,
@@ -85,6 +86,7 @@ class Workers:
             "grace_s": spec.kill_grace_ms / 1_000,
             "keep": spec.outlives_session,
             "until": list(spec.until or ()),
+            "processes": spec.processes_max or PROCESSES_MAX,
         }
         return {"do": "assign", "worker": worker, "launch": launch}
 
@@ -189,4 +191,5 @@ class Workers:
             held=False,
             worker=True,
             work=work,
+            processes=PROCESSES_MAX,
         )

@@ -194,6 +194,7 @@ def _definition(table: JobTable, owner: str, wrong: Wrong) -> Definition:
         slice_ms=_slice_ms(table, wrong),
         on_absent=table.on_absent,
         checks=read_checks(table.checks, wrong),
+        processes_max=table.processes_max or 0,
         **read_mode(table, wrong),
         **read_policies(table, wrong),
     )

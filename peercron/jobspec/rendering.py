@@ -71,6 +71,8 @@ def render_job(definition: Definition, *, paused: bool = False, owner: str = "")
         table["timeout"] = format_duration(definition.timeout_ms)
     if definition.kill_grace_ms != _NORMAL.kill_grace_ms:
         table["kill_grace"] = format_duration(definition.kill_grace_ms)
+    if definition.processes_max:
+        table["processes_max"] = definition.processes_max
     if definition.checks:
         table["checks"] = [render_check(check) for check in definition.checks]
     if paused:

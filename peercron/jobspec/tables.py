@@ -81,6 +81,7 @@ class JobTable(Table):
     tcp: TcpTable | None = None
     class_: str | None = msgspec.field(default=None, name="class")
     memory_max: str | None = None
+    processes_max: int | None = None
     timezone: str | None = None
     dst: DstTable | None = None
     timeout: str = "0s"

@@ -32,6 +32,7 @@ KEYS_OF_KINDS = {
     "cwd": ("command", "shell", "class"),
     "user": ("command", "shell"),
     "memory_max": ("class",),
+    "processes_max": ("command", "shell", "class"),
 }
 
 

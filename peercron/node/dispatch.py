@@ -204,6 +204,7 @@ class Dispatch:
             params=run.params,
             keep_on_disconnect=definition.on_disconnect is OnDisconnect.KEEP,
             held=start.held,
+            processes_max=definition.processes_max,
         )
 
     async def _say_once(self, command: Command) -> None:

@@ -97,6 +97,16 @@ class Forks(Job):
         threading.Event().wait()
 
 
+class Multiplies(Job):
+    """Many children, and no end of them but its own."""
+
+    def run(self, ctx: Any) -> None:
+        for _ in range(60):
+            if os.fork() == 0:
+                os.execv("/bin/sleep", ["sleep", "60"])
+        threading.Event().wait()
+
+
 class LeavesThings(Job):
     """Ends, and leaves a thread, a task and a child running."""
 

@@ -180,7 +180,7 @@ NONSENSE = [b"\xff\xfe", b"{", b"[]", b"null", b"{}", b'{"do":"dance"}', b'{"do"
             b'{"do":"launch","launch":7}', b'{"do":"lease","stop_at":"x","kill_at":1}', b'{"do":"stop"}', b"[" * 90_000,
             b'{"do":"launch","launch":{"key":"../k","argv":["true"],"shell":"","env":[],"cwd":"","user":"",'
             b'"variables":{},"timeout_s":0,"grace_s":0,"keep":false,"held":false,'
-            b'"until":[],"worker":false,"work":""}}']  # fmt: skip
+            b'"until":[],"worker":false,"work":"","processes":9}}']  # fmt: skip
 
 
 def test_an_order_that_makes_no_sense_is_told_and_forgotten(talk: Talk) -> None:
@@ -201,6 +201,7 @@ def test_a_line_without_an_end_is_the_end_of_the_node(talk: Talk) -> None:
 def test_a_launch_with_a_broken_inside_is_lost_and_not_fatal(talk: Talk) -> None:
     order = {"key": "k", "argv": [7], "shell": "", "env": [["A"]], "cwd": "", "user": "", "variables": {}}
     flags = {"timeout_s": 0, "grace_s": 0, "keep": False, "held": False, "until": [], "worker": False, "work": ""}
+    flags |= {"processes": 9}
     talk.say({"do": "lease", "stop_at": math.inf, "kill_at": math.inf})
     talk.say({"do": "launch", "launch": order | flags})
     assert talk.hear()["outcome"] == "failed"

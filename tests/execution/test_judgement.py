@@ -44,6 +44,7 @@ def attempt(sentence: Sentence | None = None, **order: object) -> Attempt:
         "held": False,
         "until": [],
         "worker": False,
+        "processes": 1024,
     }
     made = Attempt(Launch(**(fields | order)), 1, socket.socket(), now=100.0)  # type: ignore[typeddict-item]
     made.channel.close()

@@ -166,12 +166,14 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         jitter_ms=st.just(0) | st.integers(0, limits.JITTER_MS_MAX),
         checks=checks(),
         queue=st.just("") | KEYS,
+        processes_max=st.just(0) | st.integers(1, limits.PROCESSES_MAX_MAX),
     ).map(_without_contradictions)
 
 
 def _without_contradictions(row: job.Definition) -> job.Definition:
     """What starts a slot's work once does not retry it; what has no slots of its own has nothing to spread."""
     row = replace(row, retry=pace.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
+    row = row if isinstance(row.task, job.CommandTask | job.ClassTask) else replace(row, processes_max=0)
     row = row if isinstance(row.trigger, job.TIMED) else replace(row, jitter_ms=0)
     if row.mode is not job.Mode.SINGLE or row.after or not row.concurrency.per_node:
         row = replace(row, queue="")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from peercron.core.apply.definition import flaw
 from peercron.core.job import (
     AtTrigger,
     ClassTask,
@@ -129,6 +131,29 @@ def test_what_is_wrong_with_a_class_is_named(change: dict[str, Any], path: str, 
 
 def test_a_bound_of_memory_is_for_classes() -> None:
     assert problems(PLAIN | {"memory_max": "1GB"}) == {"memory_max": "has a meaning only with class"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"processes_max": 40_000}, "wants 0 (the bound of all jobs) to 32768"),
+        ({"processes_max": -1}, "wants 0 (the bound of all jobs) to 32768"),
+        ({"processes_max": "9"}, "must be a whole number, not text in quotes"),
+    ],
+)
+def test_a_bound_of_processes_has_its_own_bounds(change: dict[str, Any], message: str) -> None:
+    assert read_job(PLAIN | {"processes_max": 9}).definition.processes_max == 9
+    assert problems(PLAIN | change) == {"processes_max": message}
+
+
+def test_a_bound_of_processes_is_for_what_has_processes() -> None:
+    call = {"name": "a", "every": "1s", "http": {"url": "http://h/"}}
+    assert problems(call | {"processes_max": 9}) == {
+        "processes_max": "has a meaning only with command or shell or class"
+    }
+    assert "processes_max" in flaw(replace(read_job(call).definition, processes_max=9))
+    (plain, other) = read_document({"defaults": {"processes_max": 9}, "jobs": [PLAIN, call | {"name": "b"}]}).specs
+    assert (plain.definition.processes_max, other.definition.processes_max) == (9, 0)
 
 
 @pytest.mark.parametrize("key", sorted(LATER_KEYS))

@@ -10,6 +10,7 @@ import re
 
 from peercron.core.apply.check import flaw_of_checks
 from peercron.core.apply.occasion import flaw_of_occasion
+from peercron.core.apply.task import flaw_of_task
 from peercron.core.calendar import flaw_of_calendars
 from peercron.core.job import (
     AtTrigger,
@@ -17,48 +18,35 @@ from peercron.core.job import (
     CommandTask,
     CronTrigger,
     Definition,
-    EnvEntry,
     EveryTrigger,
     Guarantee,
-    HttpTask,
     ManualTrigger,
     Mode,
     OnAbsent,
     Overlap,
-    Task,
-    TcpTask,
     Trigger,
 )
 from peercron.core.limits import (
-    ADDRESS_LENGTH_MAX,
     AFTER_MAX,
-    ARGUMENT_BYTES_MAX,
-    ENV_ENTRIES_MAX,
     EVERY_MS_MIN,
     EXPRESSION_LENGTH_MAX,
     INSTANT_MS_MAX,
     JITTER_MS_MAX,
     LIVE_RUNS_PER_JOB_MAX,
     MEMBERS_MAX,
-    MEMORY_BYTES_MAX,
     MISFIRE_REPLAY_MAX,
     NAME_LENGTH_MAX,
     OWNER_LENGTH_MAX,
+    PROCESSES_MAX_MAX,
     RETRIES_MAX,
     SLICE_MS_MAX,
     SLICE_MS_MIN,
-    TARGET_LENGTH_MAX,
     TIMEOUT_MS_MAX,
-    URL_LENGTH_MAX,
 )
 from peercron.core.pace import Require
 from peercron.core.where import where_flaw
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
-#: ASCII: what else a name may begin with differs between versions of Python, and so between members.
-_TARGET = re.compile(f"{_DOTTED}:{_DOTTED}")
-_METHOD = re.compile(r"[A-Z]{1,16}")
 #: What a node can do by itself when an earlier run of its own is alive.
 _OVERLAPS_ALONE = (Overlap.FORBID, Overlap.ALLOW)
 _NAME_RULE = f"wants letters, digits, '.', '_', '-', no '.' or '-' first, at most {NAME_LENGTH_MAX}"
@@ -78,7 +66,7 @@ def flaw(definition: Definition) -> str:
     return (
         _flaw_of_names(definition)
         or _trigger(definition.trigger)
-        or _task(definition.task)
+        or flaw_of_task(definition.task)
         or _policies(definition)
         or _slices(definition)
     )
@@ -119,76 +107,6 @@ def _trigger(trigger: Trigger) -> str:
             return flaw_of_occasion(trigger)
 
 
-def _task(task: Task) -> str:
-    match task:
-        case CommandTask():
-            return _command(task)
-        case HttpTask():
-            return _http(task)
-        case TcpTask():
-            return _tcp(task)
-        case ClassTask():
-            return _class(task)
-
-
-def _command(task: CommandTask) -> str:
-    if bool(task.argv) == bool(task.shell):
-        return "command, shell: one of them is wanted, and only one"
-    if task.argv and not task.argv[0]:
-        return "command: its first word, the program, is empty"
-    return _texts("command, shell, cwd, user", (*task.argv, task.shell, task.cwd, task.user), task.env)
-
-
-def _class(task: ClassTask) -> str:
-    if len(task.target) > TARGET_LENGTH_MAX or _TARGET.fullmatch(task.target) is None:
-        return f'class: wants "module:Class", not {task.target[:NAME_LENGTH_MAX]!r}'
-    if not 0 <= task.memory_max_bytes <= MEMORY_BYTES_MAX:
-        return f"memory_max: wants 0 (no bound) to {MEMORY_BYTES_MAX} bytes"
-    return _texts("cwd", (task.cwd,), task.env)
-
-
-def _texts(keys: str, own: tuple[str, ...], env: tuple[EnvEntry, ...]) -> str:
-    """What is wrong with the texts of a task, which stand under these keys, and with its environment."""
-    texts = (*own, *(entry.value for entry in env))
-    if any("\0" in text for text in texts):
-        return f"{keys}, env: no text may have a NUL in it"
-    size = sum(len(text.encode()) for text in texts)
-    if size > ARGUMENT_BYTES_MAX:
-        return f"{keys}, env: {size} bytes together, at most {ARGUMENT_BYTES_MAX} are kept"
-    if len(env) > ENV_ENTRIES_MAX:
-        return f"env: {len(env)} entries, at most {ENV_ENTRIES_MAX} are kept"
-    names = [entry.name for entry in env]
-    if any(not name or "=" in name or "\0" in name or len(name) > NAME_LENGTH_MAX for name in names):
-        return f"env: a name wants 1 to {NAME_LENGTH_MAX} characters and no '='"
-    return "env: a name is there twice" if len(set(names)) < len(names) else ""
-
-
-def _tcp(task: TcpTask) -> str:
-    if not 0 < len(task.host) <= ADDRESS_LENGTH_MAX or not _plain(task.host) or " " in task.host:
-        return f"tcp.host: wants a name or an address of at most {ADDRESS_LENGTH_MAX} characters"
-    if not 0 < task.port < 65_536:
-        return "tcp.port: wants 1 to 65535"
-    size = len(task.send) + len(task.expect)
-    if size > ARGUMENT_BYTES_MAX:
-        return f"tcp.send, tcp.expect: {size} bytes together, at most {ARGUMENT_BYTES_MAX} are kept"
-    return ""
-
-
-def _http(task: HttpTask) -> str:
-    if _METHOD.fullmatch(task.method) is None:
-        return f"http.method: wants capital letters such as GET, not {task.method[:NAME_LENGTH_MAX]!r}"
-    if not task.url.startswith(("http://", "https://")) or len(task.url) > URL_LENGTH_MAX or not _plain(task.url):
-        return f"http.url: wants http:// or https:// and at most {URL_LENGTH_MAX} printable characters"
-    size = len(task.body) + sum(len(name.encode()) + len(value.encode()) for name, value in task.headers)
-    if size > ARGUMENT_BYTES_MAX:
-        return f"http.body, http.headers: {size} bytes together, at most {ARGUMENT_BYTES_MAX} are kept"
-    if len(task.headers) > ENV_ENTRIES_MAX or any(not name or not _plain(name + value) for name, value in task.headers):
-        return f"http.headers: want names, no line breaks, and at most {ENV_ENTRIES_MAX} of them"
-    if len(task.expect_status) > 500 or not all(100 <= status <= 599 for status in task.expect_status):
-        return "http.expect: wants statuses from 100 to 599"
-    return ""
-
-
 def _policies(definition: Definition) -> str:
     misfire = definition.misfire
     if not 0 <= definition.timeout_ms <= TIMEOUT_MS_MAX:
@@ -197,6 +115,10 @@ def _policies(definition: Definition) -> str:
         return f"kill_grace: wants 0 to {TIMEOUT_MS_MAX} ms"
     if not 0 <= definition.failback_after_ms <= TIMEOUT_MS_MAX:
         return f"failback_after: wants 0 to {TIMEOUT_MS_MAX} ms"
+    if not 0 <= definition.processes_max <= PROCESSES_MAX_MAX:
+        return f"processes_max: wants 0 (the bound of all jobs) to {PROCESSES_MAX_MAX}"
+    if definition.processes_max and not isinstance(definition.task, CommandTask | ClassTask):
+        return "processes_max: has a meaning only with command, shell or class"
     wrong = _sharing(definition)
     if wrong:
         return wrong
