@@ -8,7 +8,10 @@ Each attempt appends lines to FOLDER/witness.log, each by one write to a file op
 
 While it lives it holds a lock (flock) on a file named by its run: the kernel lets go of it when the last process that
 has it is dead, however it died. An attempt that finds the lock taken writes `overlap` before its `start`. With
---stubborn there is also a grandchild in a session of its own that ignores TERM and holds the same lock.
+--stubborn there is also a grandchild in a session of its own that ignores TERM and holds the same lock. With --who it
+says after its `start`, in FOLDER/who.log, which process it is, and of how many shards:
+
+    RUN_ID TOKEN NODE PID SHARDS
 """
 
 import fcntl
@@ -46,10 +49,19 @@ def hold(name: str) -> None:
         say("overlap")
 
 
+def introduce() -> None:
+    names = "RUN_ID", "FENCING_TOKEN", "NODE"
+    which = " ".join(os.environ[f"PEERCRON_{name}"] for name in names)
+    log = os.open(f"{FOLDER}/who.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(log, f"{which} {os.getpid()} {os.environ.get('PEERCRON_SHARD_COUNT', '1')}\n".encode())
+
+
 hold(RUN)
 if "--alone" in sys.argv:
     hold(f"job {os.environ['PEERCRON_JOB']}")
 say("start")
+if "--who" in sys.argv:
+    introduce()
 if "--stubborn" in sys.argv:
     be_stubborn()
 deadline = time.monotonic() + SECONDS

@@ -1,0 +1,36 @@
+"""All modes at once on clusters of two, three and five whose nodes are lost in turn: see `tests.system.modes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.modes import matrix, report
+
+pytestmark = pytest.mark.xdist_group("nodes")
+
+
+def judged(folder: Path, nodes: int) -> None:
+    with matrix(folder, nodes) as work:
+        seen, verdict = work.run(0)
+    told = report(seen, verdict)
+    print(told)
+    assert not verdict.faults, told
+    columns = {phase.name for phase in seen.phases}
+    unseen = [(job.name, name) for job in seen.jobs for name in columns if not verdict.judged[job.name, name]]
+    assert not unseen, f"nothing was judged of {unseen}:\n{told}"
+
+
+def test_three_nodes(tmp_path: Path) -> None:
+    judged(tmp_path, 3)
+
+
+@pytest.mark.slow
+def test_two_nodes(tmp_path: Path) -> None:
+    judged(tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_five_nodes(tmp_path: Path) -> None:
+    judged(tmp_path, 5)
