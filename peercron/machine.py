@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from peercron.core import level
 from peercron.core.apply import apply_proposal
 from peercron.core.apply.configuration import configure
+from peercron.core.chronicle import Chronicle
 from peercron.core.commands import AbandonRestore, AdoptSnapshot, BeginRestore, Command, Proposal, StageSnapshot
 from peercron.core.member import Configuration
 from peercron.core.state import ClusterState
@@ -32,7 +33,7 @@ class Machine:
 
     def __init__(self, me: str) -> None:
         self._me = me
-        self.state = ClusterState()
+        self.state = ClusterState(chronicle=Chronicle(0))
         self._staging = Staging()
         #: Grows when `state` is another object or has other tables (a snapshot was put in its place).
         self.generation = 0
@@ -86,6 +87,7 @@ class Machine:
         """Put this state in place of ours; verdicts it remembers for us are told. TooOld: as for `restore`."""
         self._understand("the snapshot", state)
         self.state = state
+        state.chronicle = Chronicle(state.index)
         self._staging = Staging()
         self.generation += 1
         member = self.state.members.get(self._me)

@@ -26,6 +26,7 @@ COMMANDS = {
     "state": Lazy("peercron.cli.state:state", "Shared state: get, set, cas, incr, rm, list, watch."),
     "health": Lazy("peercron.cli.health:health", "What the checks of jobs say of the nodes."),
     "event": Lazy("peercron.cli.event:event", "Tell jobs that something has happened."),
+    "events": Lazy("peercron.cli.events:events", "What happens in the cluster, as it happens with -f."),
     "snapshot": Lazy("peercron.cli.snapshot:snapshot", "The whole cluster as a file: save, inspect, restore."),
     "pause": Lazy("peercron.cli.cluster:pause", "Stop the schedules of all jobs."),
     "resume": Lazy("peercron.cli.cluster:resume", "Let the schedules of all jobs go on."),

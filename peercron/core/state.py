@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peercron.core.change import Change
+from peercron.core.chronicle import Chronicle
 from peercron.core.health import Opinion
 from peercron.core.job import Cursor, Job
 from peercron.core.lease import Lease
@@ -215,10 +216,18 @@ class ClusterState:
     changed_locks: dict[str, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: resources that changed since this member last woke who waits for them; None: nobody listens.
     news: dict[Resource, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
+    #: Not replicated: what has happened, as far as this member keeps it; None: it keeps nothing.
+    chronicle: Chronicle | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: uids of jobs in slices that changed since this member last looked at its own; None: it does not.
     changed_slices: dict[str, None] | None = field(
         default=None, compare=False, repr=False, metadata={"transient": True}
     )
+
+    def happened(self, kind: str, what: str, name: str, **facts: str | int) -> None:
+        """Tell people and watchers; see `chronicle.KINDS`. Nothing is decided by it."""
+        if self.chronicle is not None:
+            self.chronicle.add(self.index, self.now_ms, kind, what, name, facts)
+            self.tell("event", "", "")
 
     def touch(self, job_uid: str) -> None:
         """Note, for who looks only at what has changed, that the job, its cursor, its slices or its runs did."""
@@ -248,7 +257,7 @@ class ClusterState:
 
     def tell(self, kind: str, namespace: str, name: str) -> None:
         """Note for who waits that this resource changed: a "lock", "queue", "key", "job", "run" or "client"; a "waiter"
-        when it is none any more.
+        when it is none any more; "event" when anything has happened.
         """
         if self.news is not None:
             self.news[kind, namespace, name] = None

@@ -18,6 +18,7 @@ from peercron.http import (
     calendars,
     clients,
     documents,
+    events,
     explain,
     health,
     jobs,
@@ -63,6 +64,7 @@ ROUTES: tuple[Route, ...] = (
     *calendars.ROUTES,
     *backfill.ROUTES,
     *explain.ROUTES,
+    *events.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
 #: How long open answers (logs that are followed, reads that wait) may go on when the node ends.

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import web
 
-from peercron.errors import Compacted, NoLeader, PeercronError
+from peercron.core.state import Resource
 from peercron.http.answers import WAIT_MS, WAIT_MS_MAX, json_answer
 from peercron.http.asking import CLOCK, duration_ms, fresh, node_of, whole_number
 from peercron.http.feed import FEED, Batch, Line
 from peercron.http.problems import BadRequest
-
-#: Changes within this time go out together: one write for each watcher, and not one for each of them and each change.
-COALESCE_S = 0.05
-#: A stream with nothing to tell says so, and how far it has come, so that its reader knows that it lives.
-HEARTBEAT_S = 5.0
-NDJSON = "application/x-ndjson"
-SSE = "text/event-stream"
+from peercron.http.streaming import NDJSON, SSE, stream
 
 
 async def changes_after(request: web.Request, listing: Any) -> web.Response:
@@ -48,22 +40,27 @@ async def watch(request: web.Request) -> web.StreamResponse:
     """Every change after ?from=N in order, a line of JSON each, for as long as somebody reads; without `from` after
     now. {"index": N} says how far the stream has come, {"error": …} why it ends.
     """
-    as_events = SSE in request.headers.get("Accept", "")
-    index = await _begin(request)
-    _after(request, index)  # what cannot be had is refused before the answer begins
-    stream = web.StreamResponse()
-    stream.content_type = SSE if as_events else NDJSON
-    await stream.prepare(request)
-    render = _events if as_events else _lines
-    await stream.write(render((), index))
-    try:
-        await _go_on(request, stream, render, index)
-    except PeercronError as error:
-        with suppress(ConnectionError):
-            await stream.write(_farewell(error, as_events=as_events))
-    except ConnectionError:
-        pass  # nobody reads any more
-    return stream
+    kind = SSE if SSE in request.headers.get("Accept", "") else NDJSON
+    return await stream(request, _Changes(request, await _begin(request), _events if kind == SSE else _lines), kind)
+
+
+class _Changes:
+    """The changes of one namespace, behind an index."""
+
+    def __init__(self, request: web.Request, index: int, render: Callable[[Iterable[Line], int], bytes]) -> None:
+        self._request, self._index, self._render = request, index, render
+
+    @property
+    def resource(self) -> Resource:
+        return "key", self._request.match_info["namespace"], ""
+
+    def take(self) -> bytes:
+        batch = _after(self._request, self._index)
+        self._index = batch.index
+        return self._render(batch.lines, batch.index) if batch.lines else b""
+
+    def place(self) -> bytes:
+        return self._render((), self._index)
 
 
 async def _begin(request: web.Request) -> int:
@@ -74,25 +71,6 @@ async def _begin(request: web.Request) -> int:
     if "from" in request.query:
         return whole_number(request, "from", 0)
     return (await fresh(request)).index
-
-
-async def _go_on(request: web.Request, stream: web.StreamResponse, render: Any, index: int) -> None:
-    """A watcher that does not read stops here, with one batch in its hands; what it misses meanwhile it is told."""
-    node, resource, woken = node_of(request), ("key", request.match_info["namespace"], ""), False
-    while True:
-        batch = _after(request, index)
-        index = batch.index
-        if batch.lines:
-            await stream.write(render(batch.lines, index))
-        if batch.lines or woken:
-            await asyncio.sleep(COALESCE_S)
-            woken = False
-            continue
-        woken = await node.wait_for(resource, HEARTBEAT_S)
-        if not woken:
-            if node.leader() is None:
-                raise NoLeader("this node hears of no leader, and so of no changes: watch at another one")
-            await stream.write(render((), index))
 
 
 def _after(request: web.Request, index: int) -> Batch:
@@ -107,12 +85,6 @@ def _lines(lines: Iterable[Line], index: int) -> bytes:
 def _events(lines: Iterable[Line], index: int) -> bytes:
     told = [b"id: %d\ndata: %b\n\n" % (line.change.revision, line.json) for line in lines]
     return b"".join(told) or b'event: index\nid: %d\ndata: {"index":%d}\n\n' % (index, index)
-
-
-def _farewell(error: PeercronError, *, as_events: bool) -> bytes:
-    index = b',"index":%d' % error.index if isinstance(error, Compacted) else b""
-    told = b'{"error":{"code":"%b","detail":"%b"%b}}' % (error.code.encode(), error.message.encode(), index)
-    return b"event: error\ndata: %b\n\n" % told if as_events else told + b"\n"
 
 
 def wants_stream(request: web.Request) -> bool:

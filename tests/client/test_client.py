@@ -75,7 +75,7 @@ async def test_a_watch_tells_what_comes_after_a_list(client: Client) -> None:
 
 
 async def test_a_watch_goes_on_at_another_node(start_site: StartSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peercron.http.watching.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("peercron.http.streaming.HEARTBEAT_S", 0.01)
     first, second = await start_site(), await start_site("n2")
     async with Client([first.url, second.url]) as client:
         watched = client.state.watch(after=first.node.state.index)

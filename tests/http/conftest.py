@@ -18,6 +18,7 @@ from peercron.clock import ManualClock
 from peercron.core.apply import apply
 from peercron.core.apply.configuration import configure
 from peercron.core.apply.once import answer_once
+from peercron.core.chronicle import Chronicle
 from peercron.core.commands import AdoptSnapshot, AttemptFinished, AttemptStarted, Command, Once, OpenSession
 from peercron.core.level import LEVEL
 from peercron.core.member import Configuration, MemberInfo
@@ -47,6 +48,7 @@ class FakeNode:
     def __init__(self, settings: Settings, state: ClusterState, folder: Path, watch: Watch | None = None) -> None:
         self.settings = settings
         self.state = state
+        state.chronicle = state.chronicle or Chronicle(state.index)
         self.folder = folder
         self.term = 7
         self.fails: PeercronError | None = None

@@ -14,7 +14,7 @@ from peercron.core.apply import change as changes
 from peercron.core.commands import DeleteKey, PutKey
 from peercron.core.state import ClusterState
 from peercron.errors import Compacted, Refused
-from peercron.http import feed, watching
+from peercron.http import feed, streaming
 from peercron.http.feed import Feed, change_view
 from tests.core.builders import cluster, done
 from tests.http.conftest import Site, StartSite
@@ -91,7 +91,7 @@ async def test_as_events_for_a_browser_which_comes_back_by_itself(site: Site) ->
 
 
 async def test_a_quiet_stream_says_that_it_lives_and_how_far_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(streaming, "HEARTBEAT_S", 0.01)
     async with watching_at(site) as stream:
         start = (await stream.next())["index"]
         await site.ask("PUT", "/v1/state/other/k", b"1")
@@ -110,7 +110,7 @@ async def test_who_is_behind_what_is_kept_is_told_to_begin_anew(site: Site, monk
     first = await put(site)
     async with watching_at(site) as stream:
         await stream.next()
-        monkeypatch.setattr(watching, "COALESCE_S", 0.0)
+        monkeypatch.setattr(streaming, "COALESCE_S", 0.0)
         for _ in range(4):
             done(site.node.state, PutKey("default", "k", b"2"))
         await put(site)
@@ -239,18 +239,18 @@ def test_an_end_is_told() -> None:
 async def test_a_watcher_that_goes_away_is_nobody_s_error(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watching, "COALESCE_S", 0.0)
-    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.001)
+    monkeypatch.setattr(streaming, "COALESCE_S", 0.0)
+    monkeypatch.setattr(streaming, "HEARTBEAT_S", 0.001)
     ended = asyncio.Event()
-    go_on = watching._go_on
+    go_on = streaming._go_on
 
-    async def observed(*asked: Any) -> None:
+    async def observed(*asked: Any, **how: Any) -> None:
         try:
-            await go_on(*asked)
+            await go_on(*asked, **how)
         finally:
             ended.set()
 
-    monkeypatch.setattr(watching, "_go_on", observed)
+    monkeypatch.setattr(streaming, "_go_on", observed)
     async with watching_at(site) as stream:
         await stream.next()
         stream.answer.close()

@@ -41,6 +41,7 @@ def attempt_started(state: ClusterState, command: AttemptStarted) -> Verdict:
         started = replace(attempt, state=AttemptState.STARTED, started_ms=command.started_ms)
         state.runs[run.id] = replace(run, attempts=(*run.attempts[:-1], started))
         state.touch(run.job_uid)
+        state.happened("run", "started", run.job_key, run=run.id, attempt=started.n, token=started.token)
     return Done(state.index, command.token)
 
 
@@ -200,4 +201,5 @@ def _try_again(state: ClusterState, run: Run, pause_ms: int) -> None:
         run, state=RunState.QUEUED, reason=reason, not_before_ms=state.now_ms + pause_ms if pause_ms else 0
     )
     state.runs[run.id] = queued
+    state.happened("run", "retrying", run.job_key, run=run.id, attempt=last.n, reason=f"{last.state.value}: {reason}")
     take_turn(state, state.jobs[run.job_uid], queued)

@@ -25,6 +25,7 @@ def set_calendar(state: ClusterState, command: SetCalendar) -> Verdict:
     if command.name not in state.calendars and len(state.calendars) >= CALENDARS_MAX:
         return Refused(state.index, Refusal.LIMIT, f"a cluster has at most {CALENDARS_MAX} calendars")
     state.calendars[command.name] = command.rules
+    state.happened("calendar", "set", command.name, rules=len(command.rules))
     return Done(state.index, command.name)
 
 
@@ -37,6 +38,7 @@ def delete_calendar(state: ClusterState, command: DeleteCalendar) -> Verdict:
     if user is not None:
         return Refused(state.index, Refusal.CONFLICT, f"job {user} goes by calendar {name}; edit that first")
     del state.calendars[name]
+    state.happened("calendar", "deleted", name)
     return Done(state.index, name)
 
 

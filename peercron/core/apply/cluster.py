@@ -21,6 +21,7 @@ def resume_cluster(state: ClusterState, command: ResumeCluster) -> Verdict:
 def _set(state: ClusterState, *, paused: bool) -> Verdict:
     if state.paused is not paused:
         state.paused = paused
+        state.happened("cluster", "paused" if paused else "resumed", "")
         # Slots of the pause that no plan has reached yet must not fire late.
         state.paused_through_ms = state.paused_through_ms if paused else state.now_ms
         for uid in state.slices:

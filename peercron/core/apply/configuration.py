@@ -9,7 +9,7 @@ from peercron.core.apply.change import forget_changes
 from peercron.core.apply.health import forget_subject
 from peercron.core.apply.level import raise_level
 from peercron.core.limits import GENERATION_MAX, GENERATION_SHIFT, REMOVED_KEPT
-from peercron.core.member import Configuration
+from peercron.core.member import Configuration, Seat
 from peercron.core.state import ClusterState
 
 
@@ -22,6 +22,7 @@ def configure(state: ClusterState, configuration: Configuration) -> None:
         state.recoveries = configuration.recoveries
         _forget_directories(state)
         begin_generation(state, state.generation + 1)
+        state.happened("cluster", "recovered", "", generation=state.generation)
     before, state.seats = state.seats, {seat.id: seat for seat in configuration.seats}
     for member_id in before:
         if member_id not in state.seats:
@@ -31,6 +32,7 @@ def configure(state: ClusterState, configuration: Configuration) -> None:
         del state.removed[member_id]
     for seat in configuration.seats:
         state.invitations.pop(seat.address, None)
+    _tell_of_seats(state, before)
     state.roster_revision = state.index
     renamed = {before[id_].name: seat.name for id_, seat in state.seats.items() if id_ in before}
     if any(old != new for old, new in renamed.items()):
@@ -56,6 +58,15 @@ def forget_if_removed(state: ClusterState, member_id: str) -> None:
         state.floors.pop(member_id, None)
         forget_subject(state, member_id)
         state.wellness.pop(member_id, None)
+
+
+def _tell_of_seats(state: ClusterState, before: dict[str, Seat]) -> None:
+    for member_id, seat in state.seats.items():
+        if member_id not in before or before[member_id].role is not seat.role:
+            state.happened("member", "joined", seat.name or seat.address, address=seat.address, role=seat.role.value)
+    for member_id, seat in before.items():
+        if member_id not in state.seats:
+            state.happened("member", "left", seat.name or seat.address, address=seat.address)
 
 
 def _forget_directories(state: ClusterState) -> None:

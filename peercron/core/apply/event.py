@@ -63,6 +63,7 @@ def emit_event(state: ClusterState, command: EmitEvent) -> Verdict:
             return Refused(state.index, Refusal.INVALID, f"{wrong} (job {state.jobs[uid].key})")
     for uid in listeners:
         occur(state, state.jobs[uid], f"event {command.namespace}/{command.name}", command.params)
+    state.happened("event", "emitted", f"{command.namespace}/{command.name}", reached=len(listeners))
     return Done(state.index, len(listeners))
 
 

@@ -77,3 +77,4 @@ def grant(state: ClusterState, job: Job, run: Run, member: Member, why: str) -> 
     take_lock(state, job, run, token)
     state.live_attempts.setdefault(holder, {})[run.id] = token
     state.last_token = token
+    state.happened("run", "assigned", run.job_key, run=run.id, node=member.info.name, attempt=attempt.n, token=token)

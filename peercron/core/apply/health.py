@@ -68,6 +68,8 @@ def _take(state: ClusterState, observer: str, report: HealthReport) -> bool:
     if present is not None and present.well is report.well:
         return False
     said[key] = Opinion(report.well, state.now_ms, report.detail[:HEALTH_DETAIL_LENGTH_MAX])
+    told = {"job": job.key, "check": report.check, "observer": state.members[observer].info.name}
+    state.happened("health", "good" if report.well else "bad", member.info.name, **told, detail=said[key].detail)
     if was_fit and unfit(state, job.definition, member):
         note_unfit(state, member)
     state.touch(report.job_uid)

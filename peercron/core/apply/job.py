@@ -133,6 +133,7 @@ def _create(state: ClusterState, definition: Definition, uid: str) -> Job:
     arrange(state, job)
     listen(state, job, None)
     state.touch(uid)
+    state.happened("job", "created", job.key, revision=job.revision)
     return job
 
 
@@ -159,6 +160,7 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
     if definition.mode is not present.definition.mode:
         standing.forget(state, job.uid)
     state.touch(job.uid)
+    state.happened("job", "changed", job.key, revision=job.revision)
     return job
 
 
@@ -181,6 +183,7 @@ def _delete(state: ClusterState, job: Job) -> None:
     """Remove the job; its running attempts keep what they need (Run.definition), its ledger is kept for a while."""
     del state.jobs[job.uid], state.job_uids[job.key], state.cursors[job.uid]
     state.deleted_jobs[job.uid] = job.key
+    state.happened("job", "deleted", job.key)
     forget_job(state, job.uid)
     unlisten(state, job)
     standing.forget(state, job.uid)
@@ -209,6 +212,7 @@ def _set_paused(state: ClusterState, job: Job, paused: bool) -> None:
         cursor = state.cursors[job.uid]
         state.cursors[job.uid] = replace(cursor, paused_through_ms=state.now_ms)
     state.touch(job.uid)
+    state.happened("job", "paused" if paused else "resumed", job.key)
 
 
 def _refusal_of_file(

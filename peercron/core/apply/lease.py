@@ -69,8 +69,11 @@ def end_lease(state: ClusterState, lease_id: int) -> bool:
 
 def expire_lease(state: ClusterState, command: ExpireLease) -> Verdict:
     """Nobody renewed it for as long as it was given for."""
+    lease = state.leases.get(command.lease)
     if not end_lease(state, command.lease):
         return _gone(state, f"lease {command.lease}")
+    if lease is not None and lease.kind is LeaseKind.CLIENT:
+        state.happened("client", "lost", lease.name, client=command.lease)
     return Done(state.index, command.lease)
 
 

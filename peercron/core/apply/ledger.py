@@ -48,6 +48,9 @@ def record_slot(
 ) -> None:
     """A slot that got no run: skipped or missed, with the reason."""
     _record(state, job_uid, LedgerEntry(run_id, slot_ms, manual, outcome, reason, 0, "", 0, state.now_ms))
+    job = state.jobs.get(job_uid)
+    key = job.key if job is not None else state.deleted_jobs.get(job_uid, job_uid)
+    state.happened("run", outcome.value, key, run=run_id, reason=reason)
 
 
 def record_run(state: ClusterState, run: Run) -> None:

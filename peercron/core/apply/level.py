@@ -17,5 +17,7 @@ def raise_level(state: ClusterState) -> None:
     said = [state.members[member_id].info.level for member_id in belonging if member_id in state.members]
     if said and len(said) == len(belonging):
         before, state.level = state.level, max(state.level, min(said))
+        if state.level > before:
+            state.happened("cluster", "level_raised", "", level=state.level)
         if before < CHANGES_LEVEL:
             forget_changes(state)  # none was kept until now

@@ -209,6 +209,7 @@ def _end_lock(state: ClusterState, lease_id: int, lease: Lease) -> None:
 
 def _lose(state: ClusterState, key: str, token: int, grant: Grant) -> None:
     """It is in force no more; its place stays taken for the delay."""
+    state.happened("lock", "lost", key, owner=grant.claim.owner, token=token)
     if not grant.claim.delay_ms:
         _take_back(state, key, token, grant)
         return

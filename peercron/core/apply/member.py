@@ -19,6 +19,7 @@ def invite(state: ClusterState, command: Invite) -> Verdict:
     if known is None or (known.role, known.name) != (command.role, command.name):
         invitation = Invitation(command.address, command.role, command.name, state.now_ms)
         state.invitations[command.address] = invitation
+        state.happened("member", "invited", command.name or command.address, address=command.address)
     return Done(state.index, command.address)
 
 
@@ -37,6 +38,8 @@ def drain_member(state: ClusterState, command: DrainMember) -> Verdict:
         else:
             del state.drained[command.member]
             note_undrained(state, command.member)
+        name = state.members[command.member].info.name if command.member in state.members else command.member
+        state.happened("member", "drained" if command.drained else "undrained", name)
         # Whoever waits for a node is looked at again.
         state.roster_revision = state.index
     return Done(state.index, command.member)

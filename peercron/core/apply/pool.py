@@ -24,6 +24,7 @@ def set_pool(state: ClusterState, command: SetPool) -> Verdict:
     if command.name not in state.pools and len(state.pools) >= POOLS_MAX:
         return Refused(state.index, Refusal.LIMIT, f"a cluster has at most {POOLS_MAX} pools")
     state.pools[command.name] = command.size
+    state.happened("pool", "set", command.name, size=command.size)
     call(state, command.name)
     return Done(state.index, command.size)
 
@@ -35,6 +36,7 @@ def delete_pool(state: ClusterState, command: DeletePool) -> Verdict:
     if user is not None:
         return Refused(state.index, Refusal.CONFLICT, f"job {user} is in pool {command.name}; edit that first")
     del state.pools[command.name]
+    state.happened("pool", "deleted", command.name)
     return Done(state.index, command.name)
 
 

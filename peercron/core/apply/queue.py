@@ -127,6 +127,7 @@ def forget(state: ClusterState, item: Item) -> None:
 def bury(state: ClusterState, queue_key: str, item: Item) -> None:
     """An item that is in flight becomes a dead letter of its queue."""
     take_out(state, queue_key, item)
+    state.happened("queue", "dead_letter", queue_key, item=item.id, attempts=item.attempts, reason=item.reason)
     queue = state.queues[queue_key]
     grave = state.queues.get(f"{queue.namespace}/{queue.dead_letter_name}")
     if grave is None:

@@ -119,6 +119,7 @@ def adopt_snapshot(state: ClusterState, command: AdoptSnapshot) -> Verdict:
     if refused is not None:
         return refused
     adopt(state, state.staged_state)
+    state.happened("cluster", "restored", "", generation=state.generation)
     state.adopted = command.restore_id
     return Done(state.index, state.generation)
 

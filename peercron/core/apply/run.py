@@ -95,6 +95,7 @@ def begin(state: ClusterState, job: Job, run: Run, *, granting: bool = True) -> 
     """A new run stands behind the job's others, and goes if it may."""
     state.runs[run.id] = run
     count(state, run.id)
+    state.happened("run", "created", run.job_key, run=run.id, by=run.cause or ("hand" if run.manual else "schedule"))
     state.live_runs[job.uid] = (*state.live_runs.get(job.uid, ()), run.id)
     if granting:
         take_turn(state, job, run)
@@ -249,6 +250,7 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
     leave(state, run)
     leave_lock(state, run)
     state.touch(run.job_uid)
+    state.happened("run", outcome.value, run.job_key, run=run.id, reason=reason)
     if run.parent:
         shards.keep(state, ended)
         return
@@ -269,6 +271,7 @@ def cancel(state: ClusterState, run: Run, reason: str) -> None:
         end(state, run, RunState.CANCELLED, reason)
     elif not run.cancel_requested:
         asked = state.runs[run.id] = replace(run, cancel_requested=True, reason=reason)
+        state.happened("run", "cancelling", run.job_key, run=run.id, reason=reason)
         state.touch(run.job_uid)
         if run.live_attempt is None:
             state.contests.pop(run.id, None)

@@ -31,6 +31,7 @@ def open_session(state: ClusterState, command: OpenSession) -> Verdict:
     opened = Member(info, session, open=True, opened_ms=state.now_ms)
     # The new session first: it may well be the only one that can take over what the older one held.
     state.members[info.id] = opened
+    state.happened("member", "up", info.name, session=session, version=info.version)
     note_opened(state, opened, known)
     state.roster_revision = state.index
     state.results.pop(info.id, None)
@@ -48,6 +49,7 @@ def expire_session(state: ClusterState, command: ExpireSession) -> Verdict:
         detail = f"session {command.session} is not the open one of {member.info.name}"
         return Refused(state.index, Refusal.STALE_SESSION, detail)
     state.members[command.member] = replace(member, open=False, expired_ms=state.now_ms)
+    state.happened("member", "down", member.info.name, session=command.session)
     note_ended(state, member)
     state.roster_revision = state.index
     _give_up(state, command.member, f"session {command.session} of node {member.info.name} expired")

@@ -113,6 +113,7 @@ def _enter(state: ClusterState, command: RecordSlices, entry: SliceEntry) -> Non
     run = Run(run_id, uid, key, entry.slot_ms, False, entry.outcome, begun_ms, attempts=(attempt,))
     count(state, run_id)
     ledger.record_run(state, replace(run, finished_ms=entry.finished_ms or state.now_ms, reason=reason))
+    state.happened("run", entry.outcome.value, key, run=run_id, node=command.node, reason=reason)
 
 
 def _refusal(state: ClusterState, command: RecordSlices) -> Refused | None:
