@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from peercron.core import placement
+from peercron.core.abandoning import Abandoning
 from peercron.core.absence import Absence
 from peercron.core.agenda import Agenda
 from peercron.core.calendar import left_out
@@ -34,7 +35,6 @@ from peercron.core.limits import (
     JOBS_SEEN_PER_PLAN_MAX,
     PLACEMENTS_PER_PLAN_MAX,
     PLANS_IN_FLIGHT_MAX,
-    RESTORE_IDLE_MS_MAX,
     SLOTS_LISTED_PER_PLAN_MAX,
 )
 from peercron.core.run import RunState
@@ -84,8 +84,8 @@ class Planner:
         self._placing: dict[str, PlaceRun] = {}
         #: Those of them whose hurdles may have gone since they were planned.
         self._called: dict[str, None] = {}
-        #: The last plan to give a restore up; it names what it was made from, so none is made twice.
-        self._abandoning: AbandonRestore | None = None
+        #: Of a restore that nobody goes on with.
+        self._abandoning = Abandoning(state)
         #: Of jobs whose nodes fire them by themselves: what nobody else can say.
         self._absence = Absence(state)
         #: What concerns locks.
@@ -112,7 +112,7 @@ class Planner:
         grants = self._granting.plan(self._now_ms, self._room())
         takes = self._feeding.plan(self._now_ms, self._room())
         absent = self._absence.plan(self._now_ms)
-        return [*grants, *takes, *self._placements(), *self._steps(), *absent, *self._abandonments()]
+        return [*grants, *takes, *self._placements(), *self._steps(), *absent, *self._abandoning.plan(self._now_ms)]
 
     def observe(self) -> None:
         """Take in what commands have changed since the last look. `plan` does it by itself."""
@@ -143,8 +143,8 @@ class Planner:
             self._granting.settle(command, verdict, self._now_ms)
         elif isinstance(command, TakeItem):
             self._feeding.settle(command, verdict, self._now_ms)
-        elif command == self._abandoning and verdict is None:
-            self._abandoning = None
+        elif isinstance(command, AbandonRestore):
+            self._abandoning.settle(command, verdict)
 
     def next_due_ms(self) -> int | None:
         """When `plan` will have something to say, as UTC; at or before now: already. None: when the state changes."""
@@ -158,8 +158,8 @@ class Planner:
             return state.now_ms
         if not self._room():
             return None
-        agendas = (self._due, self._unread, self._waiting, self._absence, self._granting, self._feeding)
-        dues = (*[agenda.next_ms() for agenda in agendas], self._restore_ends_ms())
+        parts = (self._due, self._unread, self._waiting, self._absence, self._granting, self._feeding, self._abandoning)
+        dues = (part.next_ms() for part in parts)
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     def _look_around(self) -> None:
@@ -248,20 +248,6 @@ class Planner:
                 self._placing[run_id] = PlaceRun(run_id)
                 places.append(self._placing[run_id])
         return places
-
-    def _restore_ends_ms(self) -> int | None:
-        """When the restore under way is given up if nobody adds to it."""
-        stage = self._state.stage
-        if stage is None or self._abandoning == AbandonRestore(stage.restore_id, stage.touched_ms):
-            return None
-        return stage.touched_ms + RESTORE_IDLE_MS_MAX
-
-    def _abandonments(self) -> list[AbandonRestore]:
-        due_ms, stage = self._restore_ends_ms(), self._state.stage
-        if stage is None or due_ms is None or due_ms > self._now_ms:
-            return []
-        self._abandoning = AbandonRestore(stage.restore_id, stage.touched_ms)
-        return [self._abandoning]
 
     def _has_node(self, run_id: str) -> bool:
         run = self._state.runs[run_id]

@@ -6,14 +6,34 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from peercron.core.commands import Checkpoint
+from peercron.core.dispatcher import Start
 from peercron.core.job import Definition
 from peercron.core.run import AttemptState
+from peercron.core.state import ClusterState
+from peercron.core.work import item_facts
 from peercron.errors import LeaseLost, Refused
 from peercron.jobs import Facts, Job, RunContext, perform
 from peercron.testing.client import LocalClient, Place, Plainly
+
+
+def facts_of(state: ClusterState, start: Start, node: str, now: datetime) -> Facts:
+    """What the run sees of itself."""
+    run, attempt, timeout_ms = start.run, start.attempt, start.definition.timeout_ms
+    return Facts(
+        job=run.job_key,
+        run_id=run.id,
+        slot=datetime.fromtimestamp(run.slot_ms / 1_000, UTC),
+        attempt=attempt.n,
+        token=attempt.token,
+        node=node,
+        params=dict(run.params),
+        deadline=now + timedelta(milliseconds=timeout_ms) if timeout_ms else None,
+        **item_facts(state, run),
+    )
 
 
 @dataclass(frozen=True, slots=True)

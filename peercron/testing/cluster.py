@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from peercron import registry
 from peercron.client.words import Duration, seconds
 from peercron.clock import ManualClock
-from peercron.core import history
 from peercron.core.apply import apply
 from peercron.core.commands import (
     AttemptFinished,
@@ -21,7 +19,6 @@ from peercron.core.commands import (
     CancelRun,
     Command,
     Contend,
-    ExpireLease,
     ExpireSession,
     OpenSession,
     PutJob,
@@ -32,15 +29,15 @@ from peercron.core.job import ClassTask
 from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo, Role
 from peercron.core.planner import Planner
-from peercron.core.run import LIVE_RUN_STATES, AttemptState
+from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refused, Verdict
-from peercron.core.work import item_facts
-from peercron.errors import JobNotFound
 from peercron.errors import Refused as RefusedError
-from peercron.jobs import Facts, Job
+from peercron.jobs import Job
 from peercron.jobspec import read_job
-from peercron.testing.attempt import Ended, LocalAttempt
+from peercron.testing.attempt import Ended, LocalAttempt, facts_of
+from peercron.testing.leases import Leases
+from peercron.testing.looks import has_ended, key_of, payloads, run_ids, value_of
 from peercron.testing.loop import VirtualLoop
 from peercron.testing.outcome import Outcome, outcome_of
 
@@ -68,8 +65,7 @@ class LocalCluster:
         self._clock = ManualClock(wall_ms=round(start.timestamp() * 1_000))
         self._moved = asyncio.Event()
         self._changed = asyncio.Event()
-        #: Lease -> when it ends unless it goes with its run; see `core.lease`.
-        self._leases: dict[int, int] = {}
+        self._leases = Leases()
         #: The replicated state, for a look that has no method here; to be read only.
         self.state = ClusterState()
         self._sessions = dict.fromkeys(nodes, 0)
@@ -112,8 +108,8 @@ class LocalCluster:
 
     def run(self, name: str, **params: str) -> Outcome:
         """Run a job now, as `peercron job run` does, to the end of its last attempt."""
-        run_id = str(self._do(RunJob(_key(name), tuple(params.items()))).value)
-        self._play(lambda: self._has_ended(run_id))
+        run_id = str(self._do(RunJob(key_of(name), tuple(params.items()))).value)
+        self._play(lambda: has_ended(self.state, run_id))
         return self._outcome(run_id)
 
     def advance(self, duration: Duration) -> None:
@@ -123,29 +119,21 @@ class LocalCluster:
 
     def runs(self, name: str) -> list[Outcome]:
         """The job's runs, the oldest first; slots that got none (skipped, missed) are among them."""
-        uid = self.state.job_uids.get(_key(name))
-        if uid is None:
-            raise JobNotFound(_key(name))
-        ended = [entry.run_id for entry in history.entries_of(self.state, uid)]
-        return [self._outcome(run_id) for run_id in [*ended, *self.state.live_runs.get(uid, ())]]
+        return [self._outcome(run_id) for run_id in run_ids(self.state, name)]
 
     def cancel(self, run_id: str) -> Outcome:
         """Cancel a run that `runs` shows as running or queued."""
         self._do(CancelRun(run_id))
-        self._play(lambda: self._has_ended(run_id))
+        self._play(lambda: has_ended(self.state, run_id))
         return self._outcome(run_id)
 
     def queued(self, name: str) -> list[Any]:
         """The payloads that wait in a queue, in their order."""
-        key = name if "/" in name else f"default/{name}"
-        items = self.state.items.get(key, {}).values()
-        return [item.payload if item.binary else json.loads(item.payload) for item in items]
+        return payloads(self.state, name)
 
     def value(self, key: str) -> Any:
         """What the shared state holds under a key; None: nothing."""
-        namespace, _, name = key.rpartition(":")
-        found = self.state.keys.get(namespace or "default", {}).get(name)
-        return None if found is None else json.loads(found.value)
+        return value_of(self.state, key)
 
     def crash_after_checkpoints(self, count: int) -> None:
         """When jobs have made so many checkpoints more, the node of the last of them dies, and comes back anew: the run
@@ -168,25 +156,20 @@ class LocalCluster:
             if done() or (until_ms is not None and self._clock.wall_ms() >= until_ms):
                 return
             due = [at_ms for at_ms in (self._planner.next_due_ms(), until_ms) if at_ms is not None]
-            due += self._leases.values()
+            due += self._leases.dues()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(1, min(due) - self._clock.wall_ms()) / 1_000 if due else None):
                     await self._moved.wait()
 
     def _come_to_rest(self) -> None:
         for _ in range(STEPS_MAX):
-            commands = [*self._planner.plan(self._clock.wall_ms()), *self._expiries()]
+            now_ms = self._clock.wall_ms()
+            commands = [*self._planner.plan(now_ms), *self._leases.expiries(self.state, now_ms)]
             for command in commands:
                 self._planner.settle(command, self._apply(command))
             if not self._dispatch() and not commands:
                 return
         raise AssertionError("the cluster does not come to rest")
-
-    def _expiries(self) -> list[Command]:
-        """Leases whose time is up. Here they are never renewed: what a run holds goes with its attempt."""
-        now_ms, leases = self._clock.wall_ms(), self.state.leases
-        self._leases = {lease: self._leases.get(lease, now_ms + row.ttl_ms) for lease, row in leases.items()}
-        return [ExpireLease(lease) for lease, at_ms in self._leases.items() if at_ms <= now_ms]
 
     # The nodes.
 
@@ -208,15 +191,18 @@ class LocalCluster:
                 case Announce(run_id, token):
                     self._do(AttemptStarted(run_id, token, self._clock.wall_ms()))
                 case Forgo(run_id, token, reason):
-                    now_ms = self._clock.wall_ms()
-                    self._do(AttemptFinished(run_id, token, AttemptState.CANCELLED, now_ms, reason=reason))
+                    self._give_up(run_id, token, reason)
                 case Stop(run_id, token, reason) if (run_id, token) in self._held:
                     del self._held[run_id, token]
-                    now_ms = self._clock.wall_ms()
-                    apply(self.state, AttemptFinished(run_id, token, AttemptState.CANCELLED, now_ms), now_ms)
+                    self._give_up(run_id, token, reason)
                 case Stop(run_id, token, reason):
                     self._running[run_id, token].end(AttemptState.CANCELLED, reason)
         return bool(wanted)
+
+    def _give_up(self, run_id: str, token: int, reason: str) -> None:
+        """Nothing of it has started."""
+        now_ms = self._clock.wall_ms()
+        self._apply(AttemptFinished(run_id, token, AttemptState.CANCELLED, now_ms, reason=reason))
 
     def _wanted_of(self, name: str) -> list[Instruction]:
         mine = [key for key, attempt in self._running.items() if attempt.node == name]
@@ -238,17 +224,7 @@ class LocalCluster:
     def _start(self, name: str, start: Start) -> None:
         run, attempt, definition = start.run, start.attempt, start.definition
         assert isinstance(definition.task, ClassTask), "only classes are here"
-        facts = Facts(
-            job=run.job_key,
-            run_id=run.id,
-            slot=datetime.fromtimestamp(run.slot_ms / 1_000, UTC),
-            attempt=attempt.n,
-            token=attempt.token,
-            node=name,
-            params=dict(run.params),
-            deadline=self.now + timedelta(milliseconds=definition.timeout_ms) if definition.timeout_ms else None,
-            **item_facts(self.state, run),
-        )
+        facts = facts_of(self.state, start, name, self.now)
         kind = self._kinds[definition.task.target]
         mine = LocalAttempt(kind, facts, definition, run.checkpoint, self, self._checkpointed, self._ended)
         self._running[run.id, attempt.token] = mine
@@ -315,13 +291,5 @@ class LocalCluster:
             raise RefusedError(verdict.code.value, verdict.detail, verdict.index)
         return verdict
 
-    def _has_ended(self, run_id: str) -> bool:
-        run = self.state.runs.get(run_id)
-        return run is None or run.state not in LIVE_RUN_STATES
-
     def _outcome(self, run_id: str) -> Outcome:
         return outcome_of(self.state, run_id, self._errors.get(run_id))
-
-
-def _key(name: str) -> str:
-    return name if "/" in name else f"default/{name}"
