@@ -44,3 +44,20 @@ def test_keys_that_move_often_do_not_fill_the_heap() -> None:
     assert len(agenda._heap) < 100
     assert agenda.pop(10**9) == "a"
     assert agenda.pop(10**9) is None
+
+
+@given(st.dictionaries(KEYS, st.integers(0, 9)), st.integers(0, 9))
+def test_all_can_be_put_off_together(begun: dict[str, int], by_ms: int) -> None:
+    agenda = Agenda((at_ms, key) for key, at_ms in begun.items())
+    agenda.put("z", 3)
+    agenda.drop("z")
+    agenda.delay(by_ms)
+    assert "z" not in agenda
+    assert all(key in agenda for key in begun)
+    assert agenda.next_ms() == min((at_ms + by_ms for at_ms in begun.values()), default=None)
+
+
+def test_to_put_a_key_where_it_is_changes_nothing() -> None:
+    agenda = Agenda([(5, "a")])
+    agenda.put("a", 5)
+    assert (len(agenda), agenda.pop(5), agenda.pop(5)) == (1, "a", None)

@@ -30,7 +30,7 @@ from peercron.core.planner import Planner
 from peercron.core.run import AttemptState, Run
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal
-from peercron.core.work import with_item
+from peercron.core.work import item_facts, with_item
 from tests.core.builders import (
     NOW,
     attempt_of,
@@ -279,3 +279,15 @@ def test_bytes_and_long_payloads() -> None:
         _, told = with_item(state, run, definition().task)
         assert told.keys() - {"PEERCRON_QUEUE", "PEERCRON_ITEM_ID", "PEERCRON_ITEM_ATTEMPT"} == ({name} - {""})
         assert isinstance(done(state, finished(run)), Done)
+
+
+@pytest.mark.parametrize(
+    ("payload", "binary", "seen"), [(b'{"a":1}', False, {"a": 1}), (b"\x00\xff", True, b"\x00\xff")]
+)
+def test_a_class_is_told_its_item_as_what_it_is(payload: bytes, binary: bool, seen: object) -> None:
+    state = cluster("a")
+    worker(state)
+    id_ = put(state, payload, binary=binary)
+    (run,) = fed(Planner(state), state)
+    assert item_facts(state, run) == {"item": seen, "item_id": id_}
+    assert item_facts(state, replace(run, delivery=0)) == {}

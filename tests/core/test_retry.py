@@ -294,3 +294,23 @@ def test_a_retry_keeps_the_run_and_its_idempotency_key() -> None:
     assert run.id == before.id
     assert attempt_of(run).token > attempt_of(before).token
     assert run_row(state, run.id).definition == before.definition
+
+
+def test_any_node_is_as_good_as_another_where_the_job_says_so() -> None:
+    state = running(retry=Retry(2, Backoff.FIXED, 0, jitter=False, on=RetryOn.ANY))
+    run = only_run(state)
+    done(state, finished(run, AttemptState.FAILED))
+    candidates = list(state.members.values())
+    assert retries.preferred(state.runs[run.id], candidates) is candidates
+
+
+def test_a_run_that_has_not_been_tried_has_no_preference() -> None:
+    state = running()
+    candidates = list(state.members.values())
+    assert retries.preferred(replace(only_run(state), attempts=()), candidates) is candidates
+
+
+@given(st.text(), st.integers(1, 1_000))
+def test_a_stable_number_is_the_same_and_in_its_bounds(seed: str, below: int) -> None:
+    assert 0 <= retries.stable(seed, below) < below
+    assert retries.stable(seed, below) == retries.stable(seed, below)
