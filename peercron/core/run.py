@@ -110,6 +110,7 @@ class Run:
     #: The delivery of the queue's item that it works on; 0: none, or the run has ended.
     delivery: int = 0
     #: Of a shard: the run that it is a part of, its number there from 0, and the member that it is for. See `shards`.
+    #: `member` of a run that is no shard: what started it happened on that member, and it goes nowhere else.
     parent: str = ""
     shard: int = 0
     member: str = ""

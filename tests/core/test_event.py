@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from peercron.core.apply import apply
+from peercron.core.apply.configuration import configure
 from peercron.core.check import TRIGGER_CHECK, Check, CommandProbe, EndpointProbe, FileProbe
 from peercron.core.commands import (
     CallHook,
@@ -13,20 +16,36 @@ from peercron.core.commands import (
     ExpireSession,
     OpenSession,
     PauseJob,
+    PlaceRun,
     PutItem,
     PutJob,
     ReportHealth,
 )
 from peercron.core.health import HealthReport
 from peercron.core.history import entries_of
-from peercron.core.job import HttpTask, Overlap
+from peercron.core.job import ClassTask, HttpTask, Mode, Overlap
 from peercron.core.lookout import duties
+from peercron.core.member import Configuration, Seat
 from peercron.core.occasion import EventTrigger, HookTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.planner import Planner
-from peercron.core.run import RunState
+from peercron.core.run import AttemptState, RunState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Refusal
-from tests.core.builders import NOW, all_runs, cluster, complaint, definition, done, info, job, only_run, put, refused
+from tests.core.builders import (
+    NOW,
+    all_runs,
+    cluster,
+    complaint,
+    definition,
+    done,
+    finished,
+    info,
+    job,
+    node_of,
+    only_run,
+    put,
+    refused,
+)
 
 DEPLOYED = EventTrigger("default", "deployed")
 DOWN = ProbeTrigger(Check(TRIGGER_CHECK, EndpointProbe("db", 5432)), well=False)
@@ -126,9 +145,9 @@ def tell(state: ClusterState, name: str, *, well: bool, session: int = 1) -> Non
     done(state, ReportHealth(f"id-{name}", session, (report,)))
 
 
-def probed(trigger: ProbeTrigger, *names: str) -> ClusterState:
+def probed(trigger: ProbeTrigger, *names: str, **changes: Any) -> ClusterState:
     state = cluster(*names)
-    put(state, trigger=trigger, overlap=Overlap.ALLOW)
+    put(state, trigger=trigger, overlap=Overlap.ALLOW, **changes)
     return state
 
 
@@ -188,6 +207,54 @@ def test_a_file_is_each_nodes_own() -> None:
     for name in "ab":
         tell(state, name, well=True)
     assert [run.params for run in all_runs(state)] == [(("path", "/in"), ("node", name)) for name in "ab"]
+
+
+def test_the_run_for_a_file_goes_to_the_node_that_saw_it_and_waits_for_that_one() -> None:
+    state = probed(FILE, "a", "b", "c")
+    tell(state, "b", well=False)
+    tell(state, "b", well=True)
+    (run,) = all_runs(state)
+    assert node_of(state, run) == "b"
+    done(state, ExpireSession("id-b", 1))
+    run = state.runs[run.id]
+    assert (run.state, run.reason) == (RunState.QUEUED, "waits for b, where it belongs (its session has ended)")
+    planner = Planner(state)
+    assert not [each for each in planner.plan(NOW) if isinstance(each, PlaceRun)]
+    done(state, OpenSession(info("b"), 2))
+    assert PlaceRun(run.id) in planner.plan(NOW)
+    done(state, PlaceRun(run.id))
+    assert node_of(state, state.runs[run.id]) == "b"
+
+
+def test_the_run_for_a_file_of_a_node_that_was_removed_goes_anywhere() -> None:
+    state = probed(FILE, "a", "b")
+    configure(state, Configuration(tuple([Seat(f"id-{name}", name, f"{name}:7400") for name in "ab"])))
+    tell(state, "b", well=False)
+    tell(state, "b", well=True)
+    (run,) = all_runs(state)
+    done(state, ExpireSession("id-b", 1))
+    configure(state, Configuration((Seat("id-a", "a", "a:7400"),)))
+    done(state, PlaceRun(run.id))
+    assert node_of(state, state.runs[run.id]) == "a"
+
+
+def test_where_the_mode_says_which_node_works_a_file_does_not() -> None:
+    state = probed(FILE, "a", "b", mode=Mode.STANDBY)
+    tell(state, "b", well=False)
+    tell(state, "b", well=True)
+    (run,) = all_runs(state)
+    assert node_of(state, run) == "a"
+    assert dict(run.params)["node"] == "b"
+
+
+def test_a_class_that_the_node_of_a_file_does_not_have_is_asked_of_nobody_else() -> None:
+    state = probed(FILE, "a", "b", task=ClassTask("acme:Take"))
+    tell(state, "b", well=False)
+    tell(state, "b", well=True)
+    (run,) = all_runs(state)
+    done(state, finished(run, AttemptState.REFUSED, reason="not here"))
+    ended = all_runs(state)[0]
+    assert (ended.state, ended.reason) == (RunState.FAILED, "no node has acme:Take (b: not here)")
 
 
 def test_what_a_trigger_probes_makes_no_node_unfit() -> None:

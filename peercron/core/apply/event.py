@@ -20,10 +20,13 @@ from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
 
-def occur(state: ClusterState, job: Job, cause: str, given: Params = (), *, granting: bool = True) -> str:
+def occur(
+    state: ClusterState, job: Job, cause: str, given: Params = (), *, granting: bool = True, member: str = ""
+) -> str:
     """What the job waits for has happened, once: the id of the run, or of the ledger entry that says why there is none.
 
     The slot is named by the command, and one command brings a job at most one. It meets the overlap policy like any.
+    `member`: where it has happened, and where alone the work for it can be done; empty: anywhere.
     """
     run_id = ledger.run_id_of_event(job.uid, state.index)
     if run_id in state.runs or find_entry(state, run_id) is not None:
@@ -32,7 +35,7 @@ def occur(state: ClusterState, job: Job, cause: str, given: Params = (), *, gran
         why = ledger.PAUSED if job.paused else ledger.CLUSTER_PAUSED
         ledger.record_slot(state, job.uid, run_id, state.now_ms, RunState.SKIPPED, f"{why}; {cause}")
     else:
-        admit(state, job, run_id, state.now_ms, params=given, cause=cause, granting=granting)
+        admit(state, job, run_id, state.now_ms, params=given, cause=cause, granting=granting, member=member)
     state.touch(job.uid)
     return run_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from peercron.core import placement
 from peercron.core.apply.event import occur
 from peercron.core.check import TRIGGER_CHECK, FileProbe
-from peercron.core.job import Job
+from peercron.core.job import Job, Mode
 from peercron.core.occasion import ProbeTrigger
 from peercron.core.state import ClusterState
 
@@ -33,7 +33,9 @@ def _occur(state: ClusterState, job: Job, trigger: ProbeTrigger, observer: str) 
         return
     path, node = trigger.check.probe.path, state.members[observer].info.name
     what = "appeared" if trigger.well else "disappeared"
-    occur(state, job, f"file {path} {what} on {node}", (("path", path), ("node", node)))
+    # Where the mode says which node does the work, it has the last word.
+    member = observer if job.definition.mode is Mode.SINGLE else ""
+    occur(state, job, f"file {path} {what} on {node}", (("path", path), ("node", node)), member=member)
 
 
 def _word(state: ClusterState, job: Job, observer: str) -> bool | None:

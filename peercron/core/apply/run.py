@@ -47,6 +47,7 @@ def admit(
     params: Params = (),
     cause: str = "",
     granting: bool = True,
+    member: str = "",
 ) -> bool:
     """Let a slot meet the overlap policy: it becomes a run (True), or a ledger entry that says why not.
 
@@ -63,7 +64,7 @@ def admit(
     if what is Admission.REPLACE:
         for run in live:
             cancel(state, run, f"replaced by run {run_id}")
-    enqueue(state, job, run_id, slot_ms, manual=manual, params=params, cause=cause, granting=granting)
+    enqueue(state, job, run_id, slot_ms, manual=manual, params=params, cause=cause, granting=granting, member=member)
     return True
 
 
@@ -77,6 +78,7 @@ def enqueue(
     params: Params = (),
     cause: str = "",
     granting: bool = True,
+    member: str = "",
 ) -> None:
     """Make the run, at the end of the job's line, and let it go if it is its turn."""
     live = state.live_runs.get(job.uid, ())
@@ -87,6 +89,7 @@ def enqueue(
         params=params,
         cause=cause,
         not_before_ms=0 if manual else jittered_ms(job, slot_ms),
+        member=member,
     )
     begin(state, job, run, granting=granting)
 

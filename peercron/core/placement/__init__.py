@@ -25,7 +25,10 @@ def choose(state: ClusterState, job: Job, run: Run) -> Choice:
     """Who gets the next attempt. After one that failed or was lost, that is somebody else if the job wants it so; who
     does not have what the run does is passed over.
     """
-    there = eligible(state, job.definition)
+    there = _there(state, job, run)
+    if not there and (pinned := state.members.get(run.member)):
+        why = barred(state, job.definition, pinned)
+        return Choice(None, f"waits for {pinned.info.name}, where it belongs{f' ({why})' if why else ''}")
     candidates = still_to_ask(state, run.definition or job.definition, run, there)
     if there and not candidates:
         return Choice(None, f"{NO_NODE} and has {target_of(run.definition or job.definition)}")
@@ -35,10 +38,16 @@ def choose(state: ClusterState, job: Job, run: Run) -> Choice:
     return MODES[job.definition.mode](state, job, run, candidates)
 
 
+def _there(state: ClusterState, job: Job, run: Run) -> list[Member]:
+    """Who may run it now. What started it may be on one node only; when that is removed, all others are alike."""
+    there = eligible(state, job.definition)
+    return [member for member in there if member.info.id == run.member] if run.member in state.members else there
+
+
 def placeable(state: ClusterState, job: Job, run: Run) -> bool:
     """Whether there is somebody for the run to go to, or nobody will ever be."""
     definition = run.definition or job.definition
-    there = still_to_ask(state, definition, run, eligible(state, job.definition))
+    there = still_to_ask(state, definition, run, _there(state, job, run))
     return bool(there or nobody_has(state, definition, run))
 
 

@@ -59,6 +59,7 @@ def nobody_has(state: ClusterState, definition: Definition, run: Run) -> str:
     # Where its next attempt may go, the job says as it is now; what that does, its first one has pinned.
     now = state.jobs[run.job_uid].definition
     meant = [member for member in state.members.values() if meant_for(state, now, member)]
+    meant = [member for member in meant if run.member in ("", member.info.id)] or meant
     if not all(refused(run, member) for member in meant):
         return ""
     said = {attempt.member: attempt.reason for attempt in run.attempts if attempt.state is AttemptState.REFUSED}
