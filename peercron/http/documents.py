@@ -10,10 +10,12 @@ from typing import Any
 from aiohttp import web
 
 from peercron.core import views
+from peercron.core.apply.job import refusal_of_file
 from peercron.core.commands import ApplyJobs
 from peercron.core.job import Job
+from peercron.core.level import objection
 from peercron.core.state import ClusterState
-from peercron.errors import ConfigError, Problem
+from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import encoded, in_slices, json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, commit, fresh, json_body, switch
 from peercron.http.problems import BadRequest
@@ -24,18 +26,25 @@ TOML = "application/toml"
 
 
 async def plan(request: web.Request) -> web.Response:
-    """What `apply` of the same body would do; changes nothing."""
+    """What `apply` of the same body would do; changes nothing. What that would be refused for, this is too."""
     document, prune = await _asked(request)
-    return json_answer({"changes": await in_slices(_changes(await fresh(request), document, prune))})
+    state, command = await fresh(request), _command(document, prune)
+    refused = refusal_of_file(state, command)
+    if why := refused.detail if refused is not None else objection(state, command):
+        raise Refused(refused.code.value if refused is not None else "unsupported", why)
+    return json_answer({"changes": await in_slices(_changes(state, document, prune))})
 
 
 async def apply(request: web.Request) -> web.Response:
     """All or nothing, in one command. ?prune=1 also deletes the other jobs of the document's owner."""
     document, prune = await _asked(request)
     changes = await in_slices(_changes(await fresh(request), document, prune))
-    owner = document.owner if prune else None
-    done = await commit(request, ApplyJobs(document.definitions, owner, paused=_paused(document)))
+    done = await commit(request, _command(document, prune))
     return json_answer({"changed": done.value, "changes": changes})
+
+
+def _command(document: JobsDocument, prune: bool) -> ApplyJobs:
+    return ApplyJobs(document.definitions, document.owner if prune else None, paused=_paused(document))
 
 
 def seed_command(path: Path) -> ApplyJobs:

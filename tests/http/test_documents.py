@@ -40,6 +40,18 @@ async def test_plan_says_what_would_change_and_changes_nothing(site: Site) -> No
     assert site.node.state.index == index
 
 
+async def test_plan_refuses_what_apply_would_refuse_and_in_the_same_words(site: Site) -> None:
+    body = {"jobs": [B | {"calendar": {"exclude": ["holidays"]}}]}
+    planned, applied = await site.ask("POST", "/v1/plan", body), await site.ask("POST", "/v1/apply", body)
+    assert planned.status == applied.status == 422
+    assert "there is no calendar holidays" in planned.json["detail"]
+    assert {key: planned.json[key] for key in ("code", "detail")} == {
+        key: applied.json[key] for key in ("code", "detail")
+    }
+    await site.ask("PUT", "/v1/calendars/holidays", {"days": ["sat"]})
+    assert actions((await site.ask("POST", "/v1/plan", body)).json) == {"default/b": "create"}
+
+
 async def test_prune_takes_only_what_the_owner_has(site: Site) -> None:
     await site.put_job("mine")
     await site.ask("POST", "/v1/apply", FILE)

@@ -47,15 +47,10 @@ def put_job(state: ClusterState, command: PutJob) -> Verdict:
 
 def apply_jobs(state: ClusterState, command: ApplyJobs) -> Verdict:
     """Check all, then do all. The answer is how many jobs were created, changed or deleted."""
-    wanted = {key_of(definition): definition for definition in command.definitions}
-    pruned = [
-        job
-        for job in (state.jobs.values() if command.prune_owner is not None else ())
-        if job.definition.owner == command.prune_owner and job.key not in wanted
-    ]
-    refused = _refusal_of_file(state, command, wanted, [job.key for job in pruned])
+    refused = refusal_of_file(state, command)
     if refused is not None:
         return refused
+    wanted, pruned = _asked(state, command)
     for job in pruned:
         _delete(state, job)
     changed, paused = len(pruned), dict(command.paused)
@@ -215,10 +210,21 @@ def _set_paused(state: ClusterState, job: Job, paused: bool) -> None:
     state.happened("job", "paused" if paused else "resumed", job.key)
 
 
-def _refusal_of_file(
-    state: ClusterState, command: ApplyJobs, wanted: dict[str, Definition], pruned: list[str]
-) -> Refused | None:
-    """Why a file of jobs is refused as a whole; None: it is not."""
+def _asked(state: ClusterState, command: ApplyJobs) -> tuple[dict[str, Definition], list[Job]]:
+    """What each job shall be, by key, and the jobs that shall go."""
+    wanted = {key_of(definition): definition for definition in command.definitions}
+    pruned = [
+        job
+        for job in (state.jobs.values() if command.prune_owner is not None else ())
+        if job.definition.owner == command.prune_owner and job.key not in wanted
+    ]
+    return wanted, pruned
+
+
+def refusal_of_file(state: ClusterState, command: ApplyJobs) -> Refused | None:
+    """Why a file of jobs is refused as a whole; None: it is not. Changes nothing: who only plans asks it too."""
+    wanted, leaving = _asked(state, command)
+    pruned = [job.key for job in leaving]
     if command.only_if_empty and state.jobs:
         return Refused(state.index, Refusal.CONFLICT, "the cluster has jobs already: it is not seeded again")
     if len(command.definitions) > JOBS_PER_APPLY_MAX:
