@@ -37,6 +37,7 @@ from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
+from peercron.http.malformed import SERVER_LOG
 from peercron.http.port import NodePort
 from peercron.http.presence import PRESENCE, Presence
 from peercron.http.problems import BadRequest, answer_errors
@@ -135,7 +136,7 @@ async def serve(node: NodePort, clock: Clock | None = None) -> Server:
     settings = node.settings
     tls = _server_tls(settings)
     host, port = split_address(settings.http)
-    runner = web.AppRunner(make_app(node, clock), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(make_app(node, clock), access_log=None, logger=SERVER_LOG, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls, reuse_address=True).start()

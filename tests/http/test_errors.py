@@ -11,6 +11,7 @@ import pytest
 from peercron.core.commands import Command, Once
 from peercron.core.verdict import Done
 from peercron.errors import Busy, NoLeader, OutcomeUnknown, PeercronError, Refused
+from peercron.http.malformed import SERVER_LOG
 from tests.http.conftest import Site, StartSite
 
 JOB = {"name": "hello", "every": "1s", "shell": "true"}
@@ -152,3 +153,23 @@ async def test_a_wrong_value_is_told_by_its_beginning(site: Site, value: object)
     answer = await site.ask("POST", "/v1/locks/default/l:acquire", body)
     assert {error["path"] for error in answer.json["errors"]} == set(body)
     assert len(answer.text) < 3_000
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET /v1/jobs/\xc3\xa9 HTTP/1.1", b"GET /v1/\xff HTTP/1.1", b"G\xc3T / HTTP/1.1", b"\x16\x03\x01\x02"]
+)
+async def test_what_is_no_http_is_answered_and_leaves_no_traceback(
+    site: Site, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = site.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(line + b"\r\nHost: localhost\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+    assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.DEBUG]
+
+
+def test_what_else_goes_wrong_in_the_server_is_told_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    SERVER_LOG.error("Error handling request", exc_info=ZeroDivisionError("a defect"))
+    SERVER_LOG.error("a sentence without one")
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False]
