@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from peercron.cli.demo import play
 from peercron.cli.demo.nodes import FIRST_PEER_PORT, make_nodes
+from peercron.cli.demo.play import Play
 from peercron.cli.demo.verdict import Asked, Verdict
+from peercron.cli.failures import FAILED
 from peercron.cli.root import cli
 
 EVERY = Asked({"name": "a"}, every_ms=1_000)
@@ -88,3 +92,32 @@ def test_taken_ports_are_walked_around(tmp_path: Path) -> None:
     assert f"127.0.0.1:{FIRST_PEER_PORT}" not in nodes[0].peers
     if held is not None:
         held.close()
+
+
+def test_a_run_that_has_not_ended_is_named_and_is_not_missing() -> None:
+    verdict = Verdict()
+    run = {"job": "default/a", "slot": 3_000, "state": "queued", "reason": "no node that may run it is there"}
+    verdict.leave([run])
+    verdict.judge(EVERY, [row(2_000), row(4_000)], after_ms=1_500, through_ms=5_200, kept=1_000)
+    assert verdict.unended == ["a 3000 queued: no node that may run it is there"]
+    assert (verdict.missing, verdict.well) == (["a 5000"], False)
+
+
+def test_the_demo_has_a_verdict_also_when_a_run_stays_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    demo = Play(nodes=3, for_s=None, kill_at_s=None, as_json=False, keep=False, line=lambda text="": said.append(text))
+    monkeypatch.setattr(play, "SETTLE_S", 0)
+    monkeypatch.setattr(Play, "_connection", lambda _: Cluster())
+    verdict = demo._judge([EVERY], 10**15)
+    assert demo._sum_up(verdict) == FAILED
+    assert said[-2:] == ["1 not ended: a 3000 queued: nobody is there", "the demo FAILED"]
+
+
+class Cluster:
+    """It has one run, which stays queued."""
+
+    def request(self, method: str, path: str, body: object = None, *, params: object = None) -> Any:
+        run = {"job": "default/a", "slot": 3_000, "state": "queued", "reason": "nobody is there", "finished_at": None}
+        ended = run | {"finished_at": "2026"}
+        rows = {"runs": [run, ended], "jobs": [{"running": 0, "queued": 1}], "ledger": []}
+        return SimpleNamespace(json=rows)

@@ -213,13 +213,18 @@ class Play:
         through_ms = self.clock.wall_ms() - 1_000
         for each in asked:
             self._connection().request("POST", f"/v1/jobs/{each.name}:pause", {})
-        self._wait(self._nothing_runs, SETTLE_S, "the runs under way to end")
-        self._show_fires()
         verdict = Verdict()
+        if not self._until(self._nothing_runs, SETTLE_S):
+            verdict.leave(self._alive())
+        self._show_fires()
         for each in asked:
             rows = self._connection().request("GET", f"/v1/jobs/{each.name}/ledger").json["ledger"]
             verdict.judge(each, rows, after_ms=created_ms, through_ms=through_ms, kept=LEDGER_KEPT_PER_JOB)
         return verdict
+
+    def _alive(self) -> list[dict[str, Any]]:
+        runs = self._connection().request("GET", "/v1/runs", params={"limit": 1_000}).json["runs"]
+        return [run for run in runs if run["finished_at"] is None]
 
     def _nothing_runs(self) -> bool:
         jobs = self._connection().request("GET", "/v1/jobs").json["jobs"]
@@ -232,7 +237,8 @@ class Play:
         self.line(f"{verdict.slots} slots: {outcomes}; {verdict.second_attempts} took a second attempt")
         for name in sorted(node.name for node in self.cast):
             self.line(f"  {name}  {verdict.runs_of[name]} runs")
-        for what, slots in (("missing", verdict.missing), ("doubled", verdict.doubled)):
+        found = (("missing", verdict.missing), ("doubled", verdict.doubled), ("not ended", verdict.unended))
+        for what, slots in found:
             self.line(f"{len(slots)} {what}{': ' + ', '.join(slots[:10]) if slots else ''}")
         self.line("every slot is in the ledger exactly once" if well else "the demo FAILED")
         if self.as_json:
@@ -242,11 +248,7 @@ class Play:
     def _summary(self, verdict: Verdict, *, well: bool) -> dict[str, Any]:
         return {
             "ok": well,
-            "slots": verdict.slots,
-            "missing": verdict.missing,
-            "doubled": verdict.doubled,
-            "second_attempts": verdict.second_attempts,
-            "outcomes": dict(verdict.outcomes),
+            **verdict.summary(),
             "nodes": [{"name": node.name, "runs": verdict.runs_of[node.name]} for node in self.cast],
             "takeovers": [
                 {"killed": t.killed, "leader": t.leader, "term": t.term, "after_ms": t.after_ms} for t in self.takeovers
@@ -263,11 +265,17 @@ class Play:
         return status
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str, pause_s: float = 0.05) -> None:
+        if not self._until(condition, timeout_s, pause_s):
+            raise NodeEnded(f"waited {timeout_s:g} s for {what}")
+
+    def _until(self, condition: Callable[[], bool], timeout_s: float, pause_s: float = 0.05) -> bool:
+        """Whether it has come true in that time."""
         deadline_s = self.clock.monotonic() + timeout_s
         while not condition():
             if self.clock.monotonic() > deadline_s:
-                raise NodeEnded(f"waited {timeout_s:g} s for {what}")
+                return False
             Event().wait(pause_s)
+        return True
 
     def _all_ready(self) -> bool:
         return all(node.ready() for node in self.cast)

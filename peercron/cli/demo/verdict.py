@@ -32,18 +32,37 @@ class Asked:
 
 @dataclass(slots=True)
 class Verdict:
-    """What was found; the demo is well when nothing is missing and nothing doubled."""
+    """What was found; the demo is well when nothing is missing, nothing doubled, and all has ended."""
 
     slots: int = 0
     missing: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
+    #: Runs that were still alive when the demo had waited for long enough, and what each said.
+    unended: list[str] = field(default_factory=list)
     second_attempts: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     runs_of: Counter[str] = field(default_factory=Counter)
 
     @property
     def well(self) -> bool:
-        return not self.missing and not self.doubled
+        return not self.missing and not self.doubled and not self.unended
+
+    def summary(self) -> dict[str, Any]:
+        """What was found, as data."""
+        return {
+            "slots": self.slots,
+            "missing": self.missing,
+            "doubled": self.doubled,
+            "unended": self.unended,
+            "second_attempts": self.second_attempts,
+            "outcomes": dict(self.outcomes),
+        }
+
+    def leave(self, runs: Rows) -> None:
+        """Take in the runs that are not in the ledger yet."""
+        for run in runs:
+            waits = f": {run['reason']}" if run["reason"] else ""
+            self.unended.append(f"{run['job'].removeprefix('default/')} {run['slot']} {run['state']}{waits}")
 
     def judge(self, asked: Asked, rows: Rows, *, after_ms: int, through_ms: int, kept: int) -> None:
         """Take in the ledger of one job, which keeps its last `kept` entries. Runs by hand are no slots."""
@@ -51,7 +70,8 @@ class Verdict:
             after_ms = max(after_ms, rows[0]["slot"] - 1)
         slots = [row for row in rows if not row["manual"]]
         counts = Counter(row["slot"] for row in slots)
-        self.missing += [f"{asked.name} {slot}" for slot in asked.due(after_ms, through_ms) if slot not in counts]
+        alive = tuple(f"{asked.name} {slot} " for slot in asked.due(after_ms, through_ms) if slot not in counts)
+        self.missing += [slot.strip() for slot in alive if not any(run.startswith(slot) for run in self.unended)]
         self.doubled += [f"{asked.name} {slot}" for slot, count in counts.items() if count > 1]
         self.slots += len(counts)
         for row in slots:
