@@ -37,5 +37,10 @@ def set_calendar(name: str, file: IO[str]) -> None:
 
     A line each: 2026-12-25, 2026-12-24..2027-01-01, 12-25 (each year) or sat; what follows a # is a comment.
     """
+    set_row("calendar", name, {"days": rules_of(file)}, lambda row: f"{len(row['days'])} rules")
+
+
+def rules_of(file: IO[str]) -> list[str]:
+    """The rules of a calendar's file."""
     lines = (line.partition("#")[0].strip() for line in file)
-    set_row("calendar", name, {"days": [line for line in lines if line]}, lambda row: f"{len(row['days'])} rules")
+    return [line for line in lines if line]

@@ -32,8 +32,9 @@ def explain(name: str) -> None:
         return
     for sentence in row["why"]:
         click.echo(sentence)
-    for node in row["nodes"]:
-        click.echo(f"  {node['node']}: {node['why'] or 'may run it'}")
+    if any(node["may_run"] for node in row["nodes"]):  # otherwise the sentences have said it of each
+        for node in row["nodes"]:
+            click.echo(f"  {node['node']}: {node['why'] or 'may run it'}")
 
 
 @click.command(epilog="Every run is taken to succeed, after as long as the job's last success took, or --lasting.")
@@ -50,6 +51,13 @@ def explain(name: str) -> None:
     metavar="NAME",
     help="With FILE: the nodes of the cluster.  [default: a, b, c and those that jobs name]",
 )
+@click.option(
+    "--calendar",
+    "calendars",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="With FILE: a calendar that its jobs name, with its days as `calendar set` reads them; repeatable.",
+)
 @click.option("--from", "from_", metavar="INSTANT", help="[default: now]")
 @duration("--lasting", default="1s", help="How long a run is taken to last.  [default: 1s]")
 @common()
@@ -59,6 +67,7 @@ def simulate(
     days: float,
     without: tuple[str, ...],
     nodes: tuple[str, ...],
+    calendars: tuple[str, ...],
     from_: str | None,
     lasting: float,
 ) -> int:
@@ -70,7 +79,7 @@ def simulate(
         raise click.UsageError("give a FILE of jobs, or --cluster")
     options = options_of()
     from_ms = parse_instant_ms(from_) if from_ else _now_ms()
-    state = _state_of_cluster(options) if cluster else _state_of_file(file or "", nodes, from_ms)
+    state = _state_of_cluster(options) if cluster else _state_of_file(file or "", nodes, calendars, from_ms)
     for node in without:
         if not simulation.without(state, node):
             known = ", ".join(member.info.name for member in state.members.values())
@@ -92,17 +101,34 @@ def _now_ms() -> int:
     return SystemClock().wall_ms()
 
 
-def _state_of_file(file: str, nodes: tuple[str, ...], now_ms: int) -> Any:
+def _state_of_file(file: str, nodes: tuple[str, ...], calendars: tuple[str, ...], now_ms: int) -> Any:
     from peercron.core.simulation import cluster_of
     from peercron.jobfile import read_jobs_file
     from peercron.jobspec import read_document
 
     definitions = read_document(read_jobs_file(file)).definitions
     named = {name: None for definition in definitions for name in definition.nodes}
+    days = dict(map(_calendar, calendars))
     try:
-        return cluster_of(definitions, nodes or tuple(dict.fromkeys((*DEFAULT_NODES, *named))), now_ms)
+        return cluster_of(definitions, nodes or tuple(dict.fromkeys((*DEFAULT_NODES, *named))), now_ms, days)
     except ValueError as error:
-        raise ConfigError([Problem(file, str(error))]) from None
+        cure = "; to simulate it give --calendar NAME=FILE" if str(error).startswith("calendar: there is no") else ""
+        raise ConfigError([Problem(file, f"{error}{cure}")]) from None
+
+
+def _calendar(given: str) -> tuple[str, tuple[str, ...]]:
+    """A calendar and its rules, from NAME=FILE."""
+    from peercron.cli.calendar import rules_of
+
+    name, is_there, path = given.partition("=")
+    if not is_there:
+        raise click.UsageError(f"--calendar wants NAME=FILE, not {given}")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return name, tuple(rules_of(file))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise ConfigError([Problem("--calendar", f"{path}: {why}")]) from None
 
 
 def _state_of_cluster(options: Options) -> Any:

@@ -8,7 +8,7 @@ import click
 
 from peercron.cli.failures import DEGRADED, OK
 from peercron.cli.options import Options, common, options_of
-from peercron.cli.output import Column, Row, listing, when
+from peercron.cli.output import Column, Row, listing, say, when
 
 
 @click.command()
@@ -18,7 +18,10 @@ def health(job: str | None) -> int:
     """Verdicts of the checks of all jobs, or of JOB. Exit: 0 all are well, 5 one is not."""
     options = options_of()
     rows = options.get("/v1/health", **({"job": job} if job else {}))["health"]
-    listing(options, rows, columns(options), name="check")
+    if rows or not options.for_people:
+        listing(options, rows, columns(options), name="check")
+    else:
+        say(options, f"job {job} has no checks" if job else "no job has checks; see `checks` of jobs.toml")
     return OK if all(row["well"] for row in rows) else DEGRADED
 
 

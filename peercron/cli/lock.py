@@ -91,7 +91,8 @@ def _holder(row: Row, options: Options) -> str:
 
 
 def _shared(row: Row) -> str:
-    run = f", run {row['run']}" if row["run"] else ""
+    # What holds the lock of its job is called by its run already.
+    run = f", run {row['run']}" if row["run"] and row["owner"] != f"run {row['run']}" else ""
     return f"{row['owner']}{run}{', reads' if row['shared'] else ''}, "
 
 

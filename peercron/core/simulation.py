@@ -5,12 +5,13 @@ Every run is taken to succeed after as long as the job's last success took, or a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from types import MappingProxyType
 
 from peercron.core.apply import apply
-from peercron.core.commands import ApplyJobs, AttemptFinished, ExpireSession, Fire, OpenSession
+from peercron.core.commands import ApplyJobs, AttemptFinished, Command, ExpireSession, Fire, OpenSession, SetCalendar
 from peercron.core.history import entries_of, runs_of
 from peercron.core.job import Definition
 from peercron.core.level import LEVEL
@@ -36,8 +37,13 @@ class Happening:
     reason: str = ""
 
 
-def cluster_of(definitions: tuple[Definition, ...], nodes: tuple[str, ...], now_ms: int) -> ClusterState:
-    """A cluster of these nodes and jobs, as it would be right after the jobs were applied.
+def cluster_of(
+    definitions: tuple[Definition, ...],
+    nodes: tuple[str, ...],
+    now_ms: int,
+    calendars: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> ClusterState:
+    """A cluster of these nodes, calendars (name -> rules) and jobs, as it would be right after the jobs were applied.
 
     Raises:
         ValueError: the cluster would refuse them; the message says why.
@@ -45,10 +51,11 @@ def cluster_of(definitions: tuple[Definition, ...], nodes: tuple[str, ...], now_
     state = ClusterState()
     for name in nodes:
         apply(state, OpenSession(MemberInfo(name, name, f"{name}:7400", f"{name}:8400", level=LEVEL), 1), now_ms)
-    verdict = apply(state, ApplyJobs(definitions), now_ms)
-    objection = verdict.detail if isinstance(verdict, Refused) else ""
-    if objection:
-        raise ValueError(objection)
+    days: list[Command] = [SetCalendar(name, rules) for name, rules in calendars.items()]
+    for command in (*days, ApplyJobs(definitions)):
+        verdict = apply(state, command, now_ms)
+        if isinstance(verdict, Refused):
+            raise ValueError(verdict.detail)  # noqa: TRY004 - of what was asked, not of a type
     return state
 
 

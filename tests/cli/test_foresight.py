@@ -64,6 +64,23 @@ def test_what_is_wrong_is_said(file: str) -> None:
     assert "they wait for each other: default/mail after default/mail" in result.stderr
 
 
+def test_a_file_with_calendars_is_simulated_with_them(tmp_path: Path) -> None:
+    jobs, days = tmp_path / "jobs.toml", tmp_path / "days"
+    jobs.write_text('[[jobs]]\nname = "noon"\nschedule = "0 12 * * *"\nshell = "x"\ncalendar = {exclude = ["free"]}\n')
+    days.write_text("2027-01-16  # a holiday\n")
+    words = ["job", "simulate", str(jobs), "--from", "2027-01-15T00:00:00Z", "--days", "3"]
+    result = CliRunner().invoke(cli, [*words, "--calendar", f"free={days}", "-o", "json"])
+    assert [(row["at"][:10], row["what"]) for row in json.loads(result.stdout)] == [
+        ("2027-01-15", "starts"), ("2027-01-16", "skipped"), ("2027-01-17", "starts"),
+    ]  # fmt: skip
+    missing = CliRunner().invoke(cli, words)
+    assert (missing.exit_code, "there is no calendar free" in missing.stderr) == (2, True)
+    assert "--calendar NAME=FILE" in missing.stderr
+    for given, said in (("free", "NAME=FILE"), ("free=/nowhere", "No such file"), (f"free={jobs}", "is no d")):
+        wrong = CliRunner().invoke(cli, [*words, "--calendar", given])
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.stderr
+
+
 def test_the_cluster_is_copied_and_left_alone(shell: Shell) -> None:
     shell.ok("job", "add", "hello", "--every", "1h", "--shell", "true")
     index = shell.node.state.index
@@ -80,6 +97,7 @@ def test_explain(shell: Shell) -> None:
     shell.ok("job", "add", "hello", "--every", "1h", "--shell", "true", "--node", "elsewhere")
     told = shell.ok("job", "explain", "hello")
     assert "no node may run it: n1: the job does not name it" in told
+    assert told.count("the job does not name it") == 1
     assert shell.json("job", "explain", "hello")["nodes"] == [
         {"node": "n1", "may_run": False, "why": "the job does not name it"}
     ]

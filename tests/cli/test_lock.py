@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from peercron.cli import holding
+from peercron.cli.lock import _shared
 from peercron.core.commands import ExpireLease, ReleaseLock
 from peercron.runpass import run_pass
 from tests.cli.conftest import Shell
@@ -161,3 +162,9 @@ def test_a_lost_place_is_told_when_it_cannot_be_given_back(shell: Shell) -> None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(holding, "run_under", taken)
         assert shell("lock", "acquire", "db", "--", sys.executable, "-c", script).exit_code == 3
+
+
+def test_who_is_called_by_its_run_is_not_called_so_twice() -> None:
+    holder = {"owner": "run 7/1", "run": "7/1", "shared": False}
+    assert _shared(holder) == "run 7/1, "
+    assert _shared(holder | {"owner": "n1/7/main"}) == "n1/7/main, run 7/1, "

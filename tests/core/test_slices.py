@@ -318,6 +318,7 @@ def test_what_a_node_tells_is_entered_once() -> None:
     assert run is not None
     (attempt,) = run.attempts
     assert (attempt.member, attempt.token, attempt.session, attempt.exit_code) == ("id-a", NOW + 1, 0, 3)
+    assert attempt.why == "its slice"
     assert (run.created_ms, run.finished_ms) == (NOW + 2, NOW + 10)
     assert len(attempt.output_tail) <= 2_048
     assert state.last_token == 0

@@ -13,6 +13,7 @@ from peercron.core.commands import ArrangeSlices, RecordSlices
 from peercron.core.history import find_entry
 from peercron.core.job import Job
 from peercron.core.limits import REASON_LENGTH_MAX, SLICE_ENTRIES_PER_RECORD_MAX, SLICE_SHARES_KEPT
+from peercron.core.placement.slices import ITS_SLICE
 from peercron.core.roster import roster
 from peercron.core.run import LIVE_RUN_STATES, Attempt, AttemptState, Run, RunState
 from peercron.core.slices import Share, SliceEntry, Slices, shared_anew, unled
@@ -106,6 +107,7 @@ def _enter(state: ClusterState, command: RecordSlices, entry: SliceEntry) -> Non
         exit_code=entry.exit_code,
         reason=reason,
         output_tail=clipped(entry.output_tail),
+        why=ITS_SLICE,
     )
     job = state.jobs.get(uid)
     key = job.key if job is not None else state.deleted_jobs[uid]

@@ -12,6 +12,8 @@ from peercron.core.roster import roster
 from peercron.core.run import Run
 from peercron.core.state import ClusterState
 
+ITS_SLICE = "its slice"
+
 
 def slice_owner(state: ClusterState, job: Job, run: Run, candidates: Sequence[Member]) -> Choice:
     order = roster(state, job.definition)
@@ -20,4 +22,4 @@ def slice_owner(state: ClusterState, job: Job, run: Run, candidates: Sequence[Me
     in_turn = [order[(turn + more) % len(order)] for more in range(len(order))]
     taker = next((here[name] for name in in_turn if name in here), next(iter(here.values())))
     owner = in_turn[0]
-    return Choice(taker, "its slice" if taker.info.name == owner else f"fills the slice of {owner}")
+    return Choice(taker, ITS_SLICE if taker.info.name == owner else f"fills the slice of {owner}")
