@@ -52,6 +52,8 @@ class Link:
         self._closed = False
         #: Place of the node that answered last.
         self._at = 0
+        #: How far the cluster was, as far as a node has said it. It never falls.
+        self._index = 1
         #: The language that the cluster speaks, as far as a node has said it; 0: none has. It never falls.
         self._level = 0
 
@@ -78,6 +80,7 @@ class Link:
         until_s = loop.time() + self._timeout_s
         key = {} if method in _SAFE else {"Idempotency-Key": secrets.token_hex(16)}
         sent = {**self._headers, **key, **(headers or {})}
+        again = {"Idempotency-Since": str(self._index)} if key else {}
         unknown: OutcomeUnknown | None = None
         while True:
             last: PeercronError = Unreachable()
@@ -88,6 +91,7 @@ class Link:
                     return await self._ask(address, method, path, body, params, sent, left_s + answer_s)
                 except OutcomeUnknown as error:
                     last = unknown = error
+                    sent |= again
                     self.pass_over(address)
                     if not await self._heeds_keys():
                         raise
@@ -189,9 +193,11 @@ class Link:
         return self._level >= ONCE_LEVEL
 
     def _heed(self, answer: aiohttp.ClientResponse) -> None:
-        level = answer.headers.get("Peercron-Level", "")
+        level, index = answer.headers.get("Peercron-Level", ""), answer.headers.get("Peercron-Index", "")
         if level.isdigit():
             self._level = max(self._level, int(level))
+        if index.isdigit():
+            self._index = max(self._index, int(index))
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:

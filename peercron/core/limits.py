@@ -122,8 +122,8 @@ CHANGE_BYTES_MIN = 100
 EVENTS_KEPT = 10_000
 #: Numbers that a key counts in: those of a 64-bit integer.
 NUMBER_MAX = (1 << 63) - 1
-#: Answers to requests with an idempotency key, the last ones over all clients: a retry that comes later than so many
-#: other requests is a request of its own.
+#: Answers to requests with an idempotency key, the last ones over all clients: of a retry that comes later than so many
+#: other requests nobody knows whether it was done before.
 ANSWERS_KEPT = 32_768
 #: Leases over all locks, deliveries, keys and clients; a new one beyond is refused.
 LEASES_MAX = 500_000

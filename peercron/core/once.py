@@ -13,6 +13,8 @@ class Once:
 
     key: str
     request: bytes
+    #: It may have come before, but not before this index; 0: it comes for the first time.
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from peercron.core.commands import (
     GrantLock,
     IncrKey,
     NackItems,
+    Once,
     OpenClient,
     PauseCluster,
     Proposal,
@@ -71,6 +72,9 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "answers"): 2,
     (ClusterState, "answer_keys"): 2,
     (ClusterState, "answer_count"): 2,
+    (ClusterState, "answers_floor"): 2,
+    (Once, "since"): 2,
+    (Refusal, "unknown_outcome"): 2,
     # Params of a run.
     (RunJob, "params"): 2,
     (Run, "params"): 2,

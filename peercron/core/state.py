@@ -189,6 +189,8 @@ class ClusterState:
 
     #: Member id -> job classes that it has said, in its open session, not to have (absent: none). See `lacking`.
     lacking: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Index of the last answer that was forgotten: all that were given after it are among `answers`.
+    answers_floor: int = 0
 
     #: Not replicated: queues whose items changed since the planner here last looked; None: there is none.
     changed_queues: dict[str, None] | None = field(

@@ -22,6 +22,7 @@ class Refusal(StrEnum):
     UNSUPPORTED = "unsupported"  # not all members know it yet, or the sender does not know what the cluster uses
     LOCKED = "locked"  # somebody else holds the lock
     DEADLOCK = "deadlock"  # to wait would be to wait for oneself
+    UNKNOWN = "unknown_outcome"  # it may have been done before: what was answered then is forgotten
     INTERNAL = "internal"  # a defect of peercron, the same on every member; the state may be in part changed
 
 

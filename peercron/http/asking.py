@@ -68,7 +68,9 @@ async def commit(request: web.Request, command: Command) -> Done:
     """Propose a command and wait until this node has applied it too, so that what follows can show it.
 
     With an `Idempotency-Key` a request that comes twice, also to another node, is carried out once, and its answer is
-    made of the first outcome. A request that commits several times does so under one key and a number for each.
+    made of the first outcome. A request that commits several times does so under one key and a number for each. Who
+    sends it again says in `Idempotency-Since` which Peercron-Index it knew before the first time: where the answers of
+    that time are forgotten, the outcome is unknown, and nothing is done.
     """
     node = node_of(request)
     done = await node.propose(command, TIMEOUT_S, await once_of(request))
@@ -76,6 +78,15 @@ async def commit(request: web.Request, command: Command) -> Done:
     if node.state.index < done.index:
         raise OutcomeUnknown(f"it was committed as index {done.index}, and this node is too far behind to show it")
     return done
+
+
+async def answered_before(request: web.Request) -> bool:
+    """Whether what the request commits next is known to have been committed: it has come before."""
+    node = node_of(request)
+    if "Idempotency-Since" in request.headers:  # its sender says so: then this node has to know
+        await node.read_barrier(TIMEOUT_S)
+    key = idempotency_key(request)
+    return key is not None and _numbered(key, request.get(COMMITS, 0) + 1) in node.state.answers
 
 
 async def once_of(request: web.Request) -> Once | None:
@@ -86,7 +97,18 @@ async def once_of(request: web.Request) -> Once | None:
     request[COMMITS] = number = request.get(COMMITS, 0) + 1
     asked = hashlib.blake2b(f"{request.method} {request.path_qs}\n".encode(), digest_size=8)
     asked.update(await request.read())
-    return Once(key if number == 1 else f"{key}#{number}", asked.digest())
+    return Once(_numbered(key, number), asked.digest(), _since(request))
+
+
+def _numbered(key: str, number: int) -> str:
+    return key if number == 1 else f"{key}#{number}"
+
+
+def _since(request: web.Request) -> int:
+    text = request.headers.get("Idempotency-Since", "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadRequest("header.Idempotency-Since", f"{text[:99]!r}: must be the Peercron-Index of an answer")
+    return int(text)
 
 
 def idempotency_key(request: web.Request) -> str | None:

@@ -19,7 +19,7 @@ from peercron.clock import Clock
 from peercron.core.apply.queue import line_of
 from peercron.core.commands import NackItems, ReceiveItems
 from peercron.errors import ProposalError
-from peercron.http.asking import CLOCK, NODE, TIMEOUT_S, commit, node_of
+from peercron.http.asking import CLOCK, NODE, TIMEOUT_S, answered_before, commit, node_of
 from peercron.http.port import NodePort
 
 #: How long somebody who was called in vain rests: others were quicker, or the leader's clock is behind ours.
@@ -158,6 +158,10 @@ async def received(request: web.Request, command: ReceiveItems, wait_s: float) -
     deadline_s, called_before = clock.monotonic() + wait_s, False
     desk = request.app[DESKS].enter(key)
     try:
+        while await answered_before(request):  # what it was given then is its own, whatever there is now
+            desk.begin(command.most)
+            if token := await _take(request, command, desk):
+                return token
         if not desk.there_are() and not wait_s:
             await node_of(request).read_barrier(TIMEOUT_S)
         while not gone(request):

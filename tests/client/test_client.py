@@ -10,6 +10,7 @@ import pytest
 from peercron import errors
 from peercron.client import Change, Client, Entry
 from peercron.core.apply import change as changes
+from peercron.core.apply import once
 from peercron.core.commands import PutKey
 from peercron.errors import Compacted, ConfigError, NoLeader, OutcomeUnknown, Refused
 from tests.core.builders import done
@@ -139,6 +140,28 @@ async def test_a_write_that_was_not_answered_is_asked_for_again_and_done_once(
         await client.status()
         monkeypatch.setattr(first.node, "propose", lost)
         assert await client.state.incr("n") == 1
+        assert await client.state.get("n") == 1
+
+
+async def test_a_retry_that_comes_too_late_to_be_known_is_unknown(
+    start_site: StartSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More was answered meanwhile than is kept: it is not done a second time, and nobody says that it was done."""
+    monkeypatch.setattr(once, "ANSWERS_KEPT", 2)
+    first, second = await start_site(), await start_site("n2")
+    propose = first.node.propose
+
+    async def lost(*asked: object) -> object:
+        await propose(*asked)  # type: ignore[arg-type]
+        for n in range(3):
+            await second.ask("PUT", "/v1/state/default/k", b"1", headers={"Idempotency-Key": f"other-{n}"})
+        raise OutcomeUnknown
+
+    async with Client([first.url, second.url], timeout="500ms") as client:
+        await client.status()
+        monkeypatch.setattr(first.node, "propose", lost)
+        with pytest.raises(OutcomeUnknown):
+            await client.state.incr("n")
         assert await client.state.get("n") == 1
 
 

@@ -567,5 +567,7 @@ def _answers(state: ClusterState) -> Iterator[str]:
     newest = state.answer_count
     if list(state.answer_keys) != list(range(newest - len(state.answer_keys), newest)):
         yield "answers are not numbered one after another"
+    if any(known.answer.index <= state.answers_floor for known in state.answers.values()):
+        yield "an answer is kept that is older than one that was forgotten"
     if list(state.answers) != list(state.answer_keys.values()) or len(state.answers) > ANSWERS_KEPT:
         yield "answers are kept under no number, or too many"

@@ -64,6 +64,23 @@ def test_the_oldest_answers_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert propose(state, 6, known=Once("k1", b"")) == Done(state.index, 6)
 
 
+def test_a_retry_whose_answer_may_be_forgotten_is_not_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(once, "ANSWERS_KEPT", 3)
+    state = cluster("a")
+    before = [state.index]
+    for n in range(5):
+        propose(state, n, known=Once(f"k{n}", b""))
+        before.append(state.index)
+    index = state.index
+    forgotten = [propose(state, 10 + n, known=Once(f"k{n}", b"", before[n])) for n in range(2)]
+    assert [code(verdict) for verdict in forgotten] == [Refusal.UNKNOWN] * 2
+    assert [propose(state, 20 + n, known=Once(f"k{n}", b"", before[n])) for n in (2, 3, 4)] == [
+        Done(before[n + 1], n + 1) for n in (2, 3, 4)
+    ]
+    assert (state.index, state.keys["default"]["n"].value) == (index, b"5")
+    assert isinstance(propose(state, 30, known=Once("new", b"", before[2])), Done), "all answers of its time are there"
+
+
 def test_an_older_cluster_keeps_no_answers() -> None:
     state = cluster("a")
     state.level = 1

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from peercron.core.apply import once
 from tests.http.conftest import Site, StartSite
 
 KEY = {"Idempotency-Key": "abc"}
@@ -35,6 +36,33 @@ async def test_a_run_is_started_once(site: Site) -> None:
     assert len(ids) == 1
 
 
+async def test_all_that_makes_something_new_makes_it_once(start_site: StartSite) -> None:
+    first, second = await start_site(), await start_site("n2")
+    for path, body in (
+        ("/v1/queues/default/mail/items", {"payload": 1}),
+        ("/v1/queues/default/mail:receive", {"max": 1}),
+        ("/v1/clients", {"label": "batch/1"}),
+        ("/v1/events/restocked", {}),
+    ):
+        headers = {"Idempotency-Key": path[-20:]}
+        told = [await site.ask("POST", path, body, headers=headers) for site in (first, second)]
+        index = first.node.state.index
+        assert told[0].status < 300
+        assert told[0].json == told[1].json, path
+        assert (await second.ask("POST", path, body, headers=headers)).json == told[0].json
+        assert first.node.state.index == index
+
+
+async def test_a_lock_that_is_given_back_twice_was_given_back(start_site: StartSite) -> None:
+    first, second = await start_site(), await start_site("n2")
+    token = (await first.ask("POST", "/v1/locks/default/l:acquire", {"owner": "A"})).json["token"]
+    told = [
+        await site.ask("POST", "/v1/locks/default/l:release", {"token": token}, headers=KEY) for site in (first, second)
+    ]
+    assert [answer.status for answer in told] == [200, 200]
+    assert (await first.ask("POST", "/v1/locks/default/l:release", {"token": token})).json["code"] == "stale_token"
+
+
 async def test_a_refusal_is_an_answer_too(site: Site) -> None:
     assert (await site.ask("POST", "/v1/jobs/hello:run", headers=KEY)).status == 404
     await site.put_job()
@@ -54,6 +82,20 @@ async def test_a_key_belongs_to_one_request(site: Site, path: str, body: object)
 async def test_a_key_has_a_length(site: Site, key: str) -> None:
     answer = await site.ask("POST", COUNTER, {}, headers={"Idempotency-Key": key})
     assert (answer.status, answer.json["errors"][0]["path"]) == (400, "header.Idempotency-Key")
+
+
+async def test_what_may_have_been_done_and_is_forgotten_is_not_done_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "ANSWERS_KEPT", 1)
+    before = (await site.get("/v1/state/default/")).headers["Peercron-Index"]
+    for key in ("abc", "abd"):
+        assert (await site.ask("POST", COUNTER, {"by": 5}, headers={"Idempotency-Key": key})).status == 200
+    retry = await site.ask("POST", COUNTER, {"by": 5}, headers=KEY | {"Idempotency-Since": before})
+    assert (retry.status, retry.json["code"]) == (504, "unknown_outcome")
+    assert (await site.get("/v1/state/default/n")).json == 10
+    wrong = await site.ask("POST", COUNTER, {}, headers=KEY | {"Idempotency-Since": "x"})
+    assert (wrong.status, wrong.json["errors"][0]["path"]) == (400, "header.Idempotency-Since")
 
 
 @pytest.mark.parametrize("path", [COUNTER, "/v1/locks/default/l:acquire"])

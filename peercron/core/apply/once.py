@@ -18,7 +18,8 @@ def answer_once(state: ClusterState, once: Once | None, carry_out: Callable[[], 
     """The answer that was given before under this key, or that of carrying it out now.
 
     A refusal is kept too: the first request may still be on its way when its sender, told so by another node, believes
-    that it will never be carried out.
+    that it will never be carried out. A retry that comes after the answers of its time were forgotten is not carried
+    out: whether it was done before is unknown.
     """
     if once is None or state.level < LEVEL:
         return carry_out()
@@ -27,6 +28,9 @@ def answer_once(state: ClusterState, once: Once | None, carry_out: Callable[[], 
         return known.answer if known.request == once.request else _other_request(state, once)
     if not 0 < len(once.key) <= NAME_LENGTH_MAX or len(once.request) > REQUEST_BYTES_MAX:
         return Refused(state.index, Refusal.INVALID, f"an idempotency key wants 1 to {NAME_LENGTH_MAX} characters")
+    if once.since and once.since < state.answers_floor:
+        detail = "this request may have been carried out before, and what was answered then is not kept any more"
+        return Refused(state.index, Refusal.UNKNOWN, detail)
     verdict = carry_out()
     _remember(state, once, verdict)
     return verdict
@@ -34,7 +38,8 @@ def answer_once(state: ClusterState, once: Once | None, carry_out: Callable[[], 
 
 def _remember(state: ClusterState, once: Once, answer: Verdict) -> None:
     if len(state.answers) >= ANSWERS_KEPT:
-        del state.answers[state.answer_keys.pop(state.answer_count - len(state.answer_keys))]
+        forgotten = state.answers.pop(state.answer_keys.pop(state.answer_count - len(state.answer_keys)))
+        state.answers_floor = forgotten.answer.index
     state.answers[once.key] = Answered(once.request, answer)
     state.answer_keys[state.answer_count] = once.key
     state.answer_count += 1

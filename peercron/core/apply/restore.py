@@ -37,7 +37,7 @@ GROWING: Final = frozenset({"index", "now_ms", "last_token", "generation"})
 KEPT: Final = GROWING | frozenset({
     "members", "seats", "removed", "invitations", "drained", "recoveries", "roster_revision",  # who is here
     "level",  # what they all speak
-    "results", "floors", "answers", "answer_keys", "answer_count",  # what its members and clients are being answered
+    "results", "floors", "answers", "answer_keys", "answer_count", "answers_floor",  # what is answered
     "changes", "change_count", "changes_bytes", "changes_floor",  # what is watched here; begins anew
     "wellness", "lacking",  # how they have been, and what they do not have
     "stage", "staged", "adopted",  # the restore itself
