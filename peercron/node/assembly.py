@@ -26,6 +26,8 @@ from peercron.core.member import Configuration, MemberInfo, Role, Seat
 from peercron.errors import DataDirError
 from peercron.execution.port import AttemptResult, Executor
 from peercron.execution.supervisor import Supervisor
+from peercron.health.probes import Prober
+from peercron.health.watches import Looks
 from peercron.identity import DataDir, Identity
 from peercron.machine import Machine
 from peercron.settings import Settings
@@ -122,6 +124,10 @@ class Parts:
             modules=settings.imports,
             ca=settings.tls_ca,
         )
+
+    def prober(self) -> Looks:
+        """Who makes the probes of checks."""
+        return Prober()
 
 
 def identify(settings: Settings, parts: Parts, data_dir: DataDir) -> Identity:

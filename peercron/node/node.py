@@ -89,7 +89,7 @@ class Node(Asked):
             self.me, lambda: mine.name, settings.http_url, pass_of, self._machine, self._clock, propose
         )
         self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
-        self._health = Health(self.me, self._machine, propose)
+        self._health = Health(self.me, self._machine, propose, parts.prober())
         self._slices = Slices(
             self._roster_name,
             *(self._machine, self._clock, SliceJournal(parts.slice_disk()), self._dispatch.spec),

@@ -2,6 +2,7 @@
 
 python -m tests.sim --seeds 1000               whole nodes, 10 virtual minutes each
 python -m tests.sim --seed 7 --trace           one of them, with its trace
+python -m tests.sim --work modes --seeds 100   jobs of all modes, queues, locks and conditions instead
 python -m tests.sim --only consensus --members 5 --faults pakdcl
 """
 
@@ -15,13 +16,14 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.sim import schedule
 from tests.sim.whole import faults
-from tests.sim.whole.run import SECONDS, Result, plan_of, run
+from tests.sim.whole.run import SECONDS, WORKS, Result, plan_of, run
 from tests.sim.whole.trace import Trace
 
 LAST_EVENTS = 60
@@ -49,6 +51,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--trace", action="store_true", help="with --seed: show what happened, all of it")
     parser.add_argument("--quiet", action="store_true", help="a trace without what nodes say to each other")
     parser.add_argument("--only", choices=("whole", "consensus"), default="whole", help="whole nodes, or the log alone")
+    parser.add_argument(
+        "--work", choices=tuple(WORKS), default="plain", help="what clients do; modes: jobs of all modes"
+    )
+    parser.add_argument(
+        "--families", default="", help="with --work modes: only these (tests/sim/whole/modes), by commas"
+    )
     parser.add_argument("--members", type=int, choices=(1, 2, 3, 5), help="default: by seed (consensus: 3)")
     parser.add_argument("--faults", help="letters of tests/sim/whole/faults.py (consensus: of tests/sim/schedule.py)")
     parser.add_argument("--seconds", type=float, help="virtual time of faults; default 600 (consensus: 20)")
@@ -61,8 +69,10 @@ def arguments() -> argparse.Namespace:
 # Whole nodes.
 
 
-def simulate(seed: int, letters: str, seconds: float, members: int | None, trace: Trace | None = None) -> Result:
-    plan = plan_of(seed, letters, seconds, members)
+def simulate(seed: int, given: argparse.Namespace, trace: Trace | None = None) -> Result:
+    plan = plan_of(seed, *of(given))
+    if given.families:
+        plan = replace(plan, families=tuple(given.families.split(",")))
     if trace is None:
         return run(plan)
     with trace.logs():
@@ -71,16 +81,16 @@ def simulate(seed: int, letters: str, seconds: float, members: int | None, trace
 
 def one(given: argparse.Namespace) -> int:
     trace = Trace(messages=not given.quiet)
-    result = simulate(given.seed, *of(given), trace)
+    result = simulate(given.seed, given, trace)
     if given.trace:
         say("\n".join(trace.lines) + "\n")
     show(result)
     return 0 if result.sound else 1
 
 
-def of(given: argparse.Namespace) -> tuple[str, float, int | None]:
+def of(given: argparse.Namespace) -> tuple[str, float, int | None, str]:
     letters = faults.EVERYTHING if given.faults is None else given.faults
-    return letters, given.seconds or SECONDS, given.members
+    return letters, given.seconds or SECONDS, given.members, given.work
 
 
 def many(given: argparse.Namespace) -> int:
@@ -89,6 +99,8 @@ def many(given: argparse.Namespace) -> int:
     for done, result in enumerate(results(seeds, given), start=1):
         for name in ("answered", "unknown", "attempts", "slots", "faults", "entries", "snapshots_taken_over", "terms"):
             totals[name] += getattr(result, name)
+        for name, count in result.tally.items():
+            totals[name] += count
         progress(done, given.seeds, time.monotonic() - begun, len(bad))
         if not result.sound:
             bad.append(result.seed)
@@ -105,14 +117,13 @@ def many(given: argparse.Namespace) -> int:
 
 
 def results(seeds: Iterable[int], given: argparse.Namespace) -> Iterator[Result]:
-    letters, seconds, members = of(given)
-    work = partial(simulate, letters=letters, seconds=seconds, members=members)
+    one_seed = partial(simulate, given=given)
     if given.jobs == 1:
-        yield from map(work, seeds)
+        yield from map(one_seed, seeds)
         return
     with ProcessPoolExecutor(given.jobs) as pool:
         try:
-            yield from pool.map(work, seeds, chunksize=CHUNK)
+            yield from pool.map(one_seed, seeds, chunksize=CHUNK)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -120,13 +131,14 @@ def results(seeds: Iterable[int], given: argparse.Namespace) -> Iterator[Result]
 def explain(seed: int, given: argparse.Namespace) -> None:
     """The same again, with a trace: its end here, all of it in a file."""
     trace = Trace()
-    result = simulate(seed, *of(given), trace)
+    result = simulate(seed, given, trace)
     path = given.traces / f"sim-seed-{seed}.txt"
     path.write_text("\n".join(trace.lines) + "\n", encoding="utf-8")
     say(f"\nthe last {LAST_EVENTS} events of seed {seed}:\n")
     say("\n".join(trace.lines[-LAST_EVENTS:]) + "\n")
     show(result)
-    say(f"all of it: {path}\nagain: python -m tests.sim --seed {seed} --trace\n")
+    more = f"--work {given.work} " if given.work != "plain" else ""
+    say(f"all of it: {path}\nagain: python -m tests.sim {more}--seed {seed} --trace\n")
 
 
 def show(result: Result) -> None:

@@ -15,7 +15,7 @@ from peercron.core.views import digest
 from peercron.machine import Machine
 from peercron.node import Node
 from peercron.settings import Timers
-from tests.sim.whole.guardian import Ran
+from tests.sim.whole.guardian import Held, Ran
 from tests.sim.whole.host import Host, Process, SimParts
 from tests.sim.whole.loop import Time
 from tests.sim.whole.network import Wires
@@ -41,6 +41,10 @@ class Plan:
     narrow: bool = False
     #: Many jobs take long and do not end of TERM.
     stubborn: bool = False
+    #: What clients do: a key of `run.WORKS`.
+    work: str = "plain"
+    #: Of `modes.work`: those that there are; none: as the seed draws them.
+    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,9 @@ class Cluster:
         self.on_death: Callable[[Process, bool], None] = lambda *_: None
         self._sum = hashlib.blake2b(digest_size=16)
         self.ran: list[Ran] = []
+        self.held: list[Held] = []
+        #: Told of everything that is noted, as it is.
+        self.on_note: Callable[[float, str, tuple[object, ...]], None] = lambda *_: None
         #: Entry -> (what was in it, what the state was numbered after it); entry -> digest of the whole state.
         self._entries: dict[int, Any] = {}
         self._digests: dict[int, str] = {}
@@ -109,6 +116,7 @@ class Cluster:
 
     def note(self, what: str, *details: object) -> None:
         self._sum.update(f"{self.time.now_s!r} {what} {details!r}".encode())
+        self.on_note(self.time.now_s, what, details)
         if self._tell is not None:
             self._tell(self.time.now_s, what, details)
 
@@ -173,8 +181,19 @@ class Cluster:
 
     def task(self, argv: list[str]) -> tuple[float, int, float]:
         """What a command of a job does: (seconds it takes, exit code, seconds from TERM to its end)."""
-        _, low, high, code, term = argv
-        return self.rng.uniform(float(low), float(high)), int(code), float(term)
+        program, low, high, code, term, *_ = argv
+        duration_s = self.rng.uniform(float(low), float(high))
+        if program == "chance":
+            return duration_s, int(self.rng.random() < float(code)), float(term)
+        return duration_s, int(code), float(term)
+
+    def refuses(self, argv: list[str]) -> bool:
+        """Whether the command cannot be started here and now; only a `chance` that says so ever cannot."""
+        return argv[0] == "chance" and self.rng.random() < float(argv[5])
+
+    def prepared(self, held: Held) -> None:
+        self.held.append(held)
+        self.note("attempt held", held.host, held.run_id, held.token)
 
     def began(self, ran: Ran) -> None:
         self.ran.append(ran)

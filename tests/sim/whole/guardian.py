@@ -40,16 +40,34 @@ class Ran:
     #: It did all that it was to do, and said so.
     succeeded: bool = False
     keep: bool = False
+    #: As it was told: its number among the shards of its run, and how many they are; 0: it is none.
+    shard: int = 0
+    shards: int = 0
+    #: It failed by itself.
+    failed: bool = False
+    #: Its machine, its guardian or its node died under it.
+    struck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that stood prepared on its host, waiting for the word to start."""
+
+    run_id: str
+    token: int
+    host: str
+    at_s: float
 
 
 class Attempt:
     """One living attempt: what it wants to do, and what was decided about it. Instants are its host's."""
 
-    def __init__(self, order: dict[str, Any], ran: Ran, end_s: float, code: int, term_s: float) -> None:
-        self.order, self.ran, self.code, self.term_s = order, ran, code, term_s
+    def __init__(self, order: dict[str, Any], ran: Ran, duration_s: float, code: int, term_s: float) -> None:
+        self.order, self.ran, self.duration_s, self.code, self.term_s = order, ran, duration_s, code, term_s
         self.key = order["key"]
+        self.held = bool(order["held"])
         self.kill_at = math.inf
-        self.end_s = end_s
+        self.end_s = math.inf
         self.timeout_at = math.inf
         self.sentence: tuple[str, str] | None = None
         self.lease_ended = False
@@ -83,6 +101,8 @@ class Guardian:
         match order["do"]:
             case "launch":
                 self._launch(order["launch"])
+            case "release":
+                self._release(self.attempts.get(order["key"]))
             case "lease":
                 self._stop_at, self._kill_at = order["stop_at"], max(order["stop_at"], order["kill_at"])
             case "stop":
@@ -98,14 +118,20 @@ class Guardian:
     def lose_node(self) -> None:
         if not self.dead:
             self._leaving = True
+            self._strike()
             self._end_all("the node died", keep=False)
             self._keep_time()
 
     def die(self) -> None:
         """Killed, or without power: its attempts die with it, by their shepherds or by the same cause."""
         self.dead = True
+        self._strike()
         for attempt in list(self.attempts.values()):
             self._bury(attempt, told=False)
+
+    def _strike(self) -> None:
+        for attempt in self.attempts.values():
+            attempt.ran.struck = True
 
     def _say(self, line: dict[str, Any]) -> None:
         self._process.hear_guardian(self, line)
@@ -121,6 +147,9 @@ class Guardian:
             reason = f"the command was not started: {why}"
             self._say_ended(order["key"], "lost", reason, None, None)
             return
+        if self._host.cluster.refuses(order["argv"]):
+            self._say_ended(order["key"], "failed", "there is no such program", 127, None)
+            return
         variables = order["variables"]
         ran = Ran(
             variables["PEERCRON_RUN_ID"],
@@ -129,15 +158,32 @@ class Guardian:
             int(variables["PEERCRON_FENCING_TOKEN"]),
             self._host.name,
             self._time.now_s,
-            keep=order["keep"],
+            keep=order["keep"] and not order["until"],
+            shard=int(variables.get("PEERCRON_SHARD_INDEX", 0)),
+            shards=int(variables.get("PEERCRON_SHARD_COUNT", 0)),
         )
         duration_s, code, term_s = self._host.cluster.task(order["argv"])
-        attempt = Attempt(order, ran, self.now + duration_s, code, term_s)
-        attempt.started_ms = self._host.wall_ms()
-        if order["timeout_s"]:
-            attempt.timeout_at = self.now + order["timeout_s"]
+        attempt = Attempt(order, ran, duration_s, code, term_s)
         self.attempts[attempt.key] = attempt
-        self._host.cluster.began(ran)
+        if attempt.held:
+            self._host.cluster.prepared(Held(ran.run_id, ran.token, ran.host, self._time.now_s))
+            self._say({"is": "held", "key": attempt.key})
+        else:
+            self._begin(attempt)
+
+    def _release(self, attempt: Attempt | None) -> None:
+        if attempt is not None and attempt.held and attempt.sentence is None:
+            attempt.held = False
+            self._begin(attempt)
+
+    def _begin(self, attempt: Attempt) -> None:
+        """Its time runs from now on."""
+        attempt.ran.start_s = self._time.now_s
+        attempt.end_s = self.now + attempt.duration_s
+        attempt.started_ms = self._host.wall_ms()
+        if attempt.order["timeout_s"]:
+            attempt.timeout_at = self.now + attempt.order["timeout_s"]
+        self._host.cluster.began(attempt.ran)
         self._say({"is": "started", "key": attempt.key, "started_ms": attempt.started_ms})
 
     def _end(self, attempt: Attempt, outcome: str, reason: str, kill_at: float = math.inf) -> None:
@@ -145,7 +191,7 @@ class Guardian:
         now = self.now
         if attempt.sentence is None:
             attempt.sentence = (outcome, reason)
-            attempt.end_s = now + attempt.term_s
+            attempt.end_s = now if attempt.held else now + attempt.term_s
         attempt.kill_at = min(attempt.kill_at, kill_at, now + attempt.order["grace_s"])
 
     def _end_all(self, reason: str, *, keep: bool, grace_s: float = math.inf) -> None:
@@ -190,9 +236,11 @@ class Guardian:
         """None of its processes is left."""
         del self.attempts[attempt.key]
         by_itself = attempt.sentence is None and attempt.end_s <= self.now
-        attempt.ran.end_s = self._time.now_s
-        attempt.ran.succeeded = by_itself and attempt.code == 0
-        self._host.cluster.ended(attempt.ran)
+        if not attempt.held:
+            attempt.ran.end_s = self._time.now_s
+            attempt.ran.succeeded = by_itself and attempt.code == 0
+            attempt.ran.failed = by_itself and attempt.code != 0
+            self._host.cluster.ended(attempt.ran)
         if not told:
             return
         if by_itself:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from peercron.consensus.link import Link
 from peercron.consensus.messages import ProtocolError
 from peercron.consensus.snapshots import SnapshotDamaged
 from peercron.consensus.transport import Gate, Listener, Transport
+from peercron.core.check import CommandProbe, Probe
 from peercron.errors import DataDirError
+from peercron.health.probes import Result
+from peercron.health.watches import Looks
 from peercron.identity import DataDir, Identity
 from peercron.node import Node
 from peercron.node.assembly import OnFinished, OnStarted, Parts
@@ -28,6 +32,8 @@ from tests.sim.whole.loop import ProcessLoop
 if TYPE_CHECKING:
     from tests.sim.whole.cluster import Cluster
 
+#: What a look at a service takes.
+PROBE_S = 0.01
 #: UTC of everybody's second 0.
 EPOCH_MS = 1_800_000_000_000
 
@@ -163,6 +169,28 @@ class SimParts(Parts):
         self._process.supervisor = SimSupervisor(self._process, on_started, on_finished)
         return self._process.supervisor
 
+    def prober(self) -> Looks:
+        return SimProber(self._process.host)
+
+
+class SimProber:
+    """A check's command ends well unless its host has that service broken.
+
+    Implements `peercron.health.watches.Looks`.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def look(self, probe: Probe, host: str, timeout_s: float) -> Result:
+        assert isinstance(probe, CommandProbe), "nothing else is simulated"
+        await asyncio.sleep(PROBE_S)
+        well = probe.argv[1] not in self._host.broken
+        return Result(well, "exit code 0" if well else "exit code 1")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
 
 class SimTransport(Transport):
     """The real one over the simulated network; what goes out is seen."""
@@ -295,6 +323,8 @@ class Host:
         #: Whoever crashes here loses what was not synced.
         self.power_loss = False
         self.boots = 0
+        #: Services that do not work here, whoever looks.
+        self.broken: set[str] = set()
 
     # Clocks.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ from tests.sim.whole.clients import Clients, commit
 from tests.sim.whole.cluster import Cluster, Finding, Plan
 from tests.sim.whole.faults import EVERYTHING, Faults
 from tests.sim.whole.host import Host
+from tests.sim.whole.modes import checker as modes_checker
+from tests.sim.whole.modes.work import ModesWork
 from tests.sim.whole.trace import silence
 from tests.sim.whole.work import Work
 
@@ -61,6 +64,8 @@ class Result:
     entries: int = 0
     snapshots_taken_over: int = 0
     terms: int = 0
+    #: What the checks of the work had to look at, for people.
+    tally: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
     @property
@@ -68,10 +73,20 @@ class Result:
         return not self.findings
 
 
-def plan_of(seed: int, faults: str = EVERYTHING, seconds: float = SECONDS, members: int | None = None) -> Plan:
+#: Modes are of more interest where the nodes are two.
+MODES_MEMBERS = (2, 3, 3, 3, 5)
+#: What clients do in a seed: the work, by the name of its plan.
+WORKS: dict[str, type[Work]] = {"plain": Work, "modes": ModesWork}
+
+
+def plan_of(
+    seed: int, faults: str = EVERYTHING, seconds: float = SECONDS, members: int | None = None, work: str = "plain"
+) -> Plan:
     rng = random.Random(f"plan {seed}")
     journal_bytes_max, tail_entries = rng.choice(JOURNALS)
     narrow = rng.random() < 0.25
+    if work == "modes":
+        members = members or random.Random(f"modes members {seed}").choice(MODES_MEMBERS)
     return Plan(
         seed=seed,
         members=members or rng.choice((3, 3, 3, 3, 5)),
@@ -83,6 +98,7 @@ def plan_of(seed: int, faults: str = EVERYTHING, seconds: float = SECONDS, membe
         seconds=seconds,
         narrow=narrow,
         stubborn=rng.random() < 0.3,
+        work=work,
     )
 
 
@@ -110,7 +126,7 @@ class Course:
         if prepare is not None:
             prepare(self.cluster)
         self.clients = Clients(self.cluster)
-        self.work = Work(self.clients, plan.seconds)
+        self.work = WORKS[plan.work](self.clients, plan.seconds)
         self.faults = Faults(self.cluster, plan.faults, self.work.hammer)
         self.ledgers: Ledgers = {}
 
@@ -166,6 +182,8 @@ class Course:
         if not self._until(lambda: self.work.busy == 0, 150.0):
             cluster.violation("no progress", f"clients are not done: {self._standing()}")
             return
+        if self.work.epilogue_s:
+            time.run(self.work.epilogue_s)
         end_s = time.now_s
         self._pause_all()
         if cluster.findings:
@@ -177,8 +195,14 @@ class Course:
         self._read_ledgers()
         self._compare_members()
         read_s = time.now_s
-        for kind, detail in judge(self.work.history, self.work.lives, self.ledgers, cluster.ran, end_s, read_s):
+        for kind, detail in self._verdicts(end_s, read_s):
             cluster.violation(kind, detail)
+
+    def _verdicts(self, end_s: float, read_s: float) -> Iterator[tuple[str, str]]:
+        work, ledgers, ran = self.work, self.ledgers, self.cluster.ran
+        if isinstance(work, ModesWork):
+            return modes_checker.judge(work, ledgers, ran, end_s, read_s)
+        return judge(work.history, work.lives, ledgers, ran, end_s, read_s)
 
     async def _write_until_taken(self, host: Host, unserved: set[str]) -> None:
         while not await self.work.operate(f"end-{host.name}", host, "k0", "put"):
@@ -198,7 +222,8 @@ class Course:
         return all(host.process is not None and host.process.serves for host in self.cluster.hosts.values())
 
     def _idle(self) -> bool:
-        return all(host.node is not None and not host.node.state.live_runs for host in self.cluster.hosts.values())
+        hosts = self.cluster.hosts.values()
+        return self.work.settled and all(host.node is not None and not host.node.state.live_runs for host in hosts)
 
     def _standing(self) -> str:
         words = []
@@ -265,6 +290,7 @@ class Course:
             faults=self.faults.count,
             entries=cluster.entries_applied,
             snapshots_taken_over=cluster.restored,
+            tally=self.work.tally,
             terms=max((node.term for node in nodes), default=0),
             seconds=cluster.time.now_s,
         )

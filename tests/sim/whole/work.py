@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -68,6 +69,9 @@ class Work:
         until_s: when they stop.
     """
 
+    #: When all faults are over, so long is waited before the end.
+    epilogue_s = 0.0
+
     def __init__(self, clients: Clients, until_s: float) -> None:
         self.clients, self.until_s = clients, until_s
         self.cluster = clients.cluster
@@ -79,6 +83,7 @@ class Work:
         self._seen: dict[str, int] = {}
         self._written = 0
         self.busy = 0
+        self.tally = Counter[str]()
 
     def start(self) -> None:
         for number in range(WRITERS):
@@ -93,6 +98,11 @@ class Work:
     @property
     def over(self) -> bool:
         return self.now_s >= self.until_s
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing runs that the cluster may not know of."""
+        return True
 
     def _go(self, work: Awaitable[None]) -> None:
         async def count() -> None:
