@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any, Final
 
 from peercron.client.chores import Chores
+from peercron.client.events import events
 from peercron.client.jobs import Jobs
 from peercron.client.link import Link
 from peercron.client.lock import Lock, Wanted
@@ -90,6 +91,24 @@ class Client:
         """The cluster on one screen: leader, quorum, members. Needs no leader."""
         found: dict[str, Any] = (await self._link.ask("GET", "/v1/status")).json
         return found
+
+    def events(
+        self, *, after: str | None = None, kinds: Sequence[str] = (), name: str = ""
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """What happens in the cluster, each once and in order, for ever; it goes on at another node when one fails.
+
+        >>> async for event in client.events(kinds=["run"], name="nightly"):             # doctest: +SKIP
+        ...     print(event["at"], event["what"], event.get("node"))
+
+        Args:
+            after: id of the last that was seen; None: from now on.
+            kinds: only these: "job", "run", "member", …; none: all.
+            name: only of the job, the node, … of this name; empty: of all.
+
+        Raises:
+            Compacted: some that came after it are not kept any more; go on after `str(error.index)`.
+        """
+        return events(self._link, after, kinds, name)
 
     def lock(
         self,

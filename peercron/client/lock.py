@@ -118,6 +118,7 @@ class Lock:
             except Refused as error:
                 if not self._may_ask_again(error, until_s):
                     raise
+                await asyncio.sleep(PAUSE_S if error.code == "deadlock" else 0)
 
     async def _ask(self, until_s: float | None) -> int:
         sitting = await self._session.sit() if self._wanted.of_session else None
@@ -129,6 +130,7 @@ class Lock:
         self._sitting, self._asked = sitting, body
         answer = await self._link.ask("POST", self._path("acquire"), body, answer_s=min(left_s, ASK_AGAIN_S))
         if sitting is not None and not sitting.held:
+            self._session.ghosts.add(self._owner, sitting.lives_s)
             raise NoLeader(f"{sitting.what} ended before {self._what} could be used")
         self.token = int(answer.json["token"])
         self._hold = self._begin(answer.json["expires_in"], sent_s)
@@ -148,7 +150,9 @@ class Lock:
         if error.code == "stale_token" and self._sitting is not None:
             self._session.ended(self._sitting)
             return True
-        return error.code == "locked" and (until_s is None or self._clock.monotonic() < until_s - PAUSE_S)
+        # What is still taken by what we ourselves have lost comes free: it is no deadlock.
+        passes = error.code == "locked" or (error.code == "deadlock" and self._session.ghosts.has(self._owner))
+        return passes and (until_s is None or self._clock.monotonic() < until_s - PAUSE_S)
 
     async def _abandon(self) -> None:
         """It was asked for, and nobody waits for the answer any more, which may have been a grant."""
@@ -168,6 +172,7 @@ class Lock:
             sitting.settled(self.token)
         await hold.stop()
         if hold.lost:
+            self._session.ghosts.add(self._owner, hold.lives_s)
             return
         try:
             await self._release()

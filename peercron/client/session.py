@@ -6,10 +6,12 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Final
 
+from peercron.client.ghosts import Ghosts
 from peercron.client.link import Link
 from peercron.client.tenure import PASSING, Hold, OnLost, Tenure
 from peercron.client.words import written
 from peercron.clock import SystemClock
+from peercron.core.limits import NAME_LENGTH_MAX
 from peercron.errors import Refused
 
 CLOSED: Final = "this client was closed"
@@ -57,7 +59,9 @@ class Session:
     """
 
     def __init__(self, link: Link, label: str, ttl_s: float, on_lost: OnLost | None = None) -> None:
-        self._link, self._label, self._ttl_s, self._on_lost = link, label, ttl_s, on_lost
+        self._link, self._ttl_s, self._on_lost = link, ttl_s, on_lost
+        self._label = label[:NAME_LENGTH_MAX]
+        self.ghosts = Ghosts()
         self._opening = asyncio.Lock()
         self._sitting: Sitting | None = None
 

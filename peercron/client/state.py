@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from peercron.client.events import RETRY_S, rows
 from peercron.client.link import Link
+from peercron.client.tenure import PASSING
 from peercron.client.words import DEFAULT_NAMESPACE, Duration, key_path, written
-from peercron.errors import Busy, Compacted, NoLeader, OutcomeUnknown, Refused, Unreachable
+from peercron.errors import Refused
 
 #: Keys asked for at once by `list`.
 PAGE: Final = 1_000
-#: Between two tries to go on watching.
-RETRY_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,30 +158,17 @@ class State:
         Raises:
             Compacted: it is so far behind that not all of it is kept: `list`, and watch from its index.
         """
+        wanted = {"watch": "1", "prefix": prefix}
         while True:
+            asked = wanted | ({} if after is None else {"from": str(after)})
             try:
-                async with aclosing(self._told(namespace, prefix, after)) as told:
+                async with aclosing(rows(self._link, _namespace_path(namespace), asked)) as told:
                     async for row in told:
                         after = row.get("index", row.get("revision"))
                         if "key" in row:
                             yield Change(row["key"], row["revision"], _value(row), row.get("deleted", False))
-            except (Unreachable, NoLeader, Busy, OutcomeUnknown):
+            except PASSING:
                 await asyncio.sleep(RETRY_S)
-
-    async def _told(self, namespace: str, prefix: str, after: int | None) -> AsyncGenerator[dict[str, Any], None]:
-        params = {"watch": "1", "prefix": prefix} | ({} if after is None else {"from": str(after)})
-        async with aclosing(self._link.follow(_namespace_path(namespace), params)) as lines:
-            async for line in lines:
-                if not line.endswith(b"\n"):
-                    raise Unreachable("the stream broke off in the middle of a line")
-                row: dict[str, Any] = json.loads(line)
-                error = row.get("error")
-                if error is not None and error["code"] == "compacted":
-                    raise Compacted(error["index"])
-                if error is not None:
-                    self._link.pass_over()  # it has nothing more to tell; another may
-                    raise Unreachable(error["detail"])
-                yield row
 
 
 def _namespace_path(namespace: str) -> str:

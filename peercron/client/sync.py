@@ -157,6 +157,7 @@ class SyncClient(Block[Client]):
     lock = facing(Client.lock, SyncLock)
     queue = facing(Client.queue, SyncQueue)
     status = blocking(Client.status)
+    events = iterating(Client.events)
 
     @arguments_of(Client)
     def __init__(self, *given: Any, **named: Any) -> None:

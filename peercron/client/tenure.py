@@ -49,6 +49,11 @@ class Hold:
         """Whether it is ours at this very moment, as far as our clock can tell."""
         return not self.over and not self.lost and (self._on is None or self._on.held)
 
+    @property
+    def lives_s(self) -> float:
+        """How long it lives without a renewal; 0: nobody counts."""
+        return self._on.lives_s if self._on is not None else 0.0
+
     def check(self) -> None:
         """Raises LeaseLost unless it is held at this very moment."""
         if not self.held:
@@ -130,6 +135,10 @@ class Tenure(Hold):
     @property
     def held(self) -> bool:
         return super().held and self._clock.monotonic() < self._until_s
+
+    @property
+    def lives_s(self) -> float:
+        return self._ttl_s
 
     async def stop(self) -> None:
         self._renewal.cancel()

@@ -11,6 +11,7 @@ from peercron import errors
 from peercron.client import Change, Client, Entry
 from peercron.core.apply import change as changes
 from peercron.core.apply import once
+from peercron.core.chronicle import Chronicle
 from peercron.core.commands import PutKey
 from peercron.errors import Compacted, ConfigError, NoLeader, OutcomeUnknown, Refused
 from tests.core.builders import done
@@ -99,6 +100,25 @@ async def test_a_watch_that_is_too_far_behind(client: Client, site: Site, monkey
     with pytest.raises(Compacted) as behind:
         await anext(client.state.watch(after=first))
     assert behind.value.index == site.node.state.index
+
+
+async def test_events_go_on_at_another_node(start_site: StartSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peercron.http.streaming.HEARTBEAT_S", 0.01)
+    first, second = await start_site(), await start_site("n2")
+    async with Client([first.url, second.url]) as client:
+        told = client.events(after=str(first.node.state.index), kinds=["pool"], name="db")
+        await first.ask("PUT", "/v1/pools/other", {"size": 1})
+        await first.ask("PUT", "/v1/pools/db", {"size": 1})
+        assert (await anext(told))["size"] == 1
+        first.node.has_leader = False  # it is cut off, and says so
+        reading = asyncio.ensure_future(anext(told))
+        await second.node.waiting.wait()
+        await second.ask("PUT", "/v1/pools/db", {"size": 2})
+        assert (await reading)["size"] == 2
+        await told.aclose()
+        first.node.state.chronicle = Chronicle(first.node.state.index)
+        with pytest.raises(Compacted):
+            await anext(client.events(after="1"))
 
 
 async def test_jobs(client: Client, site: Site) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from peercron.client import Client
-from peercron.core.commands import CloseClient, ExpireLease
+from peercron.core.commands import CloseClient, ExpireLease, ReleaseLock
 from peercron.core.lease import LeaseKind
 from peercron.errors import LeaseLost, NoLeader, OutcomeUnknown, PeercronError, Refused
 from tests.http.conftest import Site, StartSite
@@ -20,7 +20,7 @@ from tests.http.test_lock import until
 
 @pytest.fixture
 async def client(site: Site) -> AsyncIterator[Client]:
-    async with Client(site.url, label="batch", session_ttl="600ms") as client:
+    async with Client(site.url, label="batch", session_ttl="2s") as client:
         yield client
 
 
@@ -148,6 +148,27 @@ async def test_a_session_that_ended_unseen_is_replaced(client: Client, site: Sit
     await site.node.do(CloseClient(sessions(site)[0]))
     await client.queue("mail").put(1)
     assert len(await client.queue("mail").receive()) == 1
+
+
+async def test_who_lost_a_lock_waits_for_it_and_not_for_itself(client: Client, site: Site) -> None:
+    """The cluster counts a little longer than we do: until then what we have lost is still ours there."""
+
+    async def work() -> None:
+        async with client.lock("a", owner="me", ttl="300ms"):
+            site.node.fails = NoLeader()
+            await asyncio.sleep(30)
+
+    with pytest.raises(LeaseLost):
+        await work()
+    site.node.fails = None
+    (ghost,) = site.node.state.lock_grants["default/a"]
+    again = asyncio.ensure_future(client.lock("a", owner="me").acquire())
+    async with Client(site.url) as other:
+        with pytest.raises(Refused, match="me waits for default/a, which me holds"):
+            await other.lock("a", owner="me").acquire()
+    assert not again.done()
+    await site.node.do(ReleaseLock("default", "a", ghost))
+    assert await again > ghost
 
 
 async def test_closing_gives_back_all_at_once(site: Site) -> None:
