@@ -46,6 +46,8 @@ async def stream(request: web.Request, source: Source, kind: str, *, follow: boo
     answer = web.StreamResponse()
     answer.content_type = kind
     await answer.prepare(request)
+    if request.method == "HEAD":
+        return answer
     try:
         await answer.write(first)
         await _go_on(request, answer, source, follow=follow)

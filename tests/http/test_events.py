@@ -158,6 +158,12 @@ async def test_a_quiet_stream_tells_who_leads_and_ends_where_nobody_does(
         assert (told["kind"], told["what"], told["name"], told["id"]) == ("leader", "changed", "n1", None)
 
 
+async def test_who_asks_for_the_head_alone_is_not_kept(site: Site) -> None:
+    for path in ("/v1/events", "/v1/state/default/?watch=1"):
+        async with asyncio.timeout(10):
+            assert (await site.ask("HEAD", path)).status == 200
+
+
 async def test_a_reader_of_many_has_one_batch_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("peercron.http.events.BATCH_MAX", 3)
     for size in range(10):
