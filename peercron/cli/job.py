@@ -48,13 +48,17 @@ Examples:
 @click.option("--schedule", metavar="CRON", help="Five fields, or six with seconds first.")
 @click.option("--every", metavar="DURATION", help="Elapsed time between slots: 30s, 1h30m.")
 @click.option("--at", metavar="INSTANT", help="Once: 2026-12-01T10:00:00Z.")
-@click.option("--queue", metavar="QUEUE", help="A run for each item of this queue, one at a time on each node.")
+@click.option(
+    "--queue",
+    metavar="QUEUE",
+    help="A run for each item of this queue, one at a time on each node; with --mode queue its slots are items too.",
+)
 @click.option("--tz", "timezone", metavar="ZONE", help="Time zone of --schedule.  [default: UTC]")
 @click.option("--shell", metavar="TEXT", help="A line for /bin/sh, instead of CMD.")
 @click.option("--http-url", metavar="URL", help="Call this URL, instead of CMD.")
 @click.option("--class", metavar="MODULE:CLASS", help="A Python class that inherits from Job, instead of CMD.")
 @click.option("--timeout", metavar="DURATION", help="End a run that takes longer.")
-@click.option("--mode", metavar="MODE", help="single, standby, slice, turns, contend or parallel.")
+@click.option("--mode", metavar="MODE", help="single, standby, slice, turns, contend, parallel or queue.")
 @click.option("--slice", metavar="DURATION", help="Mode slice: how long a node has its turn.")
 @click.option("--on-absent", metavar="WORD", help="Mode slice: skip (needs no quorum) or fill.")
 @click.option("--node", "nodes", multiple=True, metavar="NAME", help="Only on this node; repeatable.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from peercron.core.apply.queue import line_of
 from peercron.core.capacity import pool_use
 from peercron.core.history import last_entry
 from peercron.core.job import Job, ManualTrigger, Mode, Trigger
@@ -96,7 +97,10 @@ def _occasion(job: Job) -> str:
 
 
 def _places(state: ClusterState, job: Job, nodes: dict[str, str]) -> Iterator[str]:
-    pool = job.definition.pool
+    queue, pool = job.definition.queue, job.definition.pool
+    if queue:
+        line = line_of(state, queue)
+        yield f"queue {queue}: {line.ready} wait, {line.delayed} are delayed, {line.in_flight} are in somebody's hands"
     if pool and pool in state.pools:
         waiting = len(state.pool_lines.get(pool, ()))
         yield f"pool {pool}: {pool_use(state, pool)} of {state.pools[pool]} run, {waiting} wait"

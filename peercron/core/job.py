@@ -26,6 +26,7 @@ class Mode(StrEnum):
     TURNS = "turns"
     PARALLEL = "parallel"
     CONTEND = "contend"
+    QUEUE = "queue"
 
 
 class OnAbsent(StrEnum):
@@ -208,7 +209,8 @@ class Definition:
     pool: str = ""
     #: "namespace/name" of the lock that each of its attempts holds; empty: none.
     lock: str = ""
-    #: Key of the queue whose items are its runs, on each node at most `concurrency.per_node` at a time; empty: none.
+    #: Key of the queue whose items are its runs, on each node at most `concurrency.per_node` at a time; in mode queue
+    #: its slots go into it too. Empty: none.
     queue: str = ""
     #: An expression over the nodes that may run it (see `core.where`); empty: any.
     where: str = ""

@@ -30,6 +30,9 @@ DELETED_JOBS_KEPT = 256
 JOBS_PER_APPLY_MAX = 5_000
 #: Slots of one job waiting for their turn under overlap = queue_all; more are skipped with a reason.
 QUEUED_SLOTS_MAX = 100
+#: Live runs of one job in mode queue that its own slots put into the queue; more are skipped with a reason. The rest is
+#: for items that others put there: they stand in the same line, and what comes first has to find room.
+POSTED_RUNS_MAX = LIVE_RUNS_PER_JOB_MAX - QUEUED_SLOTS_MAX
 #: Slots listed by one Fire command; a longer gap is walked in several commands.
 SLOTS_PER_FIRE_MAX = 256
 #: Slots of one gap that get a ledger entry each; what is older is missed as one entry, since the ledger would drop it.

@@ -122,6 +122,9 @@ class Run:
     #: yet).
     barrier_by_ms: int = 0
     opened_ms: int = 0
+    #: Mode queue: key of the queue into which it was put; there an item that has the run's id as its key stands for it,
+    #: until it is done or given up. Empty: into none. See `posting`.
+    posted: str = ""
 
     @property
     def tries(self) -> tuple[Attempt, ...]:

@@ -187,6 +187,7 @@ SINCE: Final[dict[Any, int]] = {
     # Runs that several nodes share.
     (Mode, "parallel"): 2,
     (Mode, "contend"): 2,
+    (Mode, "queue"): 2,
     (AttemptState, "ready"): 2,
     (Definition, "where"): 2,
     (Definition, "losers"): 2,
@@ -201,6 +202,7 @@ SINCE: Final[dict[Any, int]] = {
     (Run, "ended"): 2,
     (Run, "barrier_by_ms"): 2,
     (Run, "opened_ms"): 2,
+    (Run, "posted"): 2,
     (ClusterState, "contests"): 2,
     AttemptReady: 2,
     Contend: 2,

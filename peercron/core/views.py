@@ -19,6 +19,7 @@ from peercron.core.placement.turns import line_of
 from peercron.core.run import LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
 from peercron.core.shards import live_shards
 from peercron.core.state import ClusterState
+from peercron.core.work import item_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -55,6 +56,7 @@ def run_view(state: ClusterState, run: Run) -> dict[str, Any]:
         "mode": _mode_of(state, run),
         "attempts": [_attempt_view(state, attempt) for attempt in run.attempts],
         "output_tail": run.attempts[-1].output_tail if run.attempts else "",
+        **item_of(state, run),
         **_shards_view(state, run),
     }
 
@@ -229,12 +231,7 @@ def _run_view_of_entry(state: ClusterState, entry: LedgerEntry, job_key: str) ->
     """What is left of a run whose row is gone, in the shape of Run JSON; a slot that got no run looks the same."""
     assert entry.outcome not in LIVE_RUN_STATES, "the ledger has outcomes"
     ended = Run(
-        entry.run_id,
-        "",
-        job_key,
-        entry.slot_ms,
-        entry.manual,
-        entry.outcome,
+        *(entry.run_id, "", job_key, entry.slot_ms, entry.manual, entry.outcome),
         created_ms=entry.slot_ms,
         finished_ms=entry.decided_ms,
         reason=entry.reason,

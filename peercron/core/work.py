@@ -44,3 +44,14 @@ def item_facts(state: ClusterState, run: Run) -> dict[str, Any]:
         return {}
     item = state.items[delivery.queue][delivery.items[0]]
     return {"item": item.payload if item.binary else loads(item.payload), "item_id": item.id}
+
+
+def item_of(state: ClusterState, run: Run) -> dict[str, Any]:
+    """The item that the run works on, or that stands for it, for people; empty: there is none, nor has been."""
+    delivery = state.deliveries.get(run.delivery)
+    if delivery is not None:
+        return {"queue": delivery.queue, "item": delivery.items[0]}
+    if not run.posted:
+        return {}
+    items = state.items.get(run.posted, {}).values()
+    return {"queue": run.posted, "item": next((item.id for item in items if item.key == run.id), None)}

@@ -29,7 +29,8 @@ class Job:
                 ctx.log.info("slot %s, attempt %d", ctx.slot, ctx.attempt)
 
     With `queue = "mail"` it works through a queue: each item is a run, `ctx.item` its payload; a run that succeeds has
-    done the item, any other end gives it back; `concurrency` says how many at a time on each node.
+    done the item, any other end gives it back; `concurrency` says how many at a time on each node. With
+    `mode = "queue"` it has a schedule too, and each of its slots puts an item there, for whichever node has room first.
 
     A plain `def run` has a thread to itself. The run succeeds when `run` returns; an exception fails it, and its
     traceback is in the run's output.

@@ -134,6 +134,8 @@ def _defaults(defaults: object, wrong: _Problems) -> dict[str, object]:
 
 def _mode_of(defaults: Mapping[str, object]) -> dict[str, object]:
     """A mode in which all that stands in the defaults has a meaning, where they name none themselves."""
+    if defaults.get("mode") == Mode.QUEUE.value:
+        return {"queue": "x"}  # which each job has its own of
     modes = [modes[0] for key, modes in _KEYS_OF_MODES.items() if key in defaults]
     return {"mode": modes[0].value} if modes else {}
 

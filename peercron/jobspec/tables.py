@@ -138,7 +138,6 @@ LATER_KEYS = frozenset({
     "limits",
     "notify",
 })  # fmt: skip
-LATER_MODES = frozenset({"queue"})
 
 _LATER_TEXT = "not supported by this version"
 #: By dotted key, for errors that list what is accepted.
@@ -248,8 +247,6 @@ def _sentence(text: str, key: str) -> str:
         kinds = [_KINDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null"]
         return f"must be {' or '.join(kinds)}, not {_KINDS.get(found[2], found[2])}"
     if (found := _ENUM.fullmatch(text)) and (choices := _CHOICES.get(key)):
-        if key == "mode" and found[1] in LATER_MODES:
-            return f"{found[1]} is {_LATER_TEXT}"
         accepted = [choice.value for choice in choices]
         return f"{found[1]!r}: must be one of {', '.join(accepted)}{nearest(found[1], accepted)}"
     return f"must be {INSTANT_FORM}" if "RFC3339" in text else text

@@ -128,6 +128,8 @@ def some_definition(dice: Random) -> Definition:
     if dice.random() < 0.15:
         concurrency = Concurrency(dice.choice((1, 2, 0)))
         return definition(dice.choice(JOBS), trigger=ManualTrigger(), queue="default/q", concurrency=concurrency)
+    if dice.random() < 0.2:
+        return _posting(dice)
     some = definition(
         dice.choice(JOBS),
         after=after,
@@ -148,6 +150,21 @@ def some_definition(dice: Random) -> Definition:
         **_shared(dice),
     )
     return _alone(some) if unled(some) and dice.random() < 0.9 else some
+
+
+def _posting(dice: Random) -> Definition:
+    """Its slots go into a queue; now and then one that nobody can."""
+    return definition(
+        dice.choice(JOBS),
+        mode=Mode.QUEUE,
+        queue=dice.choice(("default/q", "default/q", "default/r", "")),
+        concurrency=Concurrency(dice.choice((1, 2))),
+        overlap=dice.choice(tuple(Overlap)),
+        trigger=dice.choice((EveryTrigger(SECOND), EveryTrigger(SECOND), ManualTrigger(), *OCCASIONS)),
+        jitter_ms=dice.choice((0, 0, 900)),
+        retry=dice.choice((Retry(), Retry(1, base_ms=500))),
+        lock=dice.choice(("", "default/m")),
+    )
 
 
 def _alone(some: Definition) -> Definition:

@@ -204,9 +204,11 @@ def _unplaced(state: ClusterState) -> Iterator[str]:
         job = state.jobs.get(uid)
         if job is None:
             continue
-        fed = [run_id for run_id in line[1:] if state.runs[run_id].delivery]
-        first = line if job.definition.overlap is Overlap.ALLOW else [*line[:1], *fed]
-        found |= {run_id for run_id in first if state.runs[run_id].state is RunState.QUEUED}
+        rows = [state.runs[run_id] for run_id in line if run_id in state.runs]
+        fed = [run for run in rows[1:] if run.delivery]
+        first = rows if job.definition.overlap is Overlap.ALLOW else [*rows[:1], *fed]
+        pulled = [run for run in first if run.delivery or not run.posted]
+        found |= {run.id for run in pulled if run.state is RunState.QUEUED}
     for run in state.runs.values():
         found |= _shards_in_line(state, run)
     if found != set(state.unplaced):
@@ -454,13 +456,15 @@ class History:
             new = [run_id for run_id in came if not state.runs[run_id].delivery]  # items of a queue wait for nobody
             if not new or uid not in state.jobs:
                 continue
+            posting = state.jobs[uid].definition.mode is Mode.QUEUE
+            rows = [state.runs[run_id] for run_id in line if state.runs[run_id].posted or not posting]
             match state.jobs[uid].definition.overlap:
                 case Overlap.FORBID:
-                    wrong = len(line) > 1
+                    wrong = len(rows) > 1
                 case Overlap.QUEUE_ONE:
-                    wrong = sum(state.runs[run_id].state is RunState.QUEUED for run_id in line[1:]) > 1
+                    wrong = sum(run.state is RunState.QUEUED for run in rows[1:]) > 1
                 case Overlap.REPLACE:
-                    wrong = not all(state.runs[run_id].cancel_requested for run_id in line[:-1])
+                    wrong = not all(run.cancel_requested for run in rows[:-1])
                 case _:
                     wrong = False
             if wrong:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from peercron.core.lease import LeaseKind
+from peercron.core.run import RunState
 from peercron.core.state import ClusterState
 
 
 def queue_violations(state: ClusterState) -> Iterator[str]:
-    for check in (_items, _deliveries, _groups):
+    for check in (_items, _deliveries, _groups, _posted):
         yield from check(state)
 
 
@@ -59,3 +60,18 @@ def _groups(state: ClusterState) -> Iterator[str]:
             if item.group and item.group in seen and item.token:
                 yield f"item {item.id} of {key} was handed out before its turn"
             seen.add(item.group)
+
+
+def _posted(state: ClusterState) -> Iterator[str]:
+    """An item stands for each run that waits in a queue, and no run of a job in mode queue has two of them."""
+    for run in state.runs.values():
+        standing = [(key, item) for key, table in state.items.items() for item in table.values() if item.key == run.id]
+        if len(standing) > 1 and run.posted:
+            yield f"{len(standing)} items stand for run {run.id}"
+        if run.posted and not run.delivery and [key for key, _ in standing] != [run.posted]:
+            yield f"run {run.id} waits in queue {run.posted}, where no item stands for it: {standing}"
+        if run.posted and not run.delivery and (run.state is not RunState.QUEUED or run.not_before_ms):
+            yield f"run {run.id} is in queue {run.posted} and {run.state}"
+    delivered = [run.delivery for run in state.runs.values() if run.delivery]
+    if len(set(delivered)) < len(delivered):
+        yield "two runs work on one delivery"

@@ -104,7 +104,7 @@ def in_slices(plain: job.Definition) -> st.SearchStrategy[job.Definition]:
     """The same in mode slice; by itself it knows less than under a quorum."""
     lengths = st.integers(limits.SLICE_MS_MIN, limits.SLICE_MS_MAX)
     mode = {"mode": job.Mode.SLICE, "failback": job.Failback.AUTO, "failback_after_ms": 60_000, "pool": "", "lock": ""}
-    mode |= {"queue": ""}
+    mode |= {"queue": "", "concurrency": pace.Concurrency()}
     base = replace(plain, **mode)
     filled = st.builds(replace, st.just(base), slice_ms=lengths, on_absent=st.just(job.OnAbsent.FILL))
     alone = st.sampled_from([job.Overlap.FORBID, job.Overlap.ALLOW])
@@ -175,6 +175,12 @@ def _without_contradictions(row: job.Definition) -> job.Definition:
     row = replace(row, retry=pace.Retry()) if row.guarantee is job.Guarantee.AT_MOST_ONCE else row
     row = row if isinstance(row.task, job.CommandTask | job.ClassTask) else replace(row, processes_max=0)
     row = row if isinstance(row.trigger, job.TIMED) else replace(row, jitter_ms=0)
+    if row.mode is job.Mode.QUEUE:
+        row = replace(row, queue=row.queue or "default/q", concurrency=replace(row.concurrency, per_node=1))
+        row = replace(row, guarantee=job.Guarantee.AT_LEAST_ONCE)
+        trigger = job.ManualTrigger() if isinstance(row.trigger, occasion.QueueTrigger) else row.trigger
+        after = row.after if isinstance(trigger, job.ManualTrigger) else ()
+        return replace(row, trigger=trigger, after=after, require=row.require if after else pace.Require.ALL_SUCCEEDED)
     if row.mode is not job.Mode.SINGLE or row.after or not row.concurrency.per_node:
         row = replace(row, queue="")
     if isinstance(row.trigger, job.ManualTrigger):

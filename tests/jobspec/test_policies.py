@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from peercron.core.job import Mode
 from peercron.core.pace import Backoff, Retry, RetryOn
 from peercron.errors import ConfigError
 from peercron.jobspec import read_document, read_job, render_job
@@ -58,12 +59,26 @@ def test_a_retry_is_read_and_written(written: dict[str, Any], retry: Retry) -> N
         ({"jitter": 5}, "jitter", "text in quotes"),
         ({"every": None, "jitter": "1s"}, "jitter", "only with schedule, every or at"),
         ({"retry": {"max": 1}, "guarantee": "at_most_once"}, "retry", "started once"),
+        ({"mode": "queue"}, "queue", 'such as queue = "mail"'),
+        ({"queue": "mail"}, "queue", 'with mode = "queue" its slots become items too'),
+        ({"mode": "queue", "queue": "m", "guarantee": "at_most_once"}, "guarantee", "hands an item out again"),
+        ({"mode": "queue", "queue": "m", "every": None, "on": {"queue": "m"}}, "on.queue", "mode queue"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], path: str, said: str) -> None:
     found = problems(change)
     assert list(found) == [path]
     assert said in found[path]
+
+
+def test_a_job_in_mode_queue_is_read_and_written() -> None:
+    table = PLAIN | {"mode": "queue", "queue": "mail", "namespace": "ops"}
+    definition = read_job(table).definition
+    assert (definition.mode, definition.queue, definition.concurrency.per_node) == (Mode.QUEUE, "ops/mail", 1)
+    assert read_job(render_job(definition)).definition == definition
+    assert render_job(definition) == table | {"concurrency": {"per_node": 1}}
+    by_default = {"defaults": {"mode": "queue"}, "jobs": [PLAIN | {"queue": "mail"}]}
+    assert read_document(by_default).definitions[0].mode is Mode.QUEUE
 
 
 def test_a_default_retry_is_not_for_what_starts_once() -> None:

@@ -165,10 +165,6 @@ def test_later_keys_are_not_keys_of_today() -> None:
     assert not LATER_KEYS & set(JOB_KEYS)
 
 
-def test_modes_of_later_versions_are_refused_by_name() -> None:
-    assert problems(PLAIN | {"mode": "queue"}) == {"mode": "queue is not supported by this version"}
-
-
 @pytest.mark.parametrize(
     ("change", "path", "said"),
     [

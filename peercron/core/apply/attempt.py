@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peercron.core import retry
+from peercron.core.apply.feeding import hand_back
 from peercron.core.apply.lock import free_locks_of_attempt
 from peercron.core.apply.pool import call
 from peercron.core.apply.run import advance, end, take_turn
@@ -75,7 +76,8 @@ def attempt_finished(state: ClusterState, command: AttemptFinished) -> Verdict:
     else:
         # Who asked for the end says why; the node only knows that it was told to.
         asked = run.cancel_requested and command.outcome is AttemptState.CANCELLED
-        end(state, run, OUTCOMES[command.outcome], run.reason if asked else reason)
+        over = hand_back if run.posted and command.outcome in retry.FAILURES else end
+        over(state, run, OUTCOMES[command.outcome], run.reason if asked else reason)
     advance(state, run.job_uid)
     return Done(state.index, command.token)
 

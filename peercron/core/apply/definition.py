@@ -6,8 +6,6 @@ machine, and members that disagreed about it would part. Whoever takes a definit
 
 from __future__ import annotations
 
-import re
-
 from peercron.core.apply.check import flaw_of_checks
 from peercron.core.apply.occasion import flaw_of_occasion
 from peercron.core.apply.task import flaw_of_task
@@ -43,18 +41,14 @@ from peercron.core.limits import (
     SLICE_MS_MIN,
     TIMEOUT_MS_MAX,
 )
+from peercron.core.naming import named as named
 from peercron.core.pace import Require
+from peercron.core.posting import flaw_of_queue
 from peercron.core.where import where_flaw
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 #: What a node can do by itself when an earlier run of its own is alive.
 _OVERLAPS_ALONE = (Overlap.FORBID, Overlap.ALLOW)
 _NAME_RULE = f"wants letters, digits, '.', '_', '-', no '.' or '-' first, at most {NAME_LENGTH_MAX}"
-
-
-def named(name: str) -> bool:
-    """Whether `name` can name a job, a namespace or a member: it travels in URLs, file names and variables."""
-    return len(name) <= NAME_LENGTH_MAX and _NAME.fullmatch(name) is not None
 
 
 def flaw(definition: Definition) -> str:
@@ -128,7 +122,7 @@ def _policies(definition: Definition) -> str:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
     if not 0 <= definition.jitter_ms <= JITTER_MS_MAX:
         return f"jitter: wants 0 (none) to {JITTER_MS_MAX} ms"
-    order = _order(definition) or _queue(definition) or flaw_of_calendars(definition)
+    order = _order(definition) or flaw_of_queue(definition) or flaw_of_calendars(definition)
     return order or _capacity(definition) or _retry(definition) or flaw_of_checks(definition.checks)
 
 
@@ -143,19 +137,6 @@ def _capacity(definition: Definition) -> str:
     if definition.lock and not all(map(named, (definition.lock.partition("/")[0], definition.lock.partition("/")[2]))):
         return f"lock: wants namespace/name, not {definition.lock[:NAME_LENGTH_MAX]!r}"
     return ""
-
-
-def _queue(definition: Definition) -> str:
-    key = definition.queue
-    if not key:
-        return ""
-    if key.count("/") != 1 or not all(map(named, key.split("/"))):
-        return f"queue: {key[: 2 * NAME_LENGTH_MAX]!r} is not the name of a queue"
-    if definition.after or not isinstance(definition.trigger, ManualTrigger):
-        return "queue: cannot stand beside schedule, every, at or after: the items are what this job runs for"
-    if definition.mode is not Mode.SINGLE:
-        return f"queue: an item goes to the node that has room for it, so mode {definition.mode.value} has no meaning"
-    return "" if definition.concurrency.per_node else "concurrency: per_node wants at least 1 with queue"
 
 
 def _order(definition: Definition) -> str:

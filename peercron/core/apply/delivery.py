@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from peercron.core.apply.lease import ENDS, begin_lease, drop_lease, refusal_of_ttl
-from peercron.core.apply.queue import bury, forget, line_of, no_queue, take_out
+from peercron.core.apply.posting import say
+from peercron.core.apply.queue import bury, depart, forget, line_of, no_queue, take_out
 from peercron.core.commands import AckItems, ExtendDelivery, NackItems, ReceiveItems
 from peercron.core.lease import Lease, LeaseKind
 from peercron.core.limits import (
@@ -22,6 +23,7 @@ from peercron.core.limits import (
     RECEIVED_MAX,
 )
 from peercron.core.queue import Delivery, Item, Queue
+from peercron.core.run import Run, RunState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
@@ -58,6 +60,7 @@ def hand_out(state: ClusterState, queue: Queue, most: int, owner: str) -> int:
         line.take()
         line.items[item.id] = replace(item, token=token, attempts=item.attempts + 1)
         taken[item.id] = None
+        say(state, queue.key, item, f"item {item.id} of queue {queue.key} is in the hands of {owner or 'a receiver'}")
     state.deliveries[token] = Delivery(queue.key, tuple(taken), owner, state.now_ms)
     state.touch_queue(queue.namespace, queue.name)
     return token
@@ -67,7 +70,7 @@ def ack_items(state: ClusterState, command: AckItems) -> Verdict:
     delivery = state.deliveries.get(command.token)
     if delivery is None or not _holds(delivery, command.items):
         return _superseded(state, command.token)
-    _finish(state, delivery.queue, settled(state, command.token, command.items))
+    _finish(state, delivery, settled(state, command.token, command.items))
     return Done(state.index, _left(state, command.token))
 
 
@@ -134,22 +137,61 @@ def settle_item(state: ClusterState, token: int, reason: str, *, done: bool) -> 
         return
     items = settled(state, token, ())
     if done:
-        _finish(state, delivery.queue, items)
+        _finish(state, delivery, items)
     else:
         give_back(state, delivery.queue, items, reason)
 
 
-def _finish(state: ClusterState, queue_key: str, items: Iterable[int]) -> None:
+def part_with_item(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
+    """A run has ended, and is no live run any more: what becomes of the item that it worked on, or that stands for it.
+
+    What stands for a run ends with it: an item is given back only as long as the run may go on (`feeding.hand_back`).
+    """
+    delivery = state.deliveries.get(run.delivery)
+    if not run.posted:
+        settle_item(state, run.delivery, reason, done=outcome is RunState.SUCCEEDED)
+    elif not run.delivery:
+        withdraw(state, run)
+    elif delivery is not None and outcome in {RunState.SUCCEEDED, RunState.CANCELLED}:
+        _finish(state, delivery, settled(state, run.delivery, ()))
+    elif delivery is not None:
+        for id_ in settled(state, run.delivery, ()):
+            bury(state, delivery.queue, replace(state.items[delivery.queue][id_], reason=reason[:REASON_LENGTH_MAX]))
+
+
+def withdraw(state: ClusterState, run: Run) -> None:
+    """Take the item that stands for the run out of its queue, if it is there, and out of the hands of who has it."""
+    id_ = line_of(state, run.posted).keys.get(run.id)
+    if id_ is None:
+        return
+    items = state.items[run.posted]
+    item = items[id_]
+    if item.token:
+        settled(state, item.token, (id_,))
+        take_out(state, run.posted, item)
+    else:
+        del items[id_]
+        state.lines.pop(run.posted)  # it may stand anywhere in it
+        if not items:
+            del state.items[run.posted]
+    forget(state, item)
+    state.touch_queue(*run.posted.split("/"))
+
+
+def _finish(state: ClusterState, delivery: Delivery, items: Iterable[int]) -> None:
     for id_ in items:
-        item = state.items[queue_key][id_]
-        take_out(state, queue_key, item)
+        item = state.items[delivery.queue][id_]
+        take_out(state, delivery.queue, item)
         forget(state, item)
+        by = f" by {delivery.owner}" if delivery.owner else ""
+        depart(state, delivery.queue, item, RunState.SUCCEEDED, f"its item was done{by}")
 
 
 def _wait_again(state: ClusterState, queue_key: str, item: Item) -> None:
     line = line_of(state, queue_key)
     line.items[item.id] = item
     line.give_back(item, state.now_ms)
+    say(state, queue_key, item, f"item {item.id} waits in queue {queue_key} again: {item.reason or 'given back'}")
 
 
 def _end_delivery(state: ClusterState, token: int, _: Lease) -> None:

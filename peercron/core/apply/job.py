@@ -9,6 +9,7 @@ from peercron.core.apply import ledger, standing
 from peercron.core.apply.calendar import unknown_calendar
 from peercron.core.apply.definition import flaw
 from peercron.core.apply.exclusion import leave_lock
+from peercron.core.apply.feeding import repost
 from peercron.core.apply.health import forget_checks, forget_job
 from peercron.core.apply.listening import crowded, listen, unlisten
 from peercron.core.apply.order import flaw_of_order, link, unlink
@@ -149,6 +150,8 @@ def _edit(state: ClusterState, present: Job, definition: Definition) -> Job:
             leave_lock(state, run)
     if definition.overlap is not present.definition.overlap:
         reline(state, job)
+    if (definition.mode, definition.queue) != (present.definition.mode, present.definition.queue):
+        repost(state, job)
     arrange(state, job)
     listen(state, job, present.definition)
     forget_checks(state, job, present.definition)

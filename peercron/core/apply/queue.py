@@ -32,6 +32,7 @@ from peercron.core.limits import (
     VISIBILITY_MS,
 )
 from peercron.core.queue import DEAD, Item, Line, Queue
+from peercron.core.run import RunState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
@@ -39,6 +40,11 @@ from peercron.core.verdict import Done, Refusal, Refused, Verdict
 #: of its own, grants nothing, and takes nothing out.
 Arrival = Callable[[ClusterState, Queue, Item], None]
 ARRIVALS: list[Arrival] = []
+
+#: Called, on every member alike, with each item that is in its queue no more and will not come back to it by itself:
+#: (state, key of the queue, item, what this means for a run that it stands for, why).
+Departure = Callable[[ClusterState, str, Item, RunState, str], None]
+DEPARTURES: list[Departure] = []
 
 #: Of a queue that people name; that of its dead letters is so much longer.
 QUEUE_NAME_MAX = NAME_LENGTH_MAX - len(DEAD)
@@ -133,6 +139,14 @@ def bury(state: ClusterState, queue_key: str, item: Item) -> None:
     if grave is None:
         grave = _make(state, queue.namespace, queue.dead_letter_name, max_attempts=0)
     arrive(state, grave, replace(item, place=next_place(state), token=0, not_before_ms=0, origin=queue_key))
+    why = f"it is a dead letter in {grave.key} after {item.attempts} deliveries"
+    depart(state, queue_key, item, RunState.FAILED, f"{why}: {item.reason}" if item.reason else why)
+
+
+def depart(state: ClusterState, queue_key: str, item: Item, outcome: RunState, why: str) -> None:
+    """Tell who cares that an item has left its queue."""
+    for departure in DEPARTURES:
+        departure(state, queue_key, item, outcome, why)
 
 
 def next_place(state: ClusterState) -> int:

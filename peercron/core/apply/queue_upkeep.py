@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from peercron.core.apply.definition import named
 from peercron.core.apply.lease import drop_lease
-from peercron.core.apply.queue import QUEUE_NAME_MAX, arrive, forget, next_place, no_queue, refused_queue
+from peercron.core.apply.queue import QUEUE_NAME_MAX, arrive, depart, forget, next_place, no_queue, refused_queue
 from peercron.core.commands import DeleteQueue, PurgeQueue, PutQueue, ReplayItems
 from peercron.core.limits import ATTEMPTS_PER_ITEM_MAX, LEASE_MS_MAX, LEASE_MS_MIN, NAME_LENGTH_MAX, REPLAYED_MAX
 from peercron.core.queue import Item, Queue
+from peercron.core.run import RunState
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
@@ -55,6 +56,7 @@ def purge_queue(state: ClusterState, command: PurgeQueue) -> Verdict:
         forget(state, item)
         if state.deliveries.pop(item.token, None) is not None:
             drop_lease(state, item.token)
+        depart(state, key, item, RunState.CANCELLED, f"queue {key} was purged")
     state.touch_queue(command.namespace, command.name)
     return Done(state.index, len(items))
 

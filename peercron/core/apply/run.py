@@ -17,19 +17,21 @@ from dataclasses import replace
 
 from peercron.core import placement
 from peercron.core.apply import ledger, shards, standing
-from peercron.core.apply.delivery import settle_item
+from peercron.core.apply.delivery import part_with_item
 from peercron.core.apply.exclusion import leave_lock
 from peercron.core.apply.grant import NEXT_GRANT, grant, held_up, is_shared, wait
 from peercron.core.apply.hold import jittered_ms
 from peercron.core.apply.pool import leave
+from peercron.core.apply.posting import post
 from peercron.core.capacity import node_full
 from peercron.core.job import Job, Mode, Overlap
-from peercron.core.limits import RECENT_RUNS_KEPT
+from peercron.core.limits import POSTED_RUNS_MAX, RECENT_RUNS_KEPT
 from peercron.core.params import Params
 from peercron.core.placement import Choice
 from peercron.core.placement.lacking import still_to_ask
 from peercron.core.placement.parallel import why_there
 from peercron.core.policy import Admission, admission
+from peercron.core.posting import waits_in_queue
 from peercron.core.run import LIVE_RUN_STATES, Run, RunState
 from peercron.core.shards import GIVEN_UP, live_shards, orders
 from peercron.core.state import ClusterState
@@ -55,9 +57,11 @@ def admit(
     """
     assert run_id not in state.runs, "a slot has one run, for ever"
     live = live_runs(state, job.uid)
+    if job.definition.mode is Mode.QUEUE:
+        live = [run for run in live if run.posted]  # items that others put are in nobody's way
     queued = sum(run.state is RunState.QUEUED for run in live)
     what = admission(job.definition.overlap, live=len(live), queued=queued)
-    if what is Admission.SKIP:
+    if what is Admission.SKIP or (job.definition.mode is Mode.QUEUE and len(live) >= POSTED_RUNS_MAX):
         reason = _blocked_by(job.definition.overlap, live)
         ledger.record_slot(state, job.uid, run_id, slot_ms, RunState.SKIPPED, reason, manual=manual)
         return False
@@ -91,7 +95,20 @@ def enqueue(
         not_before_ms=0 if manual else jittered_ms(job, slot_ms),
         member=member,
     )
-    begin(state, job, run, granting=granting)
+    if job.definition.mode is Mode.QUEUE:
+        _put(state, job, run)
+    else:
+        begin(state, job, run, granting=granting)
+
+
+def _put(state: ClusterState, job: Job, run: Run) -> None:
+    """Mode queue: an item stands for the run from now on."""
+    delay_ms = max(0, run.not_before_ms - state.now_ms)
+    run = replace(run, posted=job.definition.queue, not_before_ms=0)
+    begin(state, job, run)
+    wrong = post(state, job, run, delay_ms=delay_ms)
+    if wrong:
+        end(state, state.runs[run.id], RunState.FAILED, wrong)
 
 
 def begin(state: ClusterState, job: Job, run: Run, *, granting: bool = True) -> None:
@@ -130,7 +147,11 @@ def _blocked_by(overlap: Overlap, live: list[Run]) -> str:
 
 
 def turn_has_come(state: ClusterState, job: Job, run: Run) -> bool:
-    """Under `allow`, and with an item of a queue, nobody waits for anybody; otherwise the first live run goes."""
+    """Under `allow`, and with an item of a queue in hand, nobody waits for anybody; otherwise the first live run goes.
+    One whose item is in a queue goes when it is pulled.
+    """
+    if waits_in_queue(run):
+        return False
     return bool(run.delivery) or job.definition.overlap is Overlap.ALLOW or state.live_runs[job.uid][0] == run.id
 
 
@@ -246,9 +267,8 @@ def end(state: ClusterState, run: Run, outcome: RunState, reason: str) -> None:
         checkpoint=b"",
         delivery=0,
     )
-    if run.delivery:
-        settle_item(state, run.delivery, reason, done=outcome is RunState.SUCCEEDED)
     del state.runs[run.id]
+    part_with_item(state, run, outcome, reason)
     state.unplaced.pop(run.id, None)
     leave(state, run)
     leave_lock(state, run)

@@ -9,6 +9,7 @@ from peercron.core.member import Member
 from peercron.core.placement.choice import Choice
 from peercron.core.placement.eligibility import barred, eligible, may_run
 from peercron.core.placement.lacking import nobody_has, still_to_ask, target_of
+from peercron.core.placement.queue import first_with_room
 from peercron.core.placement.single import least_loaded
 from peercron.core.placement.slices import slice_owner
 from peercron.core.placement.standby import first_healthy
@@ -56,6 +57,7 @@ MODES: dict[Mode, Callable[[ClusterState, Job, Run, Sequence[Member]], Choice]] 
     Mode.SLICE: slice_owner,
     Mode.STANDBY: first_healthy,
     Mode.TURNS: head_of_line,
+    Mode.QUEUE: first_with_room,
 }
 
 #: Modes whose runs are shared by several members: see `core.shards`.
