@@ -77,6 +77,20 @@ def _has_closed_barrier(run: Run) -> bool:
     return run.barrier_by_ms > 0 and not run.opened_ms and not run.parent and run.state is RunState.RUNNING
 
 
+def does_slots_work(shard: Run, definition: Definition) -> bool:
+    """Whether the shard stands for the whole slot: of those who contend, one does it, under the slot's own name."""
+    return bool(shard.parent) and definition.mode is Mode.CONTEND and definition.losers is Losers.SKIP
+
+
+def holder_of(state: ClusterState, run_id: str, token: int) -> str:
+    """The run, or the shard of it, whose live attempt has this token: a shard may know itself by its run's name."""
+    run = state.runs.get(run_id)
+    for shard in live_shards(state, run) if run is not None else ():
+        if shard.live_attempt is not None and shard.live_attempt.token == token:
+            return shard.id
+    return run_id
+
+
 def needed(quorum: Quorum, of: int) -> int:
     """How many of so many must succeed.
 

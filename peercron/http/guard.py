@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from peercron.address import is_loopback, split_address
+from peercron.core.shards import holder_of
 from peercron.http.asking import node_of
 from peercron.http.problems import BadRequest
 from peercron.runpass import is_pass
@@ -47,10 +48,16 @@ def _names_this_machine(host_header: str) -> bool:
         return is_loopback(host) or host in ("", "ip6-localhost")
 
 
-def check_pass(request: web.Request, run_id: str, token: int) -> None:
-    """Refuse who does not carry the secret of this attempt (PEERCRON_TOKEN) as its bearer token."""
+def check_pass(request: web.Request, run_id: str, token: int) -> str:
+    """Refuse who does not carry the secret of this attempt (PEERCRON_TOKEN) as its bearer token.
+
+    Returns:
+        The run, or that one of its shards, that has the attempt.
+    """
     settings = node_of(request).settings
+    run_id = holder_of(node_of(request).state, run_id, token)
     scheme, _, said = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not is_pass(said.strip(), settings.secret, settings.cluster, run_id, token):
         message = "wants `Bearer` and the PEERCRON_TOKEN of this very attempt"
         raise BadRequest("header.Authorization", message, code="forbidden", status=403)
+    return run_id

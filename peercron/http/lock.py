@@ -127,7 +127,7 @@ async def _asked(request: web.Request) -> _Asked:
     kind = fields.choice("kind", LockKind, usual)
     fields.check()
     if claim.run_id:
-        check_pass(request, claim.run_id, claim.attempt)
+        claim = replace(claim, run_id=check_pass(request, claim.run_id, claim.attempt))
     namespace, name = request.match_info["namespace"], request.match_info["name"]
     return _Asked(AcquireLock(namespace, name, claim, wait_ms > 0, kind, permits), wait_ms / 1_000, bool(own))
 

@@ -12,9 +12,10 @@ from typing import Final
 from peercron.clock import Clock
 from peercron.core.commands import AttemptFinished, AttemptReady, AttemptStarted, Command, Contend
 from peercron.core.dispatcher import Announce, Ask, Forgo, Instruction, Release, Start, Stop, TellReady, decide
-from peercron.core.job import Definition, Losers, Mode, OnDisconnect
+from peercron.core.job import Definition, Mode, OnDisconnect
 from peercron.core.params import variable
 from peercron.core.run import Attempt, AttemptState, Run
+from peercron.core.shards import does_slots_work
 from peercron.core.verdict import Refusal, Refused, Verdict
 from peercron.core.work import with_item
 from peercron.errors import ProposalError
@@ -172,13 +173,14 @@ class Dispatch:
     def spec(self, start: Start) -> AttemptSpec:
         """How an attempt is made here."""
         run, attempt, definition = start.run, start.attempt, start.definition
+        for_slot = does_slots_work(run, definition)
         task, item = with_item(self._machine.state, run, definition.task)
         slot = datetime.fromtimestamp(run.slot_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         trace = hashlib.blake2b(run.id.encode(), digest_size=16).hexdigest()
         span = hashlib.blake2b(f"{run.id} {attempt.token}".encode(), digest_size=8).hexdigest()
         env = {
             "PEERCRON_JOB": run.job_key,
-            "PEERCRON_RUN_ID": run.parent if does_slots_work(run, definition) else run.id,
+            "PEERCRON_RUN_ID": run.parent if for_slot else run.id,
             "PEERCRON_ATTEMPT": str(attempt.n),
             "PEERCRON_SLOT": slot,
             "PEERCRON_NODE": self._name(),
@@ -200,7 +202,7 @@ class Dispatch:
             timeout_ms=definition.timeout_ms,
             kill_grace_ms=definition.kill_grace_ms,
             env=env,
-            checkpoint=run.checkpoint,
+            checkpoint=(self._machine.state.runs[run.parent] if for_slot else run).checkpoint,
             params=run.params,
             keep_on_disconnect=definition.on_disconnect is OnDisconnect.KEEP,
             held=start.held,
@@ -244,11 +246,6 @@ class Dispatch:
 
 def _fields(run: Run, attempt: Attempt) -> dict[str, object]:
     return {"job": run.job_key, "run": run.id, "attempt": attempt.n, "token": attempt.token}
-
-
-def does_slots_work(shard: Run, definition: Definition) -> bool:
-    """Whether the shard stands for the whole slot: of those who contend, one does it, under the slot's own name."""
-    return bool(shard.parent) and definition.mode is Mode.CONTEND and definition.losers is Losers.SKIP
 
 
 def shard_env(run: Run, definition: Definition) -> dict[str, str]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from peercron.core.commands import CancelRun, Contend, ExpireSession, OpenSession, RunJob
+from peercron.core.commands import CancelRun, Checkpoint, Contend, ExpireSession, OpenSession, RunJob
 from peercron.core.dispatcher import Ask, decide
 from peercron.core.job import Guarantee, Losers, Mode
 from peercron.core.run import AttemptState, RunState
+from peercron.core.shards import holder_of
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Refusal
 from tests.core.builders import attempt_of, cluster, done, finished, info, put, refused, run_row, started
@@ -73,6 +74,20 @@ def test_where_the_first_fails_the_next_tries_it() -> None:
     assert nodes(state, run_id) == ["a"]
     end(state, "a")
     assert run_row(state, run_id).state is RunState.SUCCEEDED
+
+
+def test_who_does_the_slots_work_goes_on_where_the_one_before_was() -> None:
+    state, run_id = contended(losers=Losers.SKIP)
+    ask(state, run_id, "b", "a")
+    holder = shard(state, "b")
+    token = attempt_of(holder).token
+    assert holder_of(state, run_id, token) == holder_of(state, holder.id, token) == holder.id
+    assert holder_of(state, run_id, token + 1) == run_id
+    done(state, Checkpoint(holder.id, token, b"7"))
+    assert (run_row(state, run_id).checkpoint, run_row(state, holder.id).checkpoint) == (b"7", b"")
+    end(state, "b", AttemptState.FAILED)
+    assert refused(state, Checkpoint(holder.id, token, b"8")) is Refusal.STALE_TOKEN
+    assert (run_row(state, run_id).checkpoint, nodes(state, run_id)) == (b"7", ["a"])
 
 
 @pytest.mark.parametrize("losers", Losers)

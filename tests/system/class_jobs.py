@@ -37,6 +37,20 @@ class Shares(Job):
             await ctx.checkpoint({"done": n, "token": lock.token})
 
 
+class First(Job):
+    """Of those who contend one does the slot's work, in the slot's own name; the first one fails on its way."""
+
+    mode = "contend"
+    losers = "skip"
+
+    async def run(self, ctx: RunContext) -> None:
+        async with ctx.lock("search/first", wait="10s"):
+            if ctx.last_checkpoint is None:
+                await ctx.checkpoint(ctx.node)
+                raise RuntimeError("the next one goes on")
+            await ctx.state.put("search/first", [ctx.last_checkpoint, ctx.node])
+
+
 class Blocks(Job):
     """Holds its loop in C and hears nothing."""
 

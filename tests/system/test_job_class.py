@@ -62,6 +62,10 @@ def test_a_class_becomes_a_job_once_and_a_killed_run_goes_on_where_it_was(tmp_pa
         shares = [begin(cluster, "shares", tmp_path) for _ in range(2)]
         assert [ended(cluster, run_id)["state"] for run_id in shares] == ["succeeded"] * 2
         assert cluster.request("GET", "/v1/state/default/search%2Fgeneration") == 2
+        first = ended(cluster, begin(cluster, "first", tmp_path))
+        assert (first["state"], first["shards"][0]["state"]) == ("succeeded", "failed"), first
+        began, went_on = cluster.request("GET", "/v1/state/default/search%2Ffirst")
+        assert [began, went_on] == [shard["node"] for shard in first["shards"][:2]]
         run_id = begin(cluster, "counts", tmp_path)
         wait_for(lambda: len(steps(tmp_path)) > 5, "some steps")
         victim = cluster[steps(tmp_path)[-1][1]]

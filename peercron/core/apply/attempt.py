@@ -17,6 +17,7 @@ from peercron.core.job import Guarantee
 from peercron.core.limits import ATTEMPTS_MAX, CHECKPOINT_BYTES_MAX, OUTPUT_TAIL_BYTES_MAX, REASON_LENGTH_MAX
 from peercron.core.placement.lacking import nobody_has, target_of, told
 from peercron.core.run import LIVE_ATTEMPT_STATES, Attempt, AttemptState, Run, RunState
+from peercron.core.shards import does_slots_work
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
@@ -90,7 +91,11 @@ def checkpoint(state: ClusterState, command: Checkpoint) -> Verdict:
     if len(command.data) > CHECKPOINT_BYTES_MAX:
         detail = f"checkpoint: {len(command.data)} bytes, at most {CHECKPOINT_BYTES_MAX} are kept"
         return Refused(state.index, Refusal.LIMIT, detail)
-    state.runs[run.id] = replace(run, checkpoint=command.data)
+    # Of those who contend and of whom one does the slot's work, the next goes on where the last one was.
+    definition = run.definition
+    goes_on = definition is not None and does_slots_work(run, definition)
+    kept = state.runs[run.parent] if goes_on else run
+    state.runs[kept.id] = replace(kept, checkpoint=command.data)
     return Done(state.index, command.token)
 
 
