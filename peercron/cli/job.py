@@ -5,13 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
-from urllib.parse import quote
 
 import click
 
+from peercron.cli.adding import add, pair, path_of
 from peercron.cli.backfill import backfill
-from peercron.cli.failures import Taken
 from peercron.cli.files import apply, export, plan
 from peercron.cli.foresight import explain, simulate
 from peercron.cli.options import Options, common, duration, options_of
@@ -19,7 +17,6 @@ from peercron.cli.output import Column, Row, listing, record, say, when
 from peercron.cli.run import run_columns
 from peercron.cli.slices import slices
 from peercron.cli.starts import started_by
-from peercron.errors import Refused
 
 
 @click.group()
@@ -27,92 +24,8 @@ def job() -> None:
     """Jobs. A NAME is in the namespace "default", or written namespace/name."""
 
 
-for command in (apply, plan, export, slices, backfill, explain, simulate):
+for command in (add, apply, plan, export, slices, backfill, explain, simulate):
     job.add_command(command)
-
-
-def path_of(name: str, rest: str = "") -> str:
-    """The route of a job; its name may be namespace/name."""
-    return f"/v1/jobs/{quote(name, safe='')}{rest}"
-
-
-@job.command(
-    epilog="""\b
-Examples:
-  peercron job add backup --schedule '15 1 * * *' --tz Europe/Berlin --timeout 30m -- /usr/local/bin/backup.sh --full
-  peercron job add hello --every 5s --shell 'echo "hello from $PEERCRON_NODE"'
-  peercron job add ping --every 30s --http-url https://partner.example/hook""",
-)
-@click.argument("name")
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD…]")
-@click.option("--schedule", metavar="CRON", help="Five fields, or six with seconds first.")
-@click.option("--every", metavar="DURATION", help="Elapsed time between slots: 30s, 1h30m.")
-@click.option("--at", metavar="INSTANT", help="Once: 2026-12-01T10:00:00Z.")
-@click.option(
-    "--queue",
-    metavar="QUEUE",
-    help="A run for each item of this queue, one at a time on each node; with --mode queue its slots are items too.",
-)
-@click.option("--tz", "timezone", metavar="ZONE", help="Time zone of --schedule.  [default: UTC]")
-@click.option("--shell", metavar="TEXT", help="A line for /bin/sh, instead of CMD.")
-@click.option("--http-url", metavar="URL", help="Call this URL, instead of CMD.")
-@click.option("--class", metavar="MODULE:CLASS", help="A Python class that inherits from Job, instead of CMD.")
-@click.option("--timeout", metavar="DURATION", help="End a run that takes longer.")
-@click.option("--mode", metavar="MODE", help="single, standby, slice, turns, contend, parallel or queue.")
-@click.option("--slice", metavar="DURATION", help="Mode slice: how long a node has its turn.")
-@click.option("--on-absent", metavar="WORD", help="Mode slice: skip (needs no quorum) or fill.")
-@click.option("--node", "nodes", multiple=True, metavar="NAME", help="Only on this node; repeatable.")
-@click.option("--env", multiple=True, metavar="NAME=VALUE", help="A variable of the run; repeatable.")
-@click.option("--user", metavar="NAME", help="Run as this user.")
-@click.option("--cwd", metavar="DIR", help="Run in this folder.")
-@click.option("--overlap", metavar="POLICY", help="forbid, allow, queue_one, queue_all or replace.")
-@click.option("--guarantee", metavar="WORD", help="at_least_once, at_most_once or effectively_once.")
-@click.option("--retry", type=click.IntRange(0), metavar="N", help="Further attempts after one that failed.")
-@click.option("--paused", is_flag=True, default=None, help="Add it, and let it wait for resume.")
-@click.option("--replace", is_flag=True, help="Replace the job if there is one of this name.")
-@common(without=("timeout",))
-def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
-    """Add a job that runs CMD, a --shell line, an HTTP call or a Python class."""
-    options = options_of()
-    table = _table(name, words, given)
-    method, path = ("PUT", path_of(name)) if replace else ("POST", "/v1/jobs")
-    try:
-        answer = options.connection().request(method, path, table)
-    except Refused as error:
-        if error.code != "conflict" or replace:
-            raise
-        cure = "--replace puts the new one in its place"
-        raise Taken(f'there is a job "{name}" already', error.index, cure) from None
-    view = answer.json
-    if not options.for_people:
-        record(options, view, ())
-        return
-    say(options, f'job "{view["name"]}" added (revision {view["revision"]}, index {answer.headers["peercron-index"]})')
-    coming = options.get(path_of(view["key"], "/next"), n=1)["next"]
-    upcoming = f"next run {when(coming[0]['scheduled_for'], options)}.   " if coming else ""
-    alone = view.get("mode") == "slice" and view.get("on_absent", "skip") == "skip"
-    now, turn = f"Try it now:  peercron job run {name} --follow", f"Whose turn is when:  peercron job next {name}"
-    say(options, f"{upcoming}{turn if alone else now}")
-
-
-def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
-    """The job as jobs.toml would write it; what is wrong with it is said by the server, as for every other way in."""
-    namespace, slash, bare = name.partition("/")
-    table: dict[str, Any] = {"name": bare, "namespace": namespace} if slash else {"name": name}
-    env = dict(_pair(text, "--env") for text in given.pop("env"))
-    url, retry = given.pop("http_url"), given.pop("retry")
-    table |= {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value}
-    table |= {"command": list(words)} if words else {}
-    table |= {"http": {"url": url}} if url else {}
-    table |= {"retry": {"max": retry}} if retry else {}
-    return table | ({"env": env} if env else {})
-
-
-def _pair(text: str, flag: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=flag)
-    return name, value
 
 
 def _kind(row: Row) -> str:
@@ -194,7 +107,7 @@ def run_now(name: str, follow: bool, wait: float | None, params: tuple[str, ...]
     A --param is seen by the run as PEERCRON_PARAM_<NAME>. Everybody who may read the cluster may read it: no secrets.
     """
     options = options_of()
-    given = dict(_pair(text, "--param") for text in params)
+    given = dict(pair(text, "--param") for text in params)
     row = options.post(path_of(name, ":run"), {"params": given} if given else None)
     if not follow:
         record(

@@ -121,3 +121,23 @@ def cancel(run_ids: tuple[str, ...]) -> None:
     for run_id in run_ids:
         row = options.post(path_of(run_id, ":cancel"))
         say(options, f"run {run_id}: {'asked to end' if row['state'] == 'running' else row['state']}")
+
+
+@run.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("-f", "--follow", is_flag=True, help="Show its output, and end with its status.")
+@common()
+def retry(run_id: str, follow: bool) -> int:
+    """Do the work of a run that has ended once more, for the same slot and with the same params.
+
+    It is a run of its own, and meets the overlap policy like any; the outcome of the first one stays in the ledger.
+    """
+    options = options_of()
+    row = options.post(path_of(run_id, ":retry"))
+    if not follow:
+        lines = [("run", row["id"]), ("state", row["state"]), ("reason", row.get("reason", ""))]
+        record(options, row, lines, name="id")
+        return 0
+    from peercron.cli.following import follow_run
+
+    return follow_run(options, row["id"], None)

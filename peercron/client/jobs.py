@@ -85,6 +85,11 @@ class Jobs:
         found: Json = (await self._link.ask("POST", _run_path(run_id) + ":cancel", {})).json
         return found
 
+    async def retry(self, run_id: str) -> Json:
+        """Do the work of a run that has ended once more, for the same slot; the new run."""
+        found: Json = (await self._link.ask("POST", _run_path(run_id) + ":retry", {})).json
+        return found
+
     async def wait(self, run_id: str, wait: Duration) -> Json:
         """The run when it has ended, or as it is when the time is up."""
         loop = asyncio.get_running_loop()

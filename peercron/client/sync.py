@@ -44,6 +44,7 @@ class SyncJobs(Twin[Jobs]):
     runs = blocking(Jobs.runs)
     find_run = blocking(Jobs.find_run)
     cancel = blocking(Jobs.cancel)
+    retry = blocking(Jobs.retry)
     wait = blocking(Jobs.wait)
 
 

@@ -77,6 +77,7 @@ SINCE: Final[dict[Any, int]] = {
     (Refusal, "unknown_outcome"): 2,
     # Params of a run.
     (RunJob, "params"): 2,
+    (RunJob, "again"): 2,
     (Run, "params"): 2,
     # Retries and pauses.
     (Definition, "retry"): 2,

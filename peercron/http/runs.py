@@ -1,4 +1,4 @@
-"""Routes of runs: list, read, cancel; and what only a run itself may say.
+"""Routes of runs: list, read, cancel, retry; and what only a run itself may say.
 
 A run's id has a slash in it, which may be written as it is or as %2F.
 """
@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from peercron.core import history, views
-from peercron.core.commands import CancelRun, Checkpoint
+from peercron.core.commands import CancelRun, Checkpoint, RunJob
 from peercron.core.run import Run, RunState
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, Problem, RunNotFound
@@ -80,13 +80,26 @@ async def cancel_run(request: web.Request) -> web.Response:
     return json_answer(views.find_run_view(node_of(request).state, run_id), status=202)
 
 
+async def retry_run(request: web.Request) -> web.Response:
+    """Do the work of a run that has ended, or of a slot that got none, once more: a run by hand for the same slot, with
+    the same params. The outcome of the first one stays.
+    """
+    await fields_of_body(request)
+    state, run_id = node_of(request).state, request.match_info["id"]
+    found = views.find_run_view(state, run_id)
+    if found is None:
+        raise RunNotFound(run_id)
+    done = await commit(request, RunJob(found["job"], again=run_id))
+    view = views.find_run_view(state, str(done.value))
+    return json_answer(view, status=202)
+
+
 async def checkpoint(request: web.Request) -> web.Response:
     """{"token": the attempt's fencing token, "data": any JSON}: given to the next attempt, if there has to be one."""
-    run_id = request.match_info["id"]
     body = await fields_of_body(request, "token", "data")
     if "data" not in body or type(body.get("token")) is not int:
         raise ConfigError([Problem("", "must be an object with a whole number `token` and some `data`")])
-    check_pass(request, run_id, body["token"])
+    run_id = check_pass(request, request.match_info["id"], body["token"])
     done = await commit(request, Checkpoint(run_id, body["token"], msgspec.json.encode(body["data"])))
     return json_answer({"run": run_id, "token": done.value})
 
@@ -95,6 +108,7 @@ ROUTES = (
     Route("GET", "/v1/runs", list_runs, BLOCKING_PARAMETERS | {"limit", "state", "job"}),
     Route("GET", "/v1/runs/{id:[^:]+}/log", run_log, LOG_PARAMETERS),
     Route("POST", "/v1/runs/{id:[^:]+}:cancel", cancel_run),
+    Route("POST", "/v1/runs/{id:[^:]+}:retry", retry_run),
     Route("POST", "/v1/runs/{id:[^:]+}:checkpoint", checkpoint),
     Route("GET", "/v1/runs/{id:[^:]+}", get_run, BLOCKING_PARAMETERS),
 )

@@ -111,6 +111,8 @@ def test_runs(shell: Shell) -> None:
     shown = shell.ok("run", "show", run_id)
     assert "attempt 1  succeeded on n1, exit 0" in shown
     assert shell.ok("run", "logs", run_id) == "the end\n"
+    assert "running" in shell.ok("run", "retry", run_id)
+    assert len(shell.ok("run", "list", "--job", "a", "-o", "name").split()) == 2
     assert shell("run", "show", "x/1").exit_code == 3
     assert shell("run", "list", "--state", "runing").exit_code == 2
 

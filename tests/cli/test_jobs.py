@@ -41,6 +41,21 @@ def test_add_with_everything(shell: Shell) -> None:
     }.items()  # fmt: skip
 
 
+def test_add_after_others_and_into_a_queue(shell: Shell) -> None:
+    for name in ("ingest", "clean"):
+        shell.ok("job", "add", name, "--shell", "true")
+    told = shell.ok(*("job", "add", "report", "--after", "ingest, clean", "--require", "all_done", "--shell", "true"))
+    assert "Try it now" in told
+    shown = shell.json("job", "show", "report")
+    assert (shown["after"], shown["require"]) == (["ingest", "clean"], "all_done")
+    assert shell("job", "add", "x", "--after", "nobody", "--shell", "true").exit_code == 2
+    shell.ok("job", "add", "mails", "--every", "5s", "--mode", "queue", "--queue", "mail", "--shell", "true")
+    shown = shell.json("job", "show", "mails")
+    assert (shown["mode"], shown["queue"], shown["concurrency"]) == ("queue", "mail", {"per_node": 1})
+    run = shell.json("job", "run", "mails")
+    assert "of queue default/mail" in shell.ok("run", "show", run["id"])
+
+
 def test_add_is_told_what_is_wrong(shell: Shell) -> None:
     result = shell("job", "add", "hello", "--schedule", "61 * * * *", "--tz", "Europe/Berln", "--shell", "x")
     assert result.exit_code == 2

@@ -242,7 +242,9 @@ def _named(*kinds: Callable[[str], Command]) -> Callable[[Random, ClusterState],
 
 def _run(dice: Random, state: ClusterState) -> Command:
     params = dice.choice(((), (), (("day", "mon"),), (("no good", ""),)))
-    return RunJob(f"default/{dice.choice((*JOBS, 'nobody'))}", params)
+    again = _run_id(dice, state) if dice.random() < 0.3 else ""
+    key = state.runs[again].job_key if again in state.runs else f"default/{dice.choice((*JOBS, 'nobody'))}"
+    return RunJob(key, params, again)
 
 
 def _run_id(dice: Random, state: ClusterState) -> str:

@@ -312,3 +312,35 @@ def test_a_run_by_hand_passes_through_the_overlap_policy() -> None:
     assert only_run(state).manual
     assert find_entry(state, str(second)).outcome is RunState.SKIPPED
     assert refused(state, RunJob("default/nobody")) is Refusal.NOT_FOUND
+
+
+def test_a_run_that_has_ended_is_done_again_with_its_slot_and_params() -> None:
+    state = cluster("a")
+    put(state)
+    fired(state, NOW + SECOND)
+    first = only_run(state)
+    assert refused(state, RunJob("default/job", again=first.id)) is Refusal.CONFLICT
+    done(state, finished(first, AttemptState.FAILED))
+    again = done(state, RunJob("default/job", again=first.id)).value
+    run = only_run(state)
+    assert (run.id, run.slot_ms, run.manual) == (again, first.slot_ms, True)
+    assert run.cause == f"run {first.id} is done again"
+    done(state, finished(run))
+    assert outcomes(state)[first.slot_ms] in ("failed", "succeeded"), "each has its own entry"
+    given = str(done(state, RunJob("default/job", (("day", "mon"),))).value)
+    done(state, finished(only_run(state)))
+    done(state, RunJob("default/job", again=given))
+    assert only_run(state).params == (("day", "mon"),)
+
+
+def test_a_slot_without_a_run_is_done_again_too_and_what_is_unknown_is_not() -> None:
+    state = cluster("a")
+    row = put(state)
+    fired(state, NOW + SECOND)
+    fired(state, NOW + 2 * SECOND)  # skipped: the first one runs
+    done(state, finished(only_run(state)))
+    done(state, RunJob("default/job", again=f"{row.uid}/{NOW + 2 * SECOND}"))
+    assert only_run(state).slot_ms == NOW + 2 * SECOND
+    put(state, "other")
+    assert refused(state, RunJob("default/job", again=f"{row.uid}/1")) is Refusal.NOT_FOUND
+    assert refused(state, RunJob("default/other", again=f"{row.uid}/{NOW + SECOND}")) is Refusal.NOT_FOUND

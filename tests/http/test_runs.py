@@ -66,6 +66,19 @@ async def test_cancel(site: Site) -> None:
     assert (again.status, again.json["code"]) == (409, "conflict")
 
 
+async def test_retry_is_a_run_of_its_own_for_the_same_slot(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    early = await site.ask("POST", url_of(run["id"], ":retry"))
+    assert (early.status, early.json["code"]) == (409, "conflict")
+    await site.node.finish_attempt(run["id"])
+    answer = await site.ask("POST", url_of(run["id"], ":retry"))
+    assert (answer.status, answer.json["slot"], answer.json["manual"]) == (202, run["slot"], True)
+    assert answer.json["id"] != run["id"]
+    assert answer.json["cause"] == f"run {run['id']} is done again"
+    assert (await site.ask("POST", "/v1/runs/x%2Fm1:retry")).status == 404
+
+
 async def test_the_output_of_a_run_here(site: Site) -> None:
     await site.put_job()
     run = await site.run_job()

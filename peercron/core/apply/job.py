@@ -17,6 +17,7 @@ from peercron.core.apply.pool import leave
 from peercron.core.apply.run import admit, cancel, live_runs, reline, waiting_runs
 from peercron.core.apply.slices import arrange
 from peercron.core.commands import ApplyJobs, DeleteJob, PauseJob, PutJob, ResumeJob, RunJob
+from peercron.core.history import find_entry, find_run
 from peercron.core.job import AtTrigger, Cursor, Definition, Job, Trigger
 from peercron.core.limits import JOBS_MAX, JOBS_PER_APPLY_MAX
 from peercron.core.slices import unled
@@ -89,16 +90,38 @@ def run_job(state: ClusterState, command: RunJob) -> Verdict:
     job = find(state, command.key)
     if job is None:
         return _not_found(state, command.key)
-    wrong = params.flaw(command.params, job.definition.task)
-    if wrong:
-        return Refused(state.index, Refusal.INVALID, wrong)
     if unled(job.definition):
         detail = f"the nodes of job {job.key} run it by themselves, each in its slices: nobody can run it in between"
         return Refused(state.index, Refusal.INVALID, detail)
+    before = _before(state, job, command.again)
+    if isinstance(before, Refused):
+        return before
+    slot_ms, given = before
+    given = command.params or given
+    wrong = params.flaw(given, job.definition.task)
+    if wrong:
+        return Refused(state.index, Refusal.INVALID, wrong)
+    cause = f"run {command.again} is done again" if command.again else ""
     run_id = ledger.run_id_of_request(job.uid, state.index)
-    admit(state, job, run_id, state.now_ms, manual=True, params=command.params)
+    admit(state, job, run_id, slot_ms, manual=True, params=given, cause=cause)
     state.touch(job.uid)
     return Done(state.index, run_id)
+
+
+def _before(state: ClusterState, job: Job, run_id: str) -> tuple[int, params.Params] | Refused:
+    """Slot and params of what shall be done once more; of nothing: now, and none."""
+    if not run_id:
+        return state.now_ms, ()
+    run = find_run(state, run_id)
+    if run is not None and run.job_uid == job.uid and not run.parent:
+        if run.finished_ms is None:
+            detail = f"run {run_id} is alive: {run.state.value}; it can be done again when it has ended"
+            return Refused(state.index, Refusal.CONFLICT, detail)
+        return run.slot_ms, run.params
+    entry = find_entry(state, run_id)
+    if entry is None or run_id.partition("/")[0] != job.uid:
+        return Refused(state.index, Refusal.NOT_FOUND, f"job {job.key} has no run {run_id}, or it was long ago")
+    return entry.slot_ms, ()
 
 
 def key_of(definition: Definition) -> str:

@@ -14,6 +14,8 @@ class RunJob:
     key: str
     #: (name, value), which the run sees as PEERCRON_PARAM_<NAME>.
     params: tuple[tuple[str, str], ...] = ()
+    #: Id of the run, or of the slot without one, that is done once more, with its slot and params; empty: of none.
+    again: str = ""
 
 
 @dataclass(frozen=True, slots=True)
