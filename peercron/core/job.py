@@ -232,6 +232,8 @@ class Definition:
     exclude: tuple[str, ...] = ()
     #: How many processes an attempt may have at once; 0: as many as every job may (`execution.limits.PROCESSES_MAX`).
     processes_max: int = 0
+    #: What each run is given, unless who asks for it gives it another value.
+    params: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,16 @@ def flaw(params: Params, task: Task) -> str:
     return ""
 
 
+def merged(usual: Params, given: Params) -> Params:
+    """What a run gets: a job's own params, each unless another value was given for it.
+
+    >>> merged((("day", "mon"), ("size", "5")), (("DAY", "tue"),))
+    (('size', '5'), ('DAY', 'tue'))
+    """
+    replaced = {variable(name) for name, _ in given}
+    return (*[(name, value) for name, value in usual if variable(name) not in replaced], *given)
+
+
 def variable(name: str) -> str:
     """What a parameter is called in the environment of a run.
 

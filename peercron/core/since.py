@@ -78,6 +78,7 @@ SINCE: Final[dict[Any, int]] = {
     # Params of a run.
     (RunJob, "params"): 2,
     (RunJob, "again"): 2,
+    (Definition, "params"): 2,
     (Run, "params"): 2,
     # Retries and pauses.
     (Definition, "retry"): 2,

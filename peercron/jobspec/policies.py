@@ -7,7 +7,10 @@ from typing import Any
 from peercron.core import limits
 from peercron.core.job import CommandTask, Definition, ManualTrigger
 from peercron.core.pace import Concurrency, Retry
+from peercron.core.params import Params
+from peercron.errors import ConfigError
 from peercron.jobspec.nested import RetryTable
+from peercron.jobspec.params import read_params
 from peercron.jobspec.tables import JobTable
 from peercron.jobspec.wrong import Wrong, duration_ms
 from peercron.times import format_duration
@@ -32,6 +35,7 @@ def read_policies(table: JobTable, wrong: Wrong) -> dict[str, Any]:
         "queue": _queue(table),
         "include": table.calendar.include,
         "exclude": table.calendar.exclude,
+        "params": _params(table.params or {}, wrong),
     }
 
 
@@ -50,6 +54,8 @@ def render_policies(definition: Definition) -> dict[str, Any]:
     table |= {"lock": definition.lock} if definition.lock else {}
     if definition.queue:
         table["queue"] = definition.queue.removeprefix(f"{definition.namespace}/")
+    if definition.params:
+        table["params"] = dict(definition.params)
     if definition.jitter_ms:
         table["jitter"] = format_duration(definition.jitter_ms)
     if definition.retry != _NORMAL.retry:
@@ -62,6 +68,15 @@ def _queue(table: JobTable) -> str:
     if table.queue is None:
         return ""
     return table.queue if "/" in table.queue else f"{table.namespace}/{table.queue}"
+
+
+def _params(given: dict[str, object], wrong: Wrong) -> Params:
+    try:
+        return read_params(given)
+    except ConfigError as error:
+        for problem in error.problems:
+            wrong(problem.path, problem.message)
+        return ()
 
 
 def _jitter_ms(table: JobTable, wrong: Wrong) -> int:

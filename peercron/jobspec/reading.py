@@ -169,8 +169,9 @@ def _with_defaults(table: object, defaults: Mapping[str, object]) -> object:
     idle |= {key for key, of in _KEYS_OF_MODES.items() if mode not in of}
     idle |= {key for key, kinds in KEYS_OF_KINDS.items() if not set(kinds) & table.keys()}
     merged = {key: value for key, value in defaults.items() if key not in idle} | table
-    if isinstance(env := table.get("env"), dict) and isinstance(common := defaults.get("env"), dict):
-        merged["env"] = common | env
+    for key in ("env", "params"):
+        if isinstance(own := table.get(key), dict) and isinstance(common := defaults.get(key), dict):
+            merged[key] = common | own
     return merged
 
 

@@ -82,6 +82,7 @@ class JobTable(Table):
     class_: str | None = msgspec.field(default=None, name="class")
     memory_max: str | None = None
     processes_max: int | None = None
+    params: dict[str, object] | None = None
     timezone: str | None = None
     dst: DstTable | None = None
     timeout: str = "0s"
@@ -134,7 +135,6 @@ DEFAULT_KEYS = tuple(
 DOCUMENT_KEYS = ("version", "owner", "defaults", "jobs")
 #: Designed, and not built yet: refused by name, so that nobody believes it works.
 LATER_KEYS = frozenset({
-    "params",
     "limits",
     "notify",
 })  # fmt: skip

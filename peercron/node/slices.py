@@ -283,9 +283,9 @@ class Slices:
     def _launch(self, plan: Plan, go: Go, now_s: float) -> None:
         assert self.supervisor is not None
         job, slot_ms, now_ms = plan.job, go.slot_ms, self._clock.wall_ms()
-        run_id, me = f"{job.uid}/{slot_ms}", self._name()
-        attempt = Attempt(1, me, 0, slot_ms, AttemptState.STARTED, slot_ms)
-        run = Run(run_id, job.uid, job.key, slot_ms, False, RunState.RUNNING, now_ms, (attempt,))
+        run_id, given = f"{job.uid}/{slot_ms}", job.definition.params
+        attempt = Attempt(1, self._name(), 0, slot_ms, AttemptState.STARTED, slot_ms)
+        run = Run(run_id, job.uid, job.key, slot_ms, False, RunState.RUNNING, now_ms, (attempt,), params=given)
         until = Until(now_s + go.room.stop_ms / 1000, now_s + go.room.kill_ms / 1000)
         self._live[run_id, slot_ms] = Live(job.uid, job.key, slot_ms)
         self.supervisor.launch(replace(self._spec(Start(run, attempt, job.definition)), until=until))

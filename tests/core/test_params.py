@@ -5,13 +5,28 @@ from __future__ import annotations
 import pytest
 
 from peercron.core.apply import apply
-from peercron.core.commands import OpenSession, RunJob
+from peercron.core.commands import OpenSession, PutJob, RunJob
 from peercron.core.job import CommandTask, HttpTask, Overlap, Task
 from peercron.core.level import objection
 from peercron.core.limits import PARAMS_BYTES_MAX, PARAMS_MAX
 from peercron.core.params import flaw, variable
 from peercron.core.verdict import Refusal
-from tests.core.builders import NOW, cluster, code, done, finished, info, only_run, put, refused, run_row
+from tests.core.builders import (
+    NOW,
+    SECOND,
+    cluster,
+    code,
+    complaint,
+    definition,
+    done,
+    finished,
+    fired,
+    info,
+    only_run,
+    put,
+    refused,
+    run_row,
+)
 
 COMMAND, CALL = CommandTask(("true",)), HttpTask("GET", "http://h/")
 GIVEN = (("day", "mon"), ("n", "3"))
@@ -73,3 +88,14 @@ def test_an_older_member_would_not_know_them() -> None:
     assert objection(state, RunJob("default/job")) == ""
     assert code(apply(state, RunJob("default/job", GIVEN), NOW)) is Refusal.UNSUPPORTED
     assert not state.runs
+
+
+def test_a_job_gives_its_own_params_to_each_run_unless_others_are_given() -> None:
+    state = cluster("a")
+    put(state, params=(("day", "mon"), ("size", "5")))
+    fired(state, NOW + SECOND)
+    assert only_run(state).params == (("day", "mon"), ("size", "5"))
+    done(state, finished(only_run(state)))
+    done(state, RunJob("default/job", (("Day", "tue"),)))
+    assert only_run(state).params == (("size", "5"), ("Day", "tue"))
+    assert complaint(state, PutJob(definition(params=(("1x", ""),)))) == "params"

@@ -166,6 +166,9 @@ def plain_definitions() -> st.SearchStrategy[job.Definition]:
         jitter_ms=st.just(0) | st.integers(0, limits.JITTER_MS_MAX),
         checks=checks(),
         queue=st.just("") | KEYS,
+        params=st.dictionaries(st.sampled_from(["day", "full", "n_1"]), st.sampled_from(["", "mon", "ä b"])).map(
+            lambda table: tuple(table.items())
+        ),
         processes_max=st.just(0) | st.integers(1, limits.PROCESSES_MAX_MAX),
     ).map(_without_contradictions)
 

@@ -59,6 +59,8 @@ def test_a_retry_is_read_and_written(written: dict[str, Any], retry: Retry) -> N
         ({"jitter": 5}, "jitter", "text in quotes"),
         ({"every": None, "jitter": "1s"}, "jitter", "only with schedule, every or at"),
         ({"retry": {"max": 1}, "guarantee": "at_most_once"}, "retry", "started once"),
+        ({"params": {"day": ["mon"]}}, "params.day", "text, a number, true or false"),
+        ({"params": {"1x": "mon"}}, "params", "no name of letters"),
         ({"mode": "queue"}, "queue", 'such as queue = "mail"'),
         ({"queue": "mail"}, "queue", 'with mode = "queue" its slots become items too'),
         ({"mode": "queue", "queue": "m", "guarantee": "at_most_once"}, "guarantee", "hands an item out again"),
@@ -111,3 +113,12 @@ def test_what_is_wrong_with_an_exchange_is_named(tcp: dict[str, Any], path: str,
         read_job({"name": "a", "every": "1s", "tcp": tcp})
     assert [problem.path for problem in caught.value.problems] == [path]
     assert said in caught.value.problems[0].message
+
+
+def test_params_are_texts_and_those_of_all_jobs_come_first() -> None:
+    table = PLAIN | {"params": {"day": "mon", "n": 3, "full": True}}
+    definition = read_job(table).definition
+    assert definition.params == (("day", "mon"), ("n", "3"), ("full", "true"))
+    assert read_job(render_job(definition)).definition == definition
+    document = read_document({"defaults": {"params": {"day": "sun", "site": "x"}}, "jobs": [table]})
+    assert dict(document.definitions[0].params) == {"day": "mon", "site": "x", "n": "3", "full": "true"}

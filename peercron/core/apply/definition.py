@@ -6,6 +6,7 @@ machine, and members that disagreed about it would part. Whoever takes a definit
 
 from __future__ import annotations
 
+from peercron.core import params
 from peercron.core.apply.check import flaw_of_checks
 from peercron.core.apply.occasion import flaw_of_occasion
 from peercron.core.apply.task import flaw_of_task
@@ -122,7 +123,8 @@ def _policies(definition: Definition) -> str:
         return f"misfire.max: wants 1 to {MISFIRE_REPLAY_MAX}"
     if not 0 <= definition.jitter_ms <= JITTER_MS_MAX:
         return f"jitter: wants 0 (none) to {JITTER_MS_MAX} ms"
-    order = _order(definition) or flaw_of_queue(definition) or flaw_of_calendars(definition)
+    given = params.flaw(definition.params, definition.task)
+    order = given or _order(definition) or flaw_of_queue(definition) or flaw_of_calendars(definition)
     return order or _capacity(definition) or _retry(definition) or flaw_of_checks(definition.checks)
 
 

@@ -48,7 +48,10 @@ def take_item(state: ClusterState, command: TakeItem) -> Verdict:
         run_id = ledger.run_id_of_event(job.uid, state.index)
         token = hand_out(state, queue, 1, f"run {run_id}")
         run = Run(
-            *(run_id, job.uid, job.key, state.now_ms, False, RunState.QUEUED), created_ms=state.now_ms, delivery=token
+            *(run_id, job.uid, job.key, state.now_ms, False, RunState.QUEUED),
+            created_ms=state.now_ms,
+            params=job.definition.params,
+            delivery=token,
         )
         begin(state, job, run)
     state.touch(job.uid)

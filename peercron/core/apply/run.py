@@ -26,7 +26,7 @@ from peercron.core.apply.posting import post
 from peercron.core.capacity import node_full
 from peercron.core.job import Job, Mode, Overlap
 from peercron.core.limits import POSTED_RUNS_MAX, RECENT_RUNS_KEPT
-from peercron.core.params import Params
+from peercron.core.params import Params, merged
 from peercron.core.placement import Choice
 from peercron.core.placement.lacking import still_to_ask
 from peercron.core.placement.parallel import why_there
@@ -90,7 +90,7 @@ def enqueue(
         *(run_id, job.uid, job.key, slot_ms, manual, RunState.QUEUED),
         created_ms=state.now_ms,
         reason=f"waits for run {live[0]}" if live else "",
-        params=params,
+        params=merged(job.definition.params, params),
         cause=cause,
         not_before_ms=0 if manual else jittered_ms(job, slot_ms),
         member=member,
