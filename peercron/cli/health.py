@@ -44,3 +44,19 @@ def verdict(row: Row) -> str:
 def _observers(row: Row) -> str:
     said: list[dict[str, Any]] = row["observers"]
     return ", ".join(f"{each['node']} {'well' if each['well'] else 'bad'}" for each in said) or "–"
+
+
+def by_node(rows: list[Row], *, of_one_job: bool = False) -> dict[str, str]:
+    """What the checks say of each node, in a few words: all that is bad, or that all is well.
+
+    >>> row = {"job": "default/a", "check": "port", "node": "n1", "well": True, "reason": ""}
+    >>> by_node([row, row | {"check": "web", "well": False, "reason": "check web: refused"}])
+    {'n1': 'a/web failed: refused'}
+    """
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        bad = told.setdefault(row["node"], [])
+        if not row["well"]:
+            name = row["check"] if of_one_job else f"{row['job'].removeprefix('default/')}/{row['check']}"
+            bad.append(f"{name} {verdict(row)}" + (f": {why}" if (why := row["reason"].partition(": ")[2]) else ""))
+    return {node: ", ".join(bad) or "well" for node, bad in told.items()}

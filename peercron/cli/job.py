@@ -12,6 +12,7 @@ from peercron.cli.adding import add, pair, path_of
 from peercron.cli.backfill import backfill
 from peercron.cli.files import apply, export, plan
 from peercron.cli.foresight import explain, simulate
+from peercron.cli.health import by_node
 from peercron.cli.options import Options, common, duration, options_of
 from peercron.cli.output import Column, Row, listing, record, say, when
 from peercron.cli.run import run_columns
@@ -84,6 +85,9 @@ def show(name: str) -> None:
     row = options.get(path_of(name))
     hidden = ("last", "next", "name", "namespace", "key")
     lines = [("job", row["key"]), *((key, _text(value)) for key, value in row.items() if key not in hidden)]
+    if options.for_people and row.get("checks"):
+        verdicts = by_node(options.get("/v1/health", job=row["key"])["health"], of_one_job=True)
+        lines += [(f"health of {node}", told) for node, told in verdicts.items()]
     record(options, row, [*lines, ("next", when(row["next"], options)), ("last", _last(row, options))])
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from peercron.cli.failures import DEGRADED, OK, UNREACHABLE
+from peercron.cli.health import by_node
 from peercron.cli.member import COLUMNS
 from peercron.cli.options import common, options_of
-from peercron.cli.output import listing, record, say
+from peercron.cli.output import Column, listing, record, say
 
 
 @click.command()
@@ -27,7 +28,12 @@ def status() -> int:
     if seen.get("paused"):
         say(options, "paused   slots of all jobs are skipped until `peercron resume`")
     say(options, "")
-    listing(options, seen["members"], COLUMNS)
+    columns: tuple[Column, ...] = COLUMNS
+    if options.output == "wide":
+        # As this node sees it, like all the rest here.
+        checks = by_node(options.connection().request("GET", "/v1/health?consistency=stale").json["health"])
+        columns = (*COLUMNS, Column("CHECKS", lambda row: checks.get(row["name"], "–"), wide=True))
+    listing(options, seen["members"], columns)
     for note in seen.get("notes", ()):
         say(options, f"\nnote: {note}")
     return _code(seen)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from peercron.cli.output import about, to_yaml
+from peercron.core.commands import ReportHealth
+from peercron.core.health import HealthReport
 from peercron.errors import Busy, NoLeader, OutcomeUnknown, PeercronError, Refused
 from tests.cli.conftest import Shell
 
@@ -45,6 +47,24 @@ def test_status_says_how_it_is_by_its_exit_code(shell: Shell) -> None:
     shell.node.has_leader = False
     result = shell("status")
     assert (result.exit_code, "no leader" in result.stdout) == (4, True)
+
+
+def test_verdicts_stand_beside_the_job_and_the_nodes(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "jobs.toml"
+    file.write_text(
+        "[[jobs]]\nname = 'a'\nshell = 'true'\n"
+        "checks = [{name = 'port', endpoint = ':80'}, {name = 'x', endpoint = ':1'}]"
+    )
+    assert "–" in shell("status", "-o", "wide").stdout
+    shell.ok("apply", "-f", str(file))
+    uid = shell.json("job", "show", "a")["uid"]
+    assert "health of n1  port unknown: n1 has not been looked at yet, x unknown" in shell.ok("job", "show", "a")
+    said = [HealthReport(uid, name, "id-n1", well, "refused") for name, well in (("port", False), ("x", True))]
+    shell.node_does(shell.node.do(ReportHealth("id-n1", 1, tuple(said))))
+    assert "health of n1  port failed: refused" in shell.ok("job", "show", "a")
+    wide = shell("status", "-o", "wide").stdout
+    assert "CHECKS" in wide
+    assert "a/port failed: refused" in wide
 
 
 def test_members(shell: Shell) -> None:

@@ -128,7 +128,7 @@ def some_definition(dice: Random) -> Definition:
     if dice.random() < 0.15:
         concurrency = Concurrency(dice.choice((1, 2, 0)))
         return definition(dice.choice(JOBS), trigger=ManualTrigger(), queue="default/q", concurrency=concurrency)
-    if dice.random() < 0.2:
+    if dice.random() < 0.1:
         return _posting(dice)
     some = definition(
         dice.choice(JOBS),
@@ -242,7 +242,7 @@ def _named(*kinds: Callable[[str], Command]) -> Callable[[Random, ClusterState],
 
 def _run(dice: Random, state: ClusterState) -> Command:
     params = dice.choice(((), (), (("day", "mon"),), (("no good", ""),)))
-    again = _run_id(dice, state) if dice.random() < 0.3 else ""
+    again = _run_id(dice, state) if dice.random() < 0.1 else ""
     key = state.runs[again].job_key if again in state.runs else f"default/{dice.choice((*JOBS, 'nobody'))}"
     return RunJob(key, params, again)
 

@@ -41,7 +41,7 @@ def test_a_node_dies_with_an_item_in_its_hands(tmp_path: Path, size: int) -> Non
     log = tmp_path / "log"
     with cluster_in(tmp_path, size=size) as cluster:
         cluster.settle()
-        job = {"name": "mails", "every": "500ms", "mode": "queue", "queue": "mail", "overlap": "allow"}
+        job: dict[str, Any] = {"name": "mails", "every": "500ms", "mode": "queue", "queue": "mail", "overlap": "allow"}
         job |= {"shell": LINE.format(log), "misfire": {"policy": "all"}}
         cluster.add_job(job)
         wait_for(lambda: len(lines(log, "end")) >= 4, "some items")
@@ -77,7 +77,7 @@ def test_two_nodes_share_a_queue_and_one_hangs_with_an_item(tmp_path: Path) -> N
     log = tmp_path / "log"
     with cluster_in(tmp_path, size=2) as cluster:
         cluster.settle()
-        job = {"name": "mails", "every": "500ms", "mode": "queue", "queue": "mail", "overlap": "allow"}
+        job: dict[str, Any] = {"name": "mails", "every": "500ms", "mode": "queue", "queue": "mail", "overlap": "allow"}
         job |= {"shell": LINE.format(log), "misfire": {"policy": "all"}}
         cluster.add_job(job)
         wait_for(lambda: len(lines(log, "end")) >= 3, "some items")

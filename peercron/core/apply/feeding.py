@@ -72,10 +72,10 @@ def hand_back(state: ClusterState, run: Run, outcome: RunState, reason: str) -> 
 
 def repost(state: ClusterState, job: Job) -> None:
     """The job is in another mode than before, or has another queue: so do its runs that wait."""
-    for run in live_runs(state, job.uid):
-        if waits_in_queue(run):
-            _follow(state, job, run)
-    reline(state, job)
+    waiting = [run for run in live_runs(state, job.uid) if waits_in_queue(run)]
+    moved = [run for run in waiting if _follow(state, job, run)]
+    if moved:
+        reline(state, job)
 
 
 def _follow(state: ClusterState, job: Job, run: Run) -> bool:

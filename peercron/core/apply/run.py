@@ -147,9 +147,7 @@ def _blocked_by(overlap: Overlap, live: list[Run]) -> str:
 
 
 def turn_has_come(state: ClusterState, job: Job, run: Run) -> bool:
-    """Under `allow`, and with an item of a queue in hand, nobody waits for anybody; otherwise the first live run goes.
-    One whose item is in a queue goes when it is pulled.
-    """
+    """Under `allow`, and with an item in hand, nobody waits; else the first goes. One in a queue goes when pulled."""
     if waits_in_queue(run):
         return False
     return bool(run.delivery) or job.definition.overlap is Overlap.ALLOW or state.live_runs[job.uid][0] == run.id
