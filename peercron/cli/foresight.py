@@ -77,6 +77,8 @@ def simulate(
 
     if (file is None) is not cluster:
         raise click.UsageError("give a FILE of jobs, or --cluster")
+    if cluster and (nodes or calendars):
+        raise click.UsageError("--node and --calendar go with a FILE; --cluster has its own")
     options = options_of()
     from_ms = parse_instant_ms(from_) if from_ else _now_ms()
     state = _state_of_cluster(options) if cluster else _state_of_file(file or "", nodes, calendars, from_ms)

@@ -93,6 +93,12 @@ def test_the_cluster_is_copied_and_left_alone(shell: Shell) -> None:
     assert shell.node.state.index == index
 
 
+@pytest.mark.parametrize("option", [("--node", "x"), ("--calendar", "free=/days")])
+def test_what_the_cluster_has_itself_is_not_given_to_it(option: tuple[str, str]) -> None:
+    result = CliRunner().invoke(cli, ["job", "simulate", "--cluster", *option])
+    assert (result.exit_code, "go with a FILE" in result.stderr) == (2, True)
+
+
 def test_explain(shell: Shell) -> None:
     shell.ok("job", "add", "hello", "--every", "1h", "--shell", "true", "--node", "elsewhere")
     told = shell.ok("job", "explain", "hello")

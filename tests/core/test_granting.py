@@ -203,3 +203,13 @@ def test_a_semaphore_grants_no_more_than_its_permits() -> None:
     carry_out(state, Granting(state))
     assert held(state, "default/s") == ["w", "x"]
     assert LockKind.SEMAPHORE is state.locks["default/s"].kind
+
+
+def test_places_that_became_free_at_once_are_counted_for_those_in_line() -> None:
+    state = cluster("a")
+    for owner in "vwxyz":
+        done(state, sem(owner, permits=3))
+    tokens = list(state.lock_grants["default/s"])
+    for token in tokens[:2]:  # lost together, with no command in between that could grant
+        del state.lock_grants["default/s"][token]
+    assert [grantable(state, "default/s", most) for most in (1, 2, 9)] == [1, 2, 2]

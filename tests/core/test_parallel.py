@@ -19,10 +19,12 @@ from peercron.core.commands import (
 from peercron.core.dispatcher import Release, Start, TellReady, decide
 from peercron.core.job import Mode, Overlap, Quorum
 from peercron.core.limits import BARRIER_MS_MAX
+from peercron.core.placement import NO_NODE
 from peercron.core.planner import Planner
 from peercron.core.run import AttemptState, Run, RunState
 from peercron.core.shards import live_shards
 from peercron.core.state import ClusterState
+from peercron.core.verdict import Refusal
 from peercron.core.views import find_run_view
 from tests.core.builders import (
     NOW,
@@ -35,6 +37,7 @@ from tests.core.builders import (
     job,
     node_of,
     put,
+    refused,
     run_row,
     started,
 )
@@ -320,3 +323,17 @@ def test_the_view_shows_each_shard_with_its_node_alive_and_ended() -> None:
     whole = find_run_view(state, f"{run_id}#1")
     assert whole is not None
     assert (whole["state"], whole["parent"], whole["attempts"][0]["node"]) == ("succeeded", run_id, "b")
+
+
+def test_an_order_of_nodes_of_whom_nobody_is_there_waits() -> None:
+    state, run_id = running("a", order=("z",))
+    assert (state.runs[run_id].state, state.runs[run_id].reason) == (RunState.QUEUED, NO_NODE)
+
+
+def test_what_a_shard_says_after_it_was_given_up_is_kept_with_its_run() -> None:
+    state, run_id = running("a", "b")
+    late = finished(shard(state, "b"))
+    done(state, ExpireSession("id-b", 1))
+    assert refused(state, late) is Refusal.STALE_TOKEN
+    (given_up,) = [each for each in run_row(state, run_id).ended if each.member == "id-b"]
+    assert given_up.attempts[-1].note == "reported succeeded after it was given up"

@@ -7,10 +7,11 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peercron.core.apply.configuration import configure
 from peercron.core.commands import ExpireSession, OpenSession, RunJob
 from peercron.core.job import Job, Overlap
-from peercron.core.member import Role
-from peercron.core.placement import choose, eligible
+from peercron.core.member import Configuration, Role, Seat
+from peercron.core.placement import barred, choose, eligible
 from peercron.core.run import Attempt, AttemptState, Run, RunState
 from peercron.core.state import ClusterState
 from tests.core.builders import NOW, cluster, definition, done, info, node_of, put
@@ -79,3 +80,12 @@ def test_work_spreads_as_it_comes() -> None:
     for _ in range(9):
         done(state, RunJob("default/job"))
     assert Counter(node_of(state, each) for each in state.runs.values()) == {"a": 3, "b": 3, "c": 3}
+
+
+def test_who_has_no_seat_any_more_and_who_is_elsewhere_are_passed_over_with_the_reason() -> None:
+    state = cluster("a", "b")
+    done(state, OpenSession(info("c", dc="ams"), 1))
+    configure(state, Configuration((Seat("id-a", "a", "a:1"), Seat("id-c", "c", "c:1"))))
+    wanted = definition(where='dc != "ams"')
+    reasons = {member.info.name: barred(state, wanted, member) for member in state.members.values()}
+    assert reasons == {"a": "", "b": "it is no member any more", "c": "it is not where the job wants to run"}

@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peercron.core.commands import PauseJob, ResumeJob
+from peercron.core.apply.configuration import configure
+from peercron.core.check import Check, CommandProbe
+from peercron.core.commands import DrainMember, PauseJob, ResumeJob
 from peercron.core.job import EveryTrigger, Misfire, MisfirePolicy, Mode, Overlap
 from peercron.core.limits import LIVE_RUNS_PER_JOB_MAX, SLICE_GUARD_MS, SLICE_ROOM_MS_MIN
+from peercron.core.member import Configuration, Role, Seat
+from peercron.core.restore import Stage
 from peercron.core.run import RunState
-from peercron.core.slice_duty import Go, Mind, Plan, decide, plan_of
+from peercron.core.slice_duty import Go, Mind, Plan, decide, plan_of, unfit_here
 from peercron.core.slices import SliceEntry
 from tests.core.builders import NOW, SECOND, cluster, done, job, put
 
@@ -123,3 +127,21 @@ def test_every_slot_has_one_fate_and_what_starts_ends_before_the_guard_band(
             assert each.reason
         else:
             assert now_ms + each.room.kill_ms <= (each.slot_ms // TEN + 1) * TEN - SLICE_GUARD_MS
+
+
+def test_what_is_known_of_the_cluster_keeps_a_node_from_its_slices() -> None:
+    state = cluster("a", "w", "d")
+    roles = {"a": Role.VOTER, "w": Role.WITNESS, "d": Role.VOTER}
+    configure(state, Configuration(tuple([Seat(f"id-{n}", n, f"{n}:7400", role) for n, role in roles.items()])))
+    done(state, DrainMember("id-d"))
+    of = plan()
+    assert unfit_here(state, of, "w") == "node w is a witness, which runs nothing"
+    assert unfit_here(state, of, "d") == "node d is drained"
+    assert unfit_here(state, of, "a") == unfit_here(state, of, "nobody that is known yet") == ""
+    state.stage = Stage("r", 1, 1, 1, 0, NOW, ending=True)
+    assert unfit_here(state, of, "a") == "everything makes room for a snapshot"
+
+
+def test_a_check_of_the_job_keeps_a_node_from_its_slices() -> None:
+    checked = plan(checks=(Check("pg", CommandProbe(("pg_isready",))),))
+    assert unfit_here(cluster("a"), checked, "a").startswith("node a is not well: check pg: a ")

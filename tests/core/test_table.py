@@ -6,6 +6,7 @@ import copy
 import gc
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,3 +80,22 @@ def test_a_copy_has_no_views() -> None:
     assert (twin, table, dict(view)) == ({1: ["b"]}, {1: ["a"]}, {1: ["a"]})
     twin[2] = []
     assert len(view) == 1
+
+
+def test_each_way_to_change_a_table_leaves_its_view() -> None:
+    for what, key, value in (
+        *(("set", 1, 9), ("del", 1, None), ("pop", 1, None), ("setdefault", 3, 9), ("update", {1: 9}, None)),
+        *(("ior", {1: 9}, None), ("popitem", None, None), ("clear", None, None)),
+    ):
+        table = Table({1: 1, 2: 2})
+        view = table.as_it_is()
+        change(table, what, key, value)
+        assert list(view.items()) == [(1, 1), (2, 2)], what
+
+
+def test_what_a_view_never_had_is_not_in_it() -> None:
+    table = Table({1: 1})
+    view = table.as_it_is()
+    with pytest.raises(KeyError):
+        view[2]
+    assert view.keys() == [1]

@@ -14,6 +14,8 @@ from tests.system.processes import Cluster, cluster_in, wait_for
 pytestmark = pytest.mark.xdist_group("nodes")
 
 IMPORT = ("--import", "tests.system.class_jobs")
+#: Doubles itself some times; bounded, so that a broken limit does no harm.
+BOMB = "trap '' TERM; b() { [ $1 -gt 0 ] || exec sleep 60; b $(($1-1)) & b $(($1-1)) & wait; }; b 7"
 
 
 def imported(cluster: Cluster) -> None:
@@ -94,6 +96,9 @@ def test_classes_that_mean_no_good_harm_only_themselves(tmp_path: Path) -> None:
         roots = [process_of(tmp_path / name) for name in ("blocks", "forks")]
         families = [tree(root) for root in roots]
         assert len(families[1]) >= 5
+        cluster.request("PUT", "/v1/jobs/bomb", {"shell": BOMB, "processes_max": 20})
+        bomb = ended(cluster, begin(cluster, "bomb", tmp_path))
+        assert (bomb["state"], "at most 20 are allowed" in bomb["reason"]) == ("failed", True)
         good = len(cluster.ledger("innocent"))
         wait_for(lambda: len(cluster.ledger("innocent")) >= good + 3, "the innocent to run beside them")
         for name in ("blocks", "forks"):
@@ -103,6 +108,17 @@ def test_classes_that_mean_no_good_harm_only_themselves(tmp_path: Path) -> None:
         assert [process for family in families for process in family if alive(process)] == []
         assert {entry["outcome"] for entry in cluster.ledger("innocent")} == {"succeeded"}
         assert terms(cluster) == before, "somebody was elected"
+
+
+def test_a_class_that_no_node_has_asks_each_node_once_and_says_so(tmp_path: Path) -> None:
+    with cluster_in(tmp_path) as cluster:
+        cluster.request("PUT", "/v1/jobs/nowhere", {"class": "nowhere.jobs:Report"})
+        run = ended(cluster, begin(cluster, "nowhere", tmp_path))
+        assert (run["state"], [each["state"] for each in run["attempts"]]) == ("failed", ["refused"] * 3)
+        assert len({each["node"] for each in run["attempts"]}) == 3
+        assert run["reason"].startswith("no node has nowhere.jobs:Report (")
+        told = cluster.request("GET", "/v1/jobs/nowhere/explain")["why"]
+        assert any("class nowhere.jobs:Report is not on" in sentence for sentence in told)
 
 
 def process_of(path: Path) -> Process:
