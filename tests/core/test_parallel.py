@@ -328,6 +328,10 @@ def test_the_view_shows_each_shard_with_its_node_alive_and_ended() -> None:
 def test_an_order_of_nodes_of_whom_nobody_is_there_waits() -> None:
     state, run_id = running("a", order=("z",))
     assert (state.runs[run_id].state, state.runs[run_id].reason) == (RunState.QUEUED, NO_NODE)
+    assert refused(state, PlaceRun(run_id)) is Refusal.NOT_READY, "or the leader would propose it for ever"
+    done(state, OpenSession(info("z"), 1))
+    grant(state)
+    assert nodes(state, run_id) == ["z"]
 
 
 def test_what_a_shard_says_after_it_was_given_up_is_kept_with_its_run() -> None:

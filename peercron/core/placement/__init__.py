@@ -49,6 +49,8 @@ def placeable(state: ClusterState, job: Job, run: Run) -> bool:
     """Whether there is somebody for the run to go to, or nobody will ever be."""
     definition = run.definition or job.definition
     there = still_to_ask(state, definition, run, _there(state, job, run))
+    if definition.order:  # mode parallel: the others are not meant
+        there = [member for member in there if member.info.name in definition.order]
     return bool(there or nobody_has(state, definition, run))
 
 
