@@ -37,6 +37,7 @@ from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
+from peercron.http.leaving import leaving
 from peercron.http.malformed import SERVER_LOG
 from peercron.http.port import NodePort
 from peercron.http.presence import PRESENCE, Presence
@@ -89,6 +90,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_peers)
     app.cleanup_ctx.append(desks)
+    app.cleanup_ctx.append(leaving)
     return app
 
 

@@ -14,7 +14,7 @@ from peercron.core.limits import LOCK_DELAY_MS
 from peercron.core.lock import Claim, LockKind
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
-from peercron.errors import Refused
+from peercron.errors import Busy, NoLeader, OutcomeUnknown, Refused
 from peercron.http.answers import WAIT_MS_MAX, blocking_answer, in_slices, json_answer
 from peercron.http.asking import (
     BLOCKING_PARAMETERS,
@@ -30,6 +30,7 @@ from peercron.http.asking import (
 )
 from peercron.http.fields import Fields, fields_of
 from peercron.http.guard import check_pass
+from peercron.http.leaving import LEAVING
 from peercron.http.lock_view import lock_view
 from peercron.http.port import NodePort
 from peercron.http.presence import PRESENCE, Gone
@@ -76,17 +77,22 @@ async def acquire(request: web.Request) -> web.Response:
     With `run` and `attempt` it ends with that attempt, which alone may ask for that, by its PEERCRON_TOKEN.
 
     Refused: locked (not within `wait`), deadlock, conflict (it is in use as another kind), limit.
+    Unknown outcome: it stood in line, and may have it. Who asks again with the same `request` is told.
     """
     asked = await _asked(request)
     began_s = request.app[CLOCK].monotonic()
-    done = await _propose(node_of(request), asked.command)
-    if done.value == done.index:
-        return _granted(asked, done.index, asked.ttl_ms)
-    if isinstance(done.value, str):
-        token = await _stand(request, asked, done, began_s)
-    else:
-        token = int(done.value or 0)
-    return await _granted_before(request, asked, token, began_s)
+    done, token = await _propose(node_of(request), asked.command), 0
+    try:
+        while not token:
+            if done.value == done.index:
+                return _granted(asked, done.index, asked.ttl_ms)
+            if isinstance(done.value, int):
+                token = done.value
+            elif not (token := await _stand(request, asked, done, began_s)):
+                done = await _propose(node_of(request), asked.command)
+        return await _granted_before(request, asked, token, began_s)
+    except (NoLeader, Busy) as error:
+        raise OutcomeUnknown(f"it stood in the line of lock {asked.key}, and may have it: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +158,39 @@ def _serving(node: NodePort) -> tuple[str, int]:
 
 
 async def _stand(request: web.Request, asked: _Asked, done: Done, began_s: float) -> int:
-    """Wait in line for the token. Whoever leaves the line, for whatever reason, says so."""
+    """Wait in line for the token. Whoever leaves the line, for whatever reason, says so.
+
+    0: it was granted to somebody who asked after us under the same name, and who gives it back if nobody is there to
+    be told. Whoever asks again is the last.
+    """
     node, clock = node_of(request), request.app[CLOCK]
     waiter, until_s = int(done.value or 0), began_s + asked.wait_s
     leave = ForsakeLock(asked.command.namespace, asked.command.name, waiter, done.index)
     try:
-        while node.state.index < done.index or waiter in node.state.lock_waiters.get(asked.key, {}):
-            told = node.wait_for(("waiter", "", str(waiter)), max(0.0, until_s - clock.monotonic()))
-            if not await request.app[PRESENCE].during(request, told):
-                return await _leave(node, asked, leave)
+        while _stands(node.state, asked, done):
+            called = _called(node, asked, done, max(0.0, until_s - clock.monotonic()))
+            if not await request.app[PRESENCE].during(request, called):
+                return await _leave(request, asked, leave)
         request.app[PRESENCE].ask(request)
     except Gone:
         # If it was granted meanwhile nobody will use it.
         await request.app[PRESENCE].linger(LINGER_S if asked.named else 0.0)
-        await node.propose(replace(leave, release=True), TIMEOUT_S)
+        request.app[LEAVING].begin(replace(leave, release=True))
         raise
-    return _token_of(node.state, asked)
+    token = _token_of(node.state, asked)
+    return token if node.state.lock_grants[asked.key][token].served == done.index else 0
+
+
+def _stands(state: ClusterState, asked: _Asked, done: Done) -> bool:
+    """Whether its place in the line is there, or is not seen here yet."""
+    return state.index < done.index or int(done.value or 0) in state.lock_waiters.get(asked.key, {})
+
+
+async def _called(node: NodePort, asked: _Asked, done: Done, timeout_s: float) -> bool:
+    """Whether it was called within that time. It looks again, since a task begins a moment after it was made."""
+    if not _stands(node.state, asked, done):
+        return True
+    return await node.wait_for(("waiter", "", str(done.value)), timeout_s)
 
 
 def _token_of(state: ClusterState, asked: _Asked) -> int:
@@ -179,10 +202,15 @@ def _token_of(state: ClusterState, asked: _Asked) -> int:
     return token
 
 
-async def _leave(node: NodePort, asked: _Asked, leave: ForsakeLock) -> int:
+async def _leave(request: web.Request, asked: _Asked, leave: ForsakeLock) -> int:
     """The time is up. The token if it came at the last moment."""
+    node = node_of(request)
     holders = [grant.claim.owner for grant in node.state.lock_grants.get(asked.key, {}).values() if not grant.free_ms]
-    done = await node.propose(leave, TIMEOUT_S)
+    try:
+        done = await node.propose(leave, TIMEOUT_S)
+    except (NoLeader, Busy, OutcomeUnknown):
+        request.app[LEAVING].begin(replace(leave, release=True))
+        raise
     if done.value:
         return int(done.value)
     who = f"held by {holders[-1]}" if holders else "taken"

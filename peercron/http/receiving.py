@@ -1,8 +1,8 @@
 """Receiving: who waits at this node for items of a queue stands in a line, and is called when there are some.
 
 Nobody asks the cluster in vain: a receiver proposes only when this node's state shows an item that none of those called
-before it will take. So an item wakes one receiver on each node where some wait, however many they are, and a queue in
-which nothing happens adds nothing to the log.
+before it will take, or, when its time is up, any item. So an item wakes one receiver on each node where some wait,
+however many they are, and a queue in which nothing happens adds nothing to the log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiohttp import web
 from peercron.clock import Clock
 from peercron.core.apply.queue import line_of
 from peercron.core.commands import NackItems, ReceiveItems
-from peercron.errors import ProposalError
+from peercron.errors import Busy, NoLeader, OutcomeUnknown, ProposalError
 from peercron.http.asking import CLOCK, NODE, TIMEOUT_S, answered_before, commit, node_of
 from peercron.http.port import NodePort
 
@@ -26,6 +26,7 @@ from peercron.http.port import NodePort
 REST_S: Final = 0.05
 #: How long a desk looks at its queue no more, if it is not told anything of it.
 LOOK_S: Final = 30.0
+LAPSED: Final = "it was handed out, and its time was up before anybody could be told"
 
 
 class _Receiver:
@@ -55,6 +56,10 @@ class Desk:
     def there_are(self) -> bool:
         """Whether there is an item that nobody before us wants."""
         return not self._line and self._wanted < self._ready()
+
+    def has_any(self) -> bool:
+        """Whether there is an item, whoever wants it."""
+        return self._ready() > 0
 
     def begin(self, most: int) -> None:
         """Somebody goes to take so many."""
@@ -155,26 +160,28 @@ async def desks(app: web.Application) -> AsyncIterator[None]:
 async def received(request: web.Request, command: ReceiveItems, wait_s: float) -> int:
     """The token of a delivery, within `wait_s`; 0: there was nothing, or nobody is there to get it any more."""
     key, clock = f"{command.namespace}/{command.name}", request.app[CLOCK]
-    deadline_s, called_before = clock.monotonic() + wait_s, False
+    deadline_s, called_before, handed_out = clock.monotonic() + wait_s, False, False
     desk = request.app[DESKS].enter(key)
     try:
         while await answered_before(request):  # what it was given then is its own, whatever there is now
             desk.begin(command.most)
             if token := await _take(request, command, desk):
                 return token
-        if not desk.there_are() and not wait_s:
-            await node_of(request).read_barrier(TIMEOUT_S)
         while not gone(request):
             left_s = deadline_s - clock.monotonic()
             if desk.there_are():
                 desk.begin(command.most)
             elif left_s <= 0 or not await desk.wait(command.most, left_s, in_front=called_before):
-                return await _at_last(request, command, desk) if wait_s else 0
+                return await _at_last(request, command, desk)
             token = await _take(request, command, desk)
             if token:
                 return token
-            called_before = True
+            called_before, handed_out = True, handed_out or token is None
             await asyncio.sleep(REST_S)
+    except (NoLeader, Busy) as error:
+        if handed_out:
+            raise OutcomeUnknown(f"{LAPSED}; and now: {error}") from error
+        raise
     finally:
         request.app[DESKS].leave(key)
     return 0
@@ -186,25 +193,35 @@ def gone(request: web.Request) -> bool:
 
 
 async def _at_last(request: web.Request, command: ReceiveItems, desk: Desk) -> int:
-    """The time is up. Before the answer says that there is nothing, it is made sure of; raises NoLeader."""
+    """The time is up. Before the answer says that there is nothing, it is made sure of; raises NoLeader.
+
+    What others want they may not get: of an item that is there only the log can say that it is not for us.
+    """
     await node_of(request).read_barrier(TIMEOUT_S)
-    if not desk.there_are():
+    if not desk.has_any():
         return 0
     desk.begin(command.most)
-    return await _take(request, command, desk)
+    token = await _take(request, command, desk)
+    if token is None:
+        raise OutcomeUnknown(LAPSED)
+    return token
 
 
-async def _take(request: web.Request, command: ReceiveItems, desk: Desk) -> int:
-    """Propose it, after a `begin`. What nobody is there to get is given back at once, and counts as not seen."""
+async def _take(request: web.Request, command: ReceiveItems, desk: Desk) -> int | None:
+    """Propose it, after a `begin`; 0: there was nothing.
+
+    None: there was, and its time is over already; or nobody is there to get it, so that it was given back at once, and
+    counts as not seen.
+    """
     node = node_of(request)
     try:
         if gone(request):
-            return 0
+            return None
         token = int((await commit(request, command)).value or 0)
     finally:
         desk.end(command.most)
     if token in node.state.deliveries and gone(request):
         with suppress(ProposalError):  # or its time will be up
             await node.propose(NackItems(token, unseen=True), TIMEOUT_S)
-        return 0
-    return token if token in node.state.deliveries else 0
+        return None
+    return token if not token or token in node.state.deliveries else None

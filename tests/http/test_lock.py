@@ -9,8 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from peercron.core.commands import ExpireLease, ExpireSession, OpenSession
-from tests.http.conftest import Answer, Site, StartSite
+from peercron.core.apply import apply
+from peercron.core.commands import ExpireLease, ExpireSession, OpenSession, ReleaseLock
+from peercron.errors import NoLeader
+from peercron.http import lock
+from peercron.http.presence import LOOK_S as PRESENCE_LOOK_S
+from tests.http.conftest import NOW_MS, Answer, Site, StartSite
 
 LOCK = "/v1/locks/reports/db"
 
@@ -192,6 +196,81 @@ async def test_after_a_long_wait_the_whole_time_is_left(site: Site) -> None:
     site.clock.advance(1.0)
     await release(site, site.node.renewed[-1])
     assert (await waiting).json["expires_in"] == 10.0, "so little is not worth a renewal"
+
+
+async def test_a_grant_of_the_very_moment_is_not_missed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes when the place in the line has been looked at, and before anybody listens."""
+    token, propose = await token_of(site), site.node.propose
+
+    def give_back() -> None:
+        apply(site.node.state, ReleaseLock("reports", "db", token), NOW_MS)
+        site.node._watch.turn()
+
+    async def at_once(command: Any, timeout_s: float, once: Any = None) -> Any:
+        done = await propose(command, timeout_s, once)
+        asyncio.get_running_loop().call_soon(give_back)
+        return done
+
+    monkeypatch.setattr(site.node, "propose", at_once)
+    async with asyncio.timeout(20):
+        assert await token_of(site, "B", wait="60s") > token
+
+
+async def test_who_cannot_leave_the_line_does_not_know_and_leaves_it_later(site: Site) -> None:
+    await token_of(site)
+    waiting = await in_line(site, "B", wait=0.2)
+    site.node.fails = NoLeader()
+    answer = await waiting
+    assert (answer.status, answer.json["code"]) == (504, "unknown_outcome")
+    assert line(site) == ["B"]
+    site.node.fails = None
+    await until(lambda: line(site) == [])
+
+
+async def test_who_went_away_leaves_the_line_when_there_is_a_leader_again(site: Site) -> None:
+    await token_of(site)
+    async with aiohttp.ClientSession() as session:
+        gone = await in_line(Site(site.node, site.url, session, site.clock), "B")
+        site.node.fails = NoLeader()
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+    await asyncio.sleep(2 * PRESENCE_LOOK_S)
+    assert line(site) == ["B"]
+    site.node.fails = None
+    await until(lambda: line(site) == [])
+
+
+async def test_a_grant_that_cannot_be_told_for_certain_is_not_called_nothing(site: Site) -> None:
+    """It has to be renewed after the long wait, and nobody leads: it was granted all the same."""
+    token = await token_of(site)
+    waiting = await in_line(site, "B", ttl="10s")
+    site.clock.advance(7.0)
+    site.node.fails = NoLeader()
+    await site.node.do(ReleaseLock("reports", "db", token))
+    answer = await waiting
+    assert (answer.status, answer.json["code"]) == (504, "unknown_outcome")
+    assert [h["owner"] for h in (await site.get(LOCK)).json["holders"]] == ["B"]
+
+
+async def test_the_echo_of_a_request_does_not_give_back_what_its_sender_has(
+    start_site: StartSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that was believed lost arrives late, after the one that was sent in its place; nobody waits there."""
+    monkeypatch.setattr(lock, "LINGER_S", 0.0)
+    one, two = await start_site("n1"), await start_site("n2")
+    token, key = await token_of(one), "reports/db"
+    asking = await in_line(one, "B", request="b1", wait="60s")
+    async with aiohttp.ClientSession() as session:
+        lost = Site(two.node, two.url, session, two.clock)
+        echo = asyncio.create_task(acquire(lost, "B", request="b1", wait="60s"))
+        await until(lambda: next(iter(one.node.state.lock_waiters[key].values())).member == "id-n2")
+        await release(one, token)
+        answer = await asking
+        echo.cancel()
+        await asyncio.gather(echo, return_exceptions=True)
+    assert answer.status == 200
+    await asyncio.sleep(2 * PRESENCE_LOOK_S)
+    assert [h["token"] for h in (await one.get(LOCK)).json["holders"]] == [answer.json["token"]]
 
 
 async def test_a_node_that_came_back_serves_in_its_new_session(site: Site) -> None:

@@ -316,3 +316,41 @@ async def test_a_receive_that_fails_lets_the_next_have_its_turn(site: Site) -> N
 async def test_what_can_be_no_id_is_refused_by_name(site: Site, id_: Any) -> None:
     answer = await site.ask("POST", f"{MAIL}:ack", {"token": 1, "items": [id_]})
     assert (answer.status, answer.json["errors"][0]["path"]) == (422, "items")
+
+
+async def test_what_somebody_else_is_about_to_take_is_not_called_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one may not get it: only the log can say."""
+    await put(site)
+    held, propose = asyncio.Event(), site.node.propose
+
+    async def slow(command: Any, timeout_s: float, once: Any = None) -> Any:
+        if isinstance(command, ReceiveItems) and command.owner == "slow":
+            await held.wait()
+        return await propose(command, timeout_s, once)
+
+    monkeypatch.setattr(site.node, "propose", slow)
+    first = asyncio.create_task(receive(site, owner="slow"))
+    await until(lambda: any(desk._wanted for desk, _ in site.desks._desks.values()))  # type: ignore[attr-defined]
+    assert len((await receive(site))["items"]) == 1
+    held.set()
+    assert await first == {"token": None, "items": []}
+
+
+async def test_what_was_over_before_it_could_be_told_is_not_called_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(site)
+    propose = site.node.propose
+
+    async def late(command: Any, timeout_s: float, once: Any = None) -> Any:
+        done = await propose(command, timeout_s, once)
+        if isinstance(command, ReceiveItems):
+            await site.node.do(ExpireLease(done.index))
+            site.node.fails = NoLeader()
+        return done
+
+    monkeypatch.setattr(site.node, "propose", late)
+    answer = await site.ask("POST", f"{MAIL}:receive", {})
+    assert (answer.status, answer.json["code"]) == (504, "unknown_outcome")

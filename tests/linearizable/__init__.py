@@ -10,22 +10,20 @@ k: no order of these explains the answers; it may have held anything before
          2 ..          3  c2           get                              -> None
 """
 
-from tests.linearizable.history import Operation, Undecided, Violation
-from tests.linearizable.models import MUTEX, REGISTER, expiry
-from tests.linearizable.queues import FIFO, lapse
+from tests.linearizable.history import Operation, Undecided, Violation, ends
+from tests.linearizable.locks import Lock
+from tests.linearizable.models import REGISTER
+from tests.linearizable.queues import FIFO
 from tests.linearizable.search import Model, check
-from tests.linearizable.semaphore import Semaphore
 
 __all__ = [
     "FIFO",
-    "MUTEX",
     "REGISTER",
+    "Lock",
     "Model",
     "Operation",
-    "Semaphore",
     "Undecided",
     "Violation",
     "check",
-    "expiry",
-    "lapse",
+    "ends",
 ]

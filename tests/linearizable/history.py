@@ -61,6 +61,18 @@ class Undecided(Exception):
     """The search came to its limit: neither a proof that the history is good nor one that it is bad."""
 
 
+def ends(key: Hashable, holder: Hashable, moment: float, delay: float | None = None) -> list[Operation]:
+    """The end by time of what a holder has: at any time from `moment` on, or never. With a delay (in the same unit) its
+    place stays taken for so long after that.
+
+    `moment` is what the holder was promised: counted from when it asked, since that is before it had it.
+    """
+    if delay is None:
+        return [Operation("time", key, moment, None, "expire", holder)]
+    lost = Operation("time", key, moment, None, "lose", holder)
+    return [lost, replace(lost, call=moment + delay, kind="free")]
+
+
 def by_key(history: Iterable[Operation]) -> dict[Hashable, list[Operation]]:
     """Each key's operations in order of their calls. Keys do not know each other: good alone is good together."""
     parts: dict[Hashable, list[Operation]] = defaultdict(list)

@@ -1,6 +1,6 @@
-"""What a register and a lock answer, as functions of what they hold.
+"""What a register answers, as a function of what it holds.
 
-Revisions and tokens are numbers that grow, chosen by the server: they are learned from answers. A write whose answer
+Revisions are numbers that grow, chosen by the server: they are learned from answers. A write whose answer
 was lost leaves a revision that is not known yet, larger than all before it.
 """
 
@@ -63,6 +63,18 @@ def write(cell: Cell, expected: int | None, content: Hashable, revision: int | N
     return Cell(content, revision, revision) if revision > floor else None
 
 
+def count(cell: Cell, amount: int, result: tuple[int, int] | None) -> Cell | None:
+    """The cell after so much was added to its number, 0 where there is none; the answer may be lost."""
+    total, revision = result if result is not None else (None, None)
+    if cell.content is not Content.ANYTHING:
+        before = 0 if cell.content is Content.ABSENT else cell.content
+        assert isinstance(before, int), f"{before!r} is no number"
+        if total is not None and total != before + amount:
+            return None
+        total = before + amount
+    return write(cell, None, Content.ANYTHING if total is None else total, revision)
+
+
 def remove(cell: Cell, expected: int | None) -> Cell | None:
     """The cell after its value was deleted at the expected revision (None: at any)."""
     if expected == 0 or not (may_be_at(cell, expected) if expected is not None else present(cell)):
@@ -96,6 +108,7 @@ class Register:
     put value -> revision
     cas (expected revision, value) -> revision, or False; revision 0 means that there must be no value
     delete None or expected revision -> True or False
+    incr amount -> (sum, revision); the content, if any, is a number
     """
 
     start = NEW
@@ -111,6 +124,8 @@ class Register:
             case "cas":
                 expected, value = argument
                 return refuse(cell, expected) if result is False else write(cell, expected, value, result)
+            case "incr":
+                return count(cell, argument, result)
             case "delete" if result is not False:
                 return remove(cell, argument)
             case "delete":
@@ -121,7 +136,7 @@ class Register:
     def rank(self, operation: Operation) -> int | None:
         """The revision that the operation saw or made: what has a smaller one came before."""
         result = operation.result
-        if operation.kind == "get":
+        if operation.kind in ("get", "incr"):
             return result[1] if result is not None else None
         return result if operation.kind in ("put", "cas") and result is not False else None
 
@@ -139,6 +154,9 @@ class Register:
 
     def sharpen(self, history: Sequence[Operation]) -> list[Operation]:
         """Say of lost answers what other answers tell about them. Reads without an answer go."""
+        if any(operation.kind == "incr" for operation in history):
+            # A value that nobody saw is in the sums that came after it.
+            return [operation for operation in history if operation.ret is not None or operation.kind != "get"]
         revisions: dict[Hashable, set[int]] = defaultdict(set)
         writers: dict[Hashable, int] = defaultdict(int)
         for operation in history:
@@ -170,65 +188,4 @@ def unseen(operation: Operation) -> Operation:
     return replace(operation, argument=value)
 
 
-class Mutex:
-    """A lock, with tokens that grow. Operations, with argument -> result:
-
-    acquire owner -> token, or False: somebody has it
-    release token -> True, or False: not the holder's
-    renew token -> True or False, likewise
-    show None -> (owner, token), or None where nobody has it
-    expire token: what `expiry` makes
-    """
-
-    start = NEW
-    anything = ANY
-
-    def step(self, cell: Cell, operation: Operation) -> Cell | None:
-        argument, result = operation.argument, operation.result
-        match operation.kind:
-            case "acquire":
-                return refuse(cell, 0) if result is False else write(cell, 0, argument, result)
-            case "release" | "expire":
-                return refuse(cell, argument) if result is False else remove(cell, argument)
-            case "renew":
-                held = may_be_at(cell, argument)
-                return (
-                    refuse(cell, argument) if result is False else read(cell, cell.content, argument) if held else None
-                )
-            case "show":
-                return read(cell, *result) if result is not None else read(cell, Content.ABSENT, 0)
-            case other:
-                raise ValueError(f"a lock knows no {other}")
-
-    def rank(self, operation: Operation) -> int | None:
-        """The token that it is about: what is about a smaller one came before."""
-        token: int | None = None
-        if operation.kind in ("release", "renew", "expire") and operation.result is not False:
-            token = operation.argument
-        elif operation.kind == "acquire" and operation.result is not False:
-            token = operation.result
-        elif operation.kind == "show" and operation.result is not None:
-            token = operation.result[1]
-        return token
-
-    def needs(self, operation: Operation) -> int | None:
-        """The token that it is meant for; 0: none must be out."""
-        return 0 if operation.kind == "acquire" else operation.argument
-
-    def at(self, cell: Cell) -> tuple[float, float]:
-        return range_of(cell)
-
-    def sharpen(self, history: Sequence[Operation]) -> list[Operation]:
-        return [o for o in history if o.ret is not None or o.kind not in ("show", "renew")]
-
-
 REGISTER = Register()
-MUTEX = Mutex()
-
-
-def expiry(granted: Operation, ttl: float, token: int) -> Operation:
-    """The end of a grant by time: at any time from `ttl` after it, or never.
-
-    `granted`: the last acquire or renew of this token that was answered well; it cannot have begun before its call.
-    """
-    return Operation("time", granted.key, granted.call + ttl, None, "expire", token)

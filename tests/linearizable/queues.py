@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
 from tests.linearizable.history import Operation
 
-#: The token of a delivery whose answer was lost.
-UNSEEN = -1
+FREE = 0
 
 
 class Line(NamedTuple):
-    """(value, token of the delivery that holds it, or 0) of each item, in order; `last`: the last index that was told.
+    """(value, what holds it) of each item, in order; `last`: the last index that was told.
 
+    An item is held by the token of its delivery, by the name of the receive whose answer was lost, or it is FREE.
     `known` False: this stands for any line at all.
     """
 
-    items: tuple[tuple[Hashable, int], ...] = ()
+    items: tuple[tuple[Hashable, Hashable], ...] = ()
     last: int = 0
     known: bool = True
 
@@ -28,10 +27,11 @@ class Fifo:
     """Operations on one queue of one priority, with argument -> result; every value is put once:
 
     put value -> index of the put
-    receive None -> (token, value), or None where nothing is ready
+    receive a name of its own (text) -> (token, value), or None where nothing is ready
     ack (token, value) -> True, or False: the delivery does not hold it
     nack (token, value) -> True or False, likewise
-    expire token: what `lapse` makes
+    extend (token, value) -> True or False, likewise
+    expire token, or name of a receive whose answer was lost: what `ends` makes
     """
 
     start = Line()
@@ -46,15 +46,13 @@ class Fifo:
         last = line.last if rank is None else rank
         match operation.kind:
             case "put":
-                return Line((*line.items, (operation.argument, 0)), last)
+                return Line((*line.items, (operation.argument, FREE)), last)
             case "receive":
                 return _receive(line, operation, last)
-            case "ack" | "nack":
+            case "ack" | "nack" | "extend":
                 return _settle(line, operation)
             case "expire":
-                return _change(
-                    line, [(value, 0 if token == operation.argument else token) for value, token in line.items]
-                )
+                return _expire(line, operation.argument)
             case other:
                 raise ValueError(f"a queue knows no {other}")
 
@@ -69,20 +67,29 @@ class Fifo:
         return None
 
     def needs(self, operation: Operation) -> int | None:
-        return None
+        """The token that must be out."""
+        if operation.kind in ("ack", "nack", "extend"):
+            token: int = operation.argument[0]
+            return token
+        return operation.argument if operation.kind == "expire" and isinstance(operation.argument, int) else None
 
     def at(self, line: Line) -> tuple[float, float]:
-        return -inf, inf
+        if not line.known:
+            return -inf, inf
+        tokens = [token for _, token in line.items if isinstance(token, int) and token]
+        return min(tokens, default=inf), max(tokens, default=-inf)
 
     def sharpen(self, history: Sequence[Operation]) -> list[Operation]:
-        """A lost put of what was seen later was done; its index is unknown all the same. Nothing is left out."""
-        return [replace(o, result=None) if o.ret is None else o for o in history]
+        """A lost put of what nobody was ever given changes nothing that anybody saw; nor does a lost extend."""
+        given = {o.result[1] for o in history if o.kind == "receive" and o.result is not None}
+        idle = {id(o) for o in history if o.kind == "extend" or (o.kind == "put" and o.argument not in given)}
+        return [o for o in history if o.ret is not None or id(o) not in idle]
 
 
 def _receive(line: Line, operation: Operation, last: int) -> Line | None:
-    first = next((place for place, (_, token) in enumerate(line.items) if not token), None)
+    first = next((place for place, (_, holder) in enumerate(line.items) if holder == FREE), None)
     if operation.ret is None:  # whatever it would have said
-        return line if first is None else _with(line, first, UNSEEN, last)
+        return None if first is None else _with(line, first, operation.argument, last)
     if operation.result is None:
         return line if first is None else None
     token, value = operation.result
@@ -94,25 +101,26 @@ def _settle(line: Line, operation: Operation) -> Line | None:
     held = (value, token) in line.items
     if operation.ret is not None and operation.result is not held:
         return None
-    if not held:
-        return line
+    if not held or operation.kind == "extend":
+        return line if operation.ret is not None else None
     if operation.kind == "ack":
         return _change(line, [item for item in line.items if item != (value, token)])
-    return _change(line, [(value, 0) if item == (value, token) else item for item in line.items])
+    return _expire(line, token)
 
 
-def _with(line: Line, place: int, token: int, last: int) -> Line:
+def _expire(line: Line, holder: Hashable) -> Line | None:
+    """What it held is there for others again, at its place."""
+    freed = [(value, FREE if each == holder else each) for value, each in line.items]
+    return _change(line, freed) if tuple(freed) != line.items else None
+
+
+def _with(line: Line, place: int, holder: Hashable, last: int) -> Line:
     value, _ = line.items[place]
-    return Line((*line.items[:place], (value, token), *line.items[place + 1 :]), last)
+    return Line((*line.items[:place], (value, holder), *line.items[place + 1 :]), last)
 
 
-def _change(line: Line, items: Sequence[tuple[Hashable, int]]) -> Line:
+def _change(line: Line, items: Sequence[tuple[Hashable, Hashable]]) -> Line:
     return Line(tuple(items), line.last)
-
-
-def lapse(received: Operation, ttl: float, token: int) -> Operation:
-    """The end of a delivery by time: at any time from `ttl` after it was asked for, or never. UNSEEN: of a lost one."""
-    return Operation("time", received.key, received.call + ttl, None, "expire", token)
 
 
 FIFO = Fifo()

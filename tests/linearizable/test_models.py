@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.linearizable import MUTEX, REGISTER, Operation, Undecided, check, expiry
+from tests.linearizable import REGISTER, Operation, Undecided, check
 
 History = list[Operation]
 
@@ -43,6 +43,13 @@ GOOD_REGISTER: dict[str, History] = {
         op("b", 4, 5, "get"),
         op("b", 6, 7, "delete", None, False),
     ],
+    "counted at the same time": [
+        op("a", 0, 9, "incr", 2, (7, 8)),
+        op("b", 0, 9, "incr", 5, (5, 3)),
+        op("a", 10, 11, "get", None, (7, 8)),
+    ],
+    "a lost count is in the sum": [op("a", 0, None, "incr", 2), op("b", 2, 3, "incr", 1, (3, 9))],
+    "a lost count that never acted": [op("a", 0, None, "incr", 2), op("b", 2, 3, "incr", 1, (1, 9))],
     "a lost delete": [op("a", 0, 1, "put", "x", 4), op("a", 2, None, "delete"), op("b", 4, 5, "get")],
 }
 
@@ -81,58 +88,25 @@ BAD_REGISTER: dict[str, History] = {
         op("b", 4, 5, "cas", (4, "y"), False),
         op("b", 6, 7, "get", None, ("x", 4)),
     ],
+    "a count is lost": [
+        op("a", 0, 1, "incr", 2, (2, 3)),
+        op("a", 2, 3, "incr", 2, (2, 4)),
+    ],
+    "counted twice": [
+        op("a", 0, None, "incr", 2),
+        op("b", 2, 3, "incr", 1, (3, 9)),
+        op("b", 4, 5, "incr", 1, (6, 10)),
+    ],
+    "two are told the same sum": [
+        op("a", 0, 9, "incr", 1, (1, 3)),
+        op("b", 0, 9, "incr", 1, (1, 4)),
+    ],
     "a delete of nothing that was one": [op("a", 0, 1, "delete", None, True)],
     "it comes back after its delete": [
         op("a", 0, 1, "put", "x", 4),
         op("a", 2, 3, "delete", None, True),
         op("b", 4, 5, "get", None, ("x", 4)),
     ],
-}
-
-GRANT = op("a", 0, 1, "acquire", "a", 5)
-GOOD_MUTEX: dict[str, History] = {
-    "taken, refused, given back, taken": [
-        GRANT,
-        op("b", 2, 3, "acquire", "b", False),
-        op("a", 4, 5, "release", 5, True),
-        op("b", 6, 7, "acquire", "b", 8),
-        op("c", 8, 9, "show", None, ("b", 8)),
-    ],
-    "a stale release": [
-        GRANT,
-        op("a", 4, 5, "release", 5, True),
-        op("b", 6, 7, "acquire", "b", 8),
-        op("a", 8, 9, "release", 5, False),
-        op("b", 8, 9, "renew", 8, True),
-    ],
-    "a lost grant is found again": [
-        op("a", 0, None, "acquire", "a"),
-        op("b", 2, 3, "acquire", "b", False),
-        op("a", 4, 5, "show", None, ("a", 6)),
-        op("a", 6, 7, "release", 6, True),
-    ],
-    "a lost release": [GRANT, op("a", 2, None, "release", 5), op("b", 3, 4, "acquire", "b", 6)],
-    "its time was over": [GRANT, expiry(GRANT, 10, 5), op("b", 11, 12, "acquire", "b", 6)],
-    "its time was over, and nobody came": [GRANT, expiry(GRANT, 10, 5), op("a", 20, 21, "release", 5, True)],
-}
-BAD_MUTEX: dict[str, History] = {
-    "two holders": [GRANT, op("b", 2, 3, "acquire", "b", 6)],
-    "refused though it was free": [op("b", 2, 3, "acquire", "b", False)],
-    "a token that does not grow": [GRANT, op("a", 2, 3, "release", 5, True), op("b", 4, 5, "acquire", "b", 5)],
-    "another one's release worked": [
-        GRANT,
-        op("a", 4, 5, "release", 5, True),
-        op("b", 6, 7, "acquire", "b", 8),
-        op("a", 8, 9, "release", 5, True),
-    ],
-    "given away before its time was over": [GRANT, expiry(GRANT, 10, 5), op("b", 8, 9, "acquire", "b", 6)],
-    "renewed after its time was over": [
-        GRANT,
-        expiry(GRANT, 10, 5),
-        op("b", 11, 12, "acquire", "b", 6),
-        op("a", 13, 14, "renew", 5, True),
-    ],
-    "shown to be free while held": [GRANT, op("b", 2, 3, "show")],
 }
 
 
@@ -144,16 +118,6 @@ def test_a_good_register(name: str) -> None:
 @pytest.mark.parametrize("name", BAD_REGISTER)
 def test_a_bad_register(name: str) -> None:
     assert check(BAD_REGISTER[name], REGISTER) is not None
-
-
-@pytest.mark.parametrize("name", GOOD_MUTEX)
-def test_a_good_lock(name: str) -> None:
-    assert check(GOOD_MUTEX[name], MUTEX) is None
-
-
-@pytest.mark.parametrize("name", BAD_MUTEX)
-def test_a_bad_lock(name: str) -> None:
-    assert check(BAD_MUTEX[name], MUTEX) is not None
 
 
 def test_keys_do_not_know_each_other() -> None:

@@ -2,11 +2,13 @@
 
     python -m tests.system.chaos --minutes 5 --nodes 5 --kills --stops
 
-Each node stands in a network namespace. Clients at each of them read, write, swap and delete keys and take and give
-back locks, over HTTP; jobs fire every second. Meanwhile the network is cut: hosts alone, halves, one direction only,
+Each node stands in a network namespace. Sixteen clients use the shared state (get, put, cas, incr, delete), locks and
+semaphores (with a time, in a session, waiting or not, renewed or left to end) and queues (put, receive, ack, nack,
+extend), over HTTP; jobs fire every second. Meanwhile the network is cut: hosts alone, halves, one direction only,
 bridges, rings; with --kills and --stops nodes also die or hang. Then all is mended, and the judges say whether
 
-* every answer of every key and lock fits one copy that does one thing after another (tests/linearizable),
+* every answer about every key, lock, semaphore and queue fits one copy that does one thing after another
+  (tests/linearizable), in which nothing ends by time before its holder was told that it would,
 * every slot of every job is in the ledger exactly once, no two attempts of a run and no two runs of a job that forbids
   it were alive at once, and tokens grew (tests/system/checker.py),
 * all nodes serve again soon, and hold the same state.
@@ -28,13 +30,14 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.linearizable import MUTEX, REGISTER, Model, Operation, Undecided, check
+from tests.linearizable import Model, Operation, Undecided, check
+from tests.system.asking import Came, History
 from tests.system.checker import Verdict
 from tests.system.faults import Misfortune
 from tests.system.netns import Network, unavailable
 from tests.system.processes import Cluster, Node, TookTooLong, running, wait_for
 from tests.system.soak import KINDS, LONG, Soak
-from tests.system.traffic import Came, History, Traffic
+from tests.system.traffic import MODELS, Traffic
 
 #: How long one fault lasts and how long all is well after it, at least and at most.
 FAULT_S = 0.5, 6.0
@@ -62,15 +65,22 @@ class Report:
     def good(self) -> bool:
         return not self.complaints and not self.verdict.faults
 
+    def _logs(self) -> str:
+        """How much each kind of thing was used, how many of them there were, and how much of that is unknown."""
+        return ", ".join(
+            f"{len(log)} of {len({o.key for o in log})} {name}s of which {sum(o.ret is None for o in log)} unknown"
+            for name, log in self.history.logs.items()
+        )
+
     def __str__(self) -> str:
         came, verdict = self.history.came, self.verdict
         outcomes = ", ".join(f"{n} {name}" for name, n in sorted(verdict.outcomes.items()))
         lines = [
             f"seed {self.seed}, {self.seconds:.0f} s, {self.faults.total()} faults:"
             f" {', '.join(f'{n} {name}' for name, n in sorted(self.faults.items()))};"
-            f" {self.history.size} operations ({came[Came.UNKNOWN]} with unknown outcome, {came[Came.NOTHING]} more"
-            f" refused); {verdict.slots} slots ({outcomes}), {verdict.attempts} attempts, {verdict.second_attempts} of"
-            f" them not the first; recovered in {self.recovered_s:.2f} s",
+            f" {self.history.size} operations: {self._logs()} ({came[Came.UNKNOWN]} with unknown outcome,"
+            f" {came[Came.NOTHING]} more refused); {verdict.slots} slots ({outcomes}), {verdict.attempts} attempts,"
+            f" {verdict.second_attempts} of them not the first; recovered in {self.recovered_s:.2f} s",
             *self.complaints,
             *verdict.faults[:50],
         ]
@@ -113,8 +123,8 @@ class Chaos:
         soak.pause()
         report.verdict = soak.verdict()
         report.complaints += [f"surprising: {surprise}" for surprise in traffic.history.surprises[:20]]
-        for history, model in ((traffic.history.registers, REGISTER), (traffic.history.locks, MUTEX)):
-            report.complaints += judged(history, model)
+        for log, model in MODELS.items():
+            report.complaints += judged(traffic.history.whole(log), model)
         return report
 
     def _misfortunes(self, misfortune: Misfortune, seconds: float, report: Report) -> None:
