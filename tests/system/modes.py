@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.system.checker import read_witness
+from tests.system.clocks import mislead, set_clock
 from tests.system.modes_judge import JOB_HUNG, SLACK_MS, Verdict, column, judge
-from tests.system.modes_seen import Hung, Job, Phase, Seen, lives_of
+from tests.system.modes_seen import WRONG_CLOCK, Hung, Job, Phase, Seen, lives_of
 from tests.system.netns import Network, unavailable
 from tests.system.processes import Cluster, Node, running, wait_for
 from tests.system.soak import Soak, now_ms, witness
@@ -39,7 +40,9 @@ OVER_MS = 3_000
 #: After a node is ready again it opens its session, and hears the others' clocks before it owns slices.
 BACK_MS = 2_500
 WELL_S, LOST_S, BACK_S, HUNG_S = 2.5, 6.0, 5.5, 4.0
-FAULTS = ("killed", "hung", "cut off")
+FAULTS = ("killed", "hung", "cut off", WRONG_CLOCK)
+#: By how much the clock of a node is pushed ahead: the bound is a second.
+PUSHED_MS = 3_000
 WHO_S = 0.01
 #: A thread that wakes this late had no core.
 STALL_MS = 300
@@ -138,21 +141,22 @@ class Matrix:
     uids: dict[str, str] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
 
-    def run(self, seconds: float) -> tuple[Seen, Verdict]:
+    def run(self, seconds: float, faults: Sequence[str] = FAULTS) -> tuple[Seen, Verdict]:
+        """Each fault once, and all again while there is time left."""
         with self.watch:
-            return self._run(seconds)
+            return self._run(seconds, faults)
 
-    def _run(self, seconds: float) -> tuple[Seen, Verdict]:
+    def _run(self, seconds: float, faults: Sequence[str]) -> tuple[Seen, Verdict]:
         leader = self.cluster.leader()
         for kind in kinds([node.name for node in self.cluster.nodes], leader.name):
             self._add(kind)
         self._calm("well", now_ms() + BACK_MS, WELL_S + BACK_MS / 1_000)
         begun_s, victims = time.monotonic(), [leader, *self.cluster.others(leader)]
         n = 0
-        while not n or time.monotonic() - begun_s + 3 * (LOST_S + BACK_S) + HUNG_S < seconds:
-            for fault in FAULTS:
+        while not n or time.monotonic() - begun_s + len(faults) * (LOST_S + BACK_S) + HUNG_S < seconds:
+            for fault in faults:
                 if fault != "cut off" or self.network:
-                    self._lose(victims[n % len(victims)], fault)
+                    self._lose(self._misled() if fault == WRONG_CLOCK else victims[n % len(victims)], fault)
                 n += 1
             self._hang()
         return self._seen()
@@ -190,13 +194,26 @@ class Matrix:
         self.phases.append(Phase(how, from_ms, now_ms(), from_ms + OVER_MS, victim.name, how))
         self._end(victim, how)
         self.cluster.settle()
-        self._calm(f"back ({how})", now_ms() + BACK_MS, BACK_S, victim.name)
+        # A clock that was ahead has decided what was to come.
+        self._calm(
+            f"back ({how})",
+            now_ms() + max(BACK_MS, PUSHED_MS + STALL_MS),
+            BACK_S,
+            "" if how == WRONG_CLOCK else victim.name,
+        )
+
+    def _misled(self) -> Node:
+        """Who leads; of two, who does not: there nobody can say which clock is wrong."""
+        leader = self.cluster.leader()
+        return leader if self.cluster.size > 2 else self.cluster.others(leader)[0]
 
     def _begin(self, victim: Node, how: str) -> None:
         if how == "killed":
             victim.kill()
         elif how == "hung":
             victim.signal(signal.SIGSTOP)
+        elif how == WRONG_CLOCK:
+            set_clock(victim, self.folder, PUSHED_MS)
         elif self.network is not None:
             self.network.pull([host for host in self.network.hosts if host.namespace == victim.namespace])
 
@@ -205,6 +222,8 @@ class Matrix:
             victim.spawn()
         elif how == "hung":
             victim.signal(signal.SIGCONT)
+        elif how == WRONG_CLOCK:
+            set_clock(victim, self.folder, 0)
         elif self.network is not None:
             self.network.heal()
 
@@ -283,7 +302,10 @@ def matrix(folder: Path, nodes: int) -> Iterator[Matrix]:
     """A running cluster, on hosts of its own where that can be."""
     network = None if unavailable() else Network(nodes)
     try:
-        with running(Cluster(folder, nodes, network=network)) as cluster:
+        cluster = Cluster(folder, nodes, network=network)
+        for node in cluster.nodes:
+            mislead(node, folder)
+        with running(cluster):
             yield Matrix(folder, cluster, network)
     finally:
         if network is not None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
-from tests.system.modes_seen import Job, Life, Phase, Row, Seen
+from tests.system.modes_seen import WRONG_CLOCK, Job, Life, Phase, Row, Seen
 
 UNMADE = frozenset({"skipped", "missed"})
 #: Modes whose runs follow one another, and whose parts do.
@@ -24,6 +24,7 @@ SERIAL = frozenset({"single", "standby", "turns", "contend", "contend-skip", "ro
 SHARED = frozenset({"contend", "contend-skip", "sync", "async", "rolling"})
 #: The last part of each slice, in which nothing runs, and what is not started shortly before it.
 GUARD_MS, ROOM_MS = 2_500, 200
+CLOCK_BOUND_MS = 1_000
 #: What a loaded machine may be late by in what has no promise.
 SLACK_MS = 700
 #: All start together within this while the machine does a lot else; `modes_trials` has the promise of 50 ms.
@@ -56,7 +57,7 @@ class Verdict:
 def judge(seen: Seen) -> Verdict:
     verdict = Verdict()
     for job in seen.jobs:
-        for rule in (slots_once, ledger_is_true, goes_on, lost_ends, *RULES[job.mode]):
+        for rule in (slots_once, not_early, ledger_is_true, goes_on, lost_ends, *RULES[job.mode]):
             verdict.faults += [Fault(job.name, at_ms, text) for at_ms, text in rule(seen, job)]
         for row in seen.ledgers[job.name]:
             if strict(seen, job, row["slot"]) is not None:
@@ -102,6 +103,13 @@ def slots_once(seen: Seen, job: Job) -> Found:
     yield from (
         (life.start_ms, f"{life.run} ran, and no ledger knows it") for life in seen.of(job) if life.run not in known
     )
+
+
+def not_early(seen: Seen, job: Job) -> Found:
+    """Nothing starts before its slot, but by what a clock may be wrong by."""
+    for life in seen.of(job):
+        if life.start_ms < life.slot_ms - CLOCK_BOUND_MS:
+            yield life.start_ms, f"{life.run} started {life.slot_ms - life.start_ms:.0f} ms before its slot"
 
 
 def ledger_is_true(seen: Seen, job: Job) -> Found:
@@ -174,6 +182,7 @@ def lost_ends(seen: Seen, job: Job) -> Found:
     for phase in (phase for phase in seen.phases if phase.lost):
         if job.mode == "slice":
             yield from slices_of_lost(seen, job, phase)
+        if job.mode == "slice" or phase.how == WRONG_CLOCK:
             continue
         ended_ms = phase.from_ms + seen.lease_ms
         for life in seen.of(job):
@@ -187,14 +196,14 @@ def lost_ends(seen: Seen, job: Job) -> Found:
 
 
 def slices_of_lost(seen: Seen, job: Job, phase: Phase) -> Found:
-    """Who is killed or hangs starts nothing in its slices; who is cut off goes on."""
+    """Who is killed, hangs or has a wrong clock starts nothing in its slices; who is cut off goes on."""
     for life in seen.of(job):
         if (
             phase.how != "cut off"
             and life.node == phase.lost
             and phase.from_ms + SLACK_MS < life.start_ms < phase.to_ms
         ):
-            yield life.start_ms, f"{life.run} started on {life.node}, which was {phase.how}"
+            yield life.start_ms, f"{life.run} started on {life.node} ({phase.how})"
 
 
 def one_at_a_time(seen: Seen, job: Job) -> Found:
@@ -218,7 +227,7 @@ def turns_are_fair(seen: Seen, job: Job) -> Found:
             if len(set(whose)) < size:
                 yield starts[i].start_ms, f"turns of {size} nodes went to {' '.join(whose)}"
     for lost, after in pairwise(seen.phases):
-        if lost.lost and seen.has_quorum(lost):
+        if after.joined_ms and seen.has_quorum(lost):
             yield from joined_at_end(seen, job, lost, after)
 
 
@@ -248,7 +257,7 @@ def standby_stays(seen: Seen, job: Job) -> Found:
                 yield now.start_ms, f"it went back to {now.node} sooner than after {job.failback_ms} ms"
         elif now.node != before.node and not was_lost(seen, before.node, before.start_ms - SLACK_MS, now.start_ms):
             yield now.start_ms, f"it went from {before.node} to {now.node}, and {before.node} was not lost"
-    falls = [(lost, after) for lost, after in pairwise(seen.phases) if lost.lost == job.order[0]]
+    falls = [(lost, after) for lost, after in pairwise(seen.phases) if lost.lost == job.order[0] and after.joined_ms]
     for _, after in falls[:1]:  # after more of them it waits longer
         enough = after.to_ms - after.settled_ms >= job.failback_ms + 2 * job.every_ms
         if enough and not [
@@ -258,7 +267,8 @@ def standby_stays(seen: Seen, job: Job) -> Found:
 
 
 def was_lost(seen: Seen, node: str, from_ms: float, to_ms: float) -> bool:
-    return any(phase.lost == node and phase.from_ms < to_ms and from_ms < phase.to_ms for phase in seen.phases)
+    losses = (phase for phase in seen.phases if phase.lost == node and phase.how != WRONG_CLOCK)
+    return any(phase.from_ms < to_ms and from_ms < phase.to_ms for phase in losses)
 
 
 def slices_are_own(seen: Seen, job: Job) -> Found:
@@ -292,7 +302,7 @@ def slice_was_had(seen: Seen, job: Job, row: Row, owner: str, ends_ms: int) -> F
     phase = seen.phase_at(slot)
     was_down = phase and phase.lost == owner and phase.how != "cut off" and phase.from_ms < slot
     if phase and was_down and ends_ms < phase.to_ms and done != "missed":
-        yield slot, f"slice slot {slot} is {done}, and its owner {owner} was {phase.how}"
+        yield slot, f"slice slot {slot} is {done} on its owner {owner} ({phase.how})"
 
 
 def was_there(seen: Seen, node: str, from_ms: float, to_ms: float) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from tests.system.checker import Line
 
 Row = Mapping[str, Any]
+WRONG_CLOCK = "wrong clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Phase:
     to_ms: int
     #: From here on the cluster has had the time that it asks for to get over what happened at `from_ms`.
     settled_ms: int
-    #: The node that is lost in it, and how: killed, hung, cut off.
+    #: The node that something is done to in it, and what: killed, hung, cut off, wrong clock.
     lost: str = ""
     how: str = ""
     #: When the node that was lost before it opened a new session, and stood in line again.
@@ -115,7 +116,8 @@ class Seen:
         return next((phase for phase in self.phases if phase.from_ms <= at_ms < phase.to_ms), None)
 
     def living(self, phase: Phase) -> tuple[str, ...]:
-        return tuple(node for node in self.nodes if node != phase.lost)
+        """Who takes part: also whose clock is wrong, in all but slices."""
+        return tuple(node for node in self.nodes if node != phase.lost or phase.how == WRONG_CLOCK)
 
     def has_quorum(self, phase: Phase) -> bool:
         return 2 * len(self.living(phase)) > len(self.nodes)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.system.modes_judge import JOB_HUNG, RULES, judge
-from tests.system.modes_seen import Hung, Job, Life, Phase, Seen
+from tests.system.modes_seen import WRONG_CLOCK, Hung, Job, Life, Phase, Seen
 
 Row = dict[str, Any]
 N1 = ("n1", "n2", "n3")
@@ -164,6 +164,7 @@ FAULTS: list[tuple[str, Change, str]] = [
     ("single", lambda r: r.row(33_000).update(reason=""), "nobody says why"),
     ("single", lambda r: r.row(5_000).update(outcome="failed"), "cannot fail"),
     ("single", lambda r: r.row(5_000).update(outcome="timed_out"), "nobody stopped them"),
+    ("single", lambda r: put(r.life(5_000), start_ms=3_990), "started 1010 ms before its slot"),
     ("single", lambda r: put(r.life(5_000), ended=False), "never came to its end"),
     ("single", lambda r: r.row(5_000).update(token=7), "never came to its end"),
     ("single", lambda r: r.hung.__setitem__(0, replace(r.hung[0], died_ms=None)), "was alive after 2000 ms"),
@@ -191,8 +192,8 @@ FAULTS: list[tuple[str, Change, str]] = [
     ("slice", lambda r: put(r.life(5_000), start_ms=4_900), "out of its slice"),
     ("slice", lambda r: (drop(r, 5_000), r.row(5_000).update(outcome="missed", reason="x")), "its owner n2 was there"),
     ("slice", lambda r: r.row(5_000).update(node="n3"), "its owner n2 was there"),
-    ("slice", lambda r: r.row(15_000).update(outcome="lost"), "its owner n1 was killed"),
-    ("slice", lambda r: r.more(r.life(2_000), run="u/15000", start_ms=15_010), "which was killed"),
+    ("slice", lambda r: r.row(15_000).update(outcome="lost"), "on its owner n1 (killed)"),
+    ("slice", lambda r: r.more(r.life(2_000), run="u/15000", start_ms=15_010), "started on n1 (killed)"),
     ("contend", lambda r: drop(r, 5_000, 1), "ran on n1 n3 of n1 n2 n3"),
     ("contend", lambda r: put(r.life(5_000), last_ms=5_200), "was alive when"),
     ("contend-skip", lambda r: r.more(r.life(5_000), start_ms=5_500, node="n2"), "was done, and n2 started it"),
@@ -229,6 +230,14 @@ ALONE: list[tuple[str, str, Change, str]] = [
     ("standby", "skip", lambda r: r.row(16_000).update(outcome="succeeded"), "1 of 7 slots"),
     ("single", "all", lambda r: put(r.life(14_000), start_ms=14_010), "was alive on n2 4010 ms after n1 was killed"),
 ]
+
+
+def test_it_finds_slices_of_a_node_whose_clock_is_wrong() -> None:
+    records = Records("slice")
+    records.phases[1] = replace(records.phases[1], how=WRONG_CLOCK)
+    assert records.faults() == []
+    records.more(records.life(2_000), run="u/15000", start_ms=15_010)
+    assert any("started on n1 (wrong clock)" in fault for fault in records.faults())
 
 
 def test_what_came_late_because_the_machine_stood_still_is_no_fault() -> None:

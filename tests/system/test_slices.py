@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.system.clocks import mislead, set_clock
 from tests.system.netns import Network, unavailable
-from tests.system.processes import Cluster, Node, cluster_in, wait_for
+from tests.system.processes import Cluster, Node, cluster_in, running, wait_for
 
 pytestmark = pytest.mark.xdist_group("nodes")
 
@@ -141,3 +142,46 @@ def test_the_link_between_two_is_cut_and_no_slice_happens_twice_or_not_at_all(tm
         cluster.settle()
         slots = slots_since(first_ms)
         check_all(cluster, first_ms, slots)
+
+
+#: By how much a clock is pushed ahead: the bound is a second.
+PUSHED_MS = 3_000
+
+
+def refused(cluster: Cluster, node: Node) -> list[int]:
+    """Slots that the node says it has refused."""
+    why = f"node {node.name} refuses its slices: "
+    return [slot for slot, told in entries(cluster).items() if told["reason"].startswith(why)]
+
+
+def check_pushed(cluster: Cluster, victim: Node, first_ms: int) -> None:
+    """A node whose clock is wrong says so and fires nothing; set right it goes on; each slot is told of once."""
+    wait_for(lambda: fired(cluster), "a slice")
+    set_clock(victim, cluster.folder, PUSHED_MS)
+    pushed_ms = time.time_ns() // 1_000_000
+    wait_for(lambda: slices_of(victim)["doubt"], "it to doubt its clock", 3.0)
+    assert any("starts nothing in its slices" in note for note in victim.status()["notes"])
+    assert not victim.ready
+    assert "slices_refused" in victim.said()
+    wait_for(lambda: any(slot > pushed_ms for slot in refused(cluster, victim)), "it to refuse a slice of its own")
+    wait_for(lambda: time.time_ns() // 1_000_000 > max(refused(cluster, victim)) + SLICE_MS, "that slice to be over")
+    set_clock(victim, cluster.folder, 0)
+    right_ms = time.time_ns() // 1_000_000
+    wait_for(lambda: victim.ready and not slices_of(victim)["doubt"], "it to trust its clock")
+    wait_for(lambda: any(n == [victim.name] for slot, n in fired(cluster).items() if slot > right_ms), "it to go on")
+    # What it decided while it was ahead is decided.
+    wrong = {slot for slot in slots_since(pushed_ms) if slot <= right_ms + PUSHED_MS}
+    own = {slot for slot in wrong if owner(cluster, slot) == victim.name}
+    assert not [slot for slot in own if slot in fired(cluster) and slot <= right_ms]
+    check_all(cluster, first_ms, slots_since(first_ms), down=own)
+
+
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
+def test_a_clock_that_was_pushed_past_the_bound_fires_nothing_until_it_is_set_right(tmp_path: Path, size: int) -> None:
+    cluster = Cluster(tmp_path, size)
+    for node in cluster.nodes:
+        mislead(node, tmp_path)
+    with running(cluster):
+        add_job(cluster)
+        first_ms = time.time_ns() // 1_000_000
+        check_pushed(cluster, cluster.leader() if size > 2 else cluster.others(cluster.leader())[0], first_ms)
