@@ -164,7 +164,7 @@ class Matrix:
     def _add(self, kind: Kind) -> None:
         made_ms, job = now_ms(), kind.job
         timed = {"timeout": f"{job.timeout_ms}ms", "kill_grace": f"{job.grace_ms}ms", "every": f"{job.every_ms}ms"}
-        alone = () if job.mode in {"sync", "async"} else ("--alone",)
+        alone = () if job.mode in {"sync", "async", "queue"} else ("--alone",)
         command = witness(self.folder, kind.seconds, "--beat", "--who", *alone)
         self.cluster.add_job({"name": job.name, "command": command, **timed, **kind.definition})
         self.jobs.append(replace(job, made_ms=made_ms, from_ms=now_ms() + 1, to_ms=sys.maxsize, paused_ms=sys.maxsize))
@@ -195,12 +195,8 @@ class Matrix:
         self._end(victim, how)
         self.cluster.settle()
         # A clock that was ahead has decided what was to come.
-        self._calm(
-            f"back ({how})",
-            now_ms() + max(BACK_MS, PUSHED_MS + STALL_MS),
-            BACK_S,
-            "" if how == WRONG_CLOCK else victim.name,
-        )
+        settled_ms = now_ms() + (PUSHED_MS + STALL_MS if how == WRONG_CLOCK else BACK_MS)
+        self._calm(f"back ({how})", settled_ms, BACK_S, "" if how == WRONG_CLOCK else victim.name)
 
     def _misled(self) -> Node:
         """Who leads; of two, who does not: there nobody can say which clock is wrong."""

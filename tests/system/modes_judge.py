@@ -147,7 +147,8 @@ def died_in_time(seen: Seen, job: Job, token: int, died_ms: float | None) -> Fou
     by_ms = life.start_ms + job.timeout_ms + job.grace_ms + SLACK_MS
     if died_ms is None or died_ms > by_ms:
         yield life.start_ms, f"{life.run} hung, and was alive after {job.timeout_ms} ms and its grace"
-    fine = {"timed_out", "succeeded"} if job.mode in SHARED else {"timed_out"}
+    # A shard may be one too many, and an item comes back.
+    fine = {"timed_out", "succeeded"} if job.mode in {*SHARED, "queue"} else {"timed_out"}
     for row in seen.ledgers[job.name]:
         if row["run"] == life.run and row["outcome"] not in fine:
             yield life.start_ms, f"{life.run} hung, and is {row['outcome']} in the ledger"
@@ -215,6 +216,14 @@ def one_at_a_time(seen: Seen, job: Job) -> Found:
             yield later.start_ms, f"{earlier.run} on {earlier.node} was alive when {later.run} started on {later.node}"
         if earlier.token >= later.token:
             yield later.start_ms, f"{later.run} has token {later.token}, and {earlier.run} before it {earlier.token}"
+
+
+def one_on_each(seen: Seen, job: Job) -> Found:
+    """A node has no more items in its hands than the job lets it: one."""
+    lives = sorted(seen.of(job), key=lambda life: (life.node, life.start_ms))
+    for earlier, later in pairwise(lives):
+        if earlier.node == later.node and earlier.last_ms >= later.start_ms:
+            yield later.start_ms, f"{later.node} had {earlier.run} in its hands when it began {later.run}"
 
 
 def turns_are_fair(seen: Seen, job: Job) -> Found:
@@ -396,11 +405,15 @@ def tokens_are_own(seen: Seen) -> Found:
 
 
 def attempts_count_up(seen: Seen, job: Job) -> Found:
-    """Attempts of a run, or of a shard, count up from each to the next."""
+    """Attempts of a run, or of a shard, follow one another and count up."""
     which = sorted(seen.of(job), key=lambda life: (life.run, life.shard, life.start_ms))
     for earlier, later in pairwise(which):
-        if (earlier.run, earlier.shard) == (later.run, later.shard) and later.attempt <= earlier.attempt:
+        if (earlier.run, earlier.shard) != (later.run, later.shard):
+            continue
+        if later.attempt <= earlier.attempt or later.token <= earlier.token:
             yield later.start_ms, f"{later.run}: attempt {later.attempt} came after attempt {earlier.attempt}"
+        if later.met or later.start_ms <= earlier.last_ms:
+            yield later.start_ms, f"{later.run}: attempt {earlier.attempt} was alive when {later.attempt} started"
 
 
 def by_run(seen: Seen, job: Job) -> dict[str, list[Life]]:
@@ -422,6 +435,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "slice": (one_at_a_time, attempts_count_up, slices_are_own),
     "contend": (one_at_a_time, attempts_count_up, all_contended),
     "contend-skip": (one_at_a_time, all_contended),  # whose shards all work under the name of the run
+    "queue": (attempts_count_up, one_on_each),
     "sync": (attempts_count_up, outcome_is_declared, start_together),
     "async": (attempts_count_up, outcome_is_declared),
     "rolling": (one_at_a_time, attempts_count_up, outcome_is_declared, in_order),
