@@ -73,7 +73,7 @@ def show(run_id: str) -> None:
         ("state", row["state"]),
         ("mode", row["mode"] or ""),
         ("reason", row["reason"]),
-        ("item", f"{row['item'] or 'none any more'} of queue {row['queue']}" if "queue" in row else ""),
+        ("item", f"{row['item'] or 'no longer one'} of queue {row['queue']}" if "queue" in row else ""),
         ("not before", row["not_before"] or ""),
         ("finished", row["finished_at"] or ""),
         ("checkpoint", f"{row['checkpoint_bytes']} bytes" if row.get("checkpoint_bytes") else ""),

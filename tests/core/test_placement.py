@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from peercron.core.apply.configuration import configure
 from peercron.core.commands import ExpireSession, OpenSession, RunJob
-from peercron.core.job import Job, Overlap
+from peercron.core.job import Job, Mode, Overlap
 from peercron.core.member import Configuration, Role, Seat
 from peercron.core.placement import barred, choose, eligible
 from peercron.core.run import Attempt, AttemptState, Run, RunState
 from peercron.core.state import ClusterState
-from tests.core.builders import NOW, cluster, definition, done, info, node_of, put
+from tests.core.builders import (
+    NOW,
+    SECOND,
+    attempt_of,
+    cluster,
+    definition,
+    done,
+    fired,
+    info,
+    node_of,
+    only_run,
+    put,
+)
 
 
 def run(run_id: str = "1/1", lost_by: str = "") -> Run:
@@ -89,3 +102,15 @@ def test_who_has_no_seat_any_more_and_who_is_elsewhere_are_passed_over_with_the_
     wanted = definition(where='dc != "ams"')
     reasons = {member.info.name: barred(state, wanted, member) for member in state.members.values()}
     assert reasons == {"a": "", "b": "it is no member any more", "c": "it is not where the job wants to run"}
+
+
+@pytest.mark.parametrize("mode", [Mode.PARALLEL, Mode.CONTEND])
+def test_a_run_that_was_begun_alone_goes_on_alone_when_its_job_is_shared_by_now(mode: Mode) -> None:
+    state = cluster("a", "b")
+    put(state)
+    fired(state, NOW + SECOND)
+    loser = node_of(state, only_run(state))
+    put(state, mode=mode)
+    done(state, ExpireSession(f"id-{loser}", 1), NOW + 2 * SECOND)
+    run = only_run(state)
+    assert (node_of(state, run), attempt_of(run).n, run.shards) == ({"a": "b", "b": "a"}[loser], 2, 0)

@@ -37,7 +37,7 @@ from peercron.core.job import (
     Overlap,
     Quorum,
 )
-from peercron.core.pace import Retry
+from peercron.core.pace import Concurrency, Retry
 from peercron.core.planner import Planner
 from peercron.core.run import AttemptState
 from peercron.core.schedule import slots_between
@@ -57,6 +57,7 @@ STEADY = {
     "each-in-turn": definition("each-in-turn", trigger=EveryTrigger(5_000), mode=Mode.CONTEND),
     "together": definition("together", trigger=EveryTrigger(3_000), mode=Mode.PARALLEL, sync=True),
     "rolling": definition("rolling", trigger=EveryTrigger(5_000), mode=Mode.PARALLEL, order=("c", "a", "b")),
+    "mails": definition("mails", mode=Mode.QUEUE, queue="default/q", overlap=Overlap.ALLOW, concurrency=Concurrency(1)),
     "most": definition("most", trigger=EveryTrigger(4_000), mode=Mode.PARALLEL, sync=True, quorum=Quorum.MAJORITY),
 }
 
@@ -237,6 +238,7 @@ class Play:
         """Everybody is back, nobody meddles, time stands still but for runs that wait for theirs: what is due is done,
         and what runs ends.
         """
+        self.log.append(ResumeJob("default/mails"))  # a paused job pulls nothing
         for _ in range(400):
             for node in self.nodes:
                 self.dice = Random(1)

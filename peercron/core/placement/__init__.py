@@ -36,7 +36,8 @@ def choose(state: ClusterState, job: Job, run: Run) -> Choice:
     if not candidates:
         most = job.definition.concurrency.per_node
         return Choice(None, f"{NO_NODE} with less than {most} of it running" if most else NO_NODE)
-    return MODES[job.definition.mode](state, job, run, candidates)
+    # A run that was begun alone goes on alone, also when others of its job are shared by now.
+    return MODES.get(job.definition.mode, least_loaded)(state, job, run, candidates)
 
 
 def _there(state: ClusterState, job: Job, run: Run) -> list[Member]:
