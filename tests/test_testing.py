@@ -35,6 +35,21 @@ class Pages(Job):
             await ctx.checkpoint(page + 1)
 
 
+class Mails(Job):
+    """Its slots are items of a queue, and each is pulled twice."""
+
+    every = "10s"
+    mode = "queue"
+    queue = "mail"
+    overlap = "allow"
+    in_hand: list[tuple[int, Any]]
+
+    async def run(self, ctx: Any) -> None:
+        self.in_hand.append((ctx.attempt, ctx.item))
+        if ctx.attempt == 1 and ctx.item["run"] == ctx.run_id:
+            raise RuntimeError("pull it again")
+
+
 class Slow(Job):
     every = "10s"
     overlap = "queue_one"
@@ -169,6 +184,17 @@ def test_runs_share_state_and_exclude_each_other() -> None:
         assert cluster.queued("mail") == [{"total": n} for n in range(3)]
         assert not cluster.state.lock_grants
     assert len(runs) == 3
+
+
+def test_slots_go_through_a_queue_and_are_pulled_again() -> None:
+    Mails.in_hand = []
+    with LocalCluster(Mails, nodes=("n1", "n2")) as cluster:
+        cluster.advance("25s")
+        first, second = cluster.runs("mails")
+        assert cluster.queued("mail") == []
+    assert (first.state, second.state, first.attempts) == ("succeeded", "succeeded", 2)
+    assert [attempt for attempt, _ in Mails.in_hand] == [1, 2, 1, 2]
+    assert all(item["job"] == "default/mails" for _, item in Mails.in_hand)
 
 
 def test_who_waits_too_long_for_a_lock_is_refused() -> None:
