@@ -43,7 +43,7 @@ def test_a_run_comes_back_as_it_was(name: tuple[str, int, bool], row: Run) -> No
     fields = [named, slot_ms, row.state, row.created_ms, attempts, row.finished_ms, row.reason]
     shards = [astuple(shard) for shard in row.ended]
     late = [row.params, row.not_before_ms, row.cause, row.delivery, row.parent, row.shard, row.member]
-    late = _without_end([*late, row.shards, shards, row.barrier_by_ms, row.opened_ms])
+    late = _without_end([*late, row.shards, shards, row.barrier_by_ms, row.opened_ms, row.posted])
     plain = json.dumps([*fields, int(row.cancel_requested), *late], separators=(",", ":"), ensure_ascii=False)
     assert packed == plain.encode()
 
