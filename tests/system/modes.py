@@ -46,18 +46,6 @@ PUSHED_MS = 3_000
 WHO_S = 0.01
 #: A thread that wakes this late had no core.
 STALL_MS = 300
-#: In the order of the table; the first word of a name is its mode's.
-COLUMNS = (
-    "well",
-    "killed",
-    "back (killed)",
-    "hung",
-    "back (hung)",
-    "cut off",
-    "back (cut off)",
-    JOB_HUNG,
-    "afterwards",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +73,11 @@ def kinds(nodes: Sequence[str], first: str) -> list[Kind]:
         Kind(Job("slice", "slice", 1_000, slice_ms=5_000), 0.2, {"mode": "slice", "slice": "5s"}),
         Kind(Job("contend", "contend", every, takes_ms=many), 0.1, {"mode": "contend"}),
         Kind(Job("contend-skip", "contend-skip", 1_000), 0.1, {"mode": "contend", "losers": "skip"}),
+        Kind(
+            Job("queue", "queue", 500, misfire="all"),
+            0.2,
+            {"mode": "queue", "queue": "items", "overlap": "allow", "misfire": made_up},
+        ),
         Kind(
             Job("parallel-sync", "sync", every, quorum="majority", takes_ms=many),
             0.3,
@@ -310,15 +303,20 @@ def matrix(folder: Path, nodes: int) -> Iterator[Matrix]:
 
 def table(seen: Seen, verdict: Verdict) -> str:
     """A row for each job, a cell for each fault: how many slots were held to all that is promised, and what was not."""
-    lines = ["".join([f"{'':<18}", *(f"{name:>15}" for name in COLUMNS)])]
+    columns = [*dict.fromkeys(phase.name for phase in seen.phases), "afterwards"]
+    lines = [row("", columns)]
     for job in seen.jobs:
         cells = []
-        for name in COLUMNS:
+        for name in columns:
             bad = sum(fault.job == job.name and column(seen, fault.at_ms) == name for fault in verdict.faults)
             good = verdict.judged[job.name, name]
             cells.append(f"{bad} BAD of {good}" if bad else f"ok ({good})" if good else "-")
-        lines.append("".join([f"{job.name:<18}", *(f"{cell:>15}" for cell in cells)]))
+        lines.append(row(job.name, cells))
     return "\n".join(lines)
+
+
+def row(name: str, cells: Sequence[str]) -> str:
+    return "".join([f"{name:<17}", *(f"{cell:>19}" for cell in cells)])
 
 
 def report(seen: Seen, verdict: Verdict) -> str:
