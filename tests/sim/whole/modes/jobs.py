@@ -174,7 +174,7 @@ def condition(rng: random.Random, names: Names) -> list[Definition]:
 def fed(rng: random.Random, names: Names) -> list[Definition]:
     """A job whose runs are the items of a queue."""
     del names
-    task = chance(0.01, 1.5, fails=rng.choice((0.0, 0.2)))
+    task = chance(0.01, 1.5, fails=rng.choice((0.1, 0.3)))
     more = {"queue": f"{NAMESPACE}/{FED_QUEUE}", "concurrency": Concurrency(per_node=rng.choice((1, 2)))}
     return [job(rng, "fed", ManualTrigger(), task, **more)]
 

@@ -10,7 +10,9 @@ from unittest.mock import patch
 
 from peercron.core import dispatcher, line, placement, retry, shards, slices
 from peercron.core.apply import condition, grant, key, order, standing
-from peercron.core.capacity import pool_full
+from peercron.core.apply import run as run_module
+from peercron.core.apply.delivery import settle_item
+from peercron.core.capacity import job_full, pool_full
 from peercron.core.exclusion import lock_taken
 from peercron.core.job import Definition, Mode
 from peercron.core.limits import SLICE_ENTRIES_PER_RECORD_MAX
@@ -71,6 +73,11 @@ def opens_for_the_first(state: ClusterState, run: Run, definition: Definition, l
 before_barrier = shards._before_barrier
 
 
+def goes_on_in_order(state: ClusterState, run: Run, definition: Definition, live: Sequence[Run]) -> Orders:
+    """One after another, however the one before ended."""
+    return Orders() if len(shards._queued(live)) < len(live) else Orders(go=(live[0],))
+
+
 def asks_for_a_quorum(self: Slices, now_ms: int) -> None:
     if self._telling._can_tell():
         fire(self, now_ms)
@@ -125,6 +132,11 @@ def by_the_last(state: ClusterState, job: Any, run: Run, candidates: Any) -> Any
     return Choice(standby.in_order(state, job.definition, candidates)[-1], "the last")
 
 
+def settles_all(state: ClusterState, token: int, reason: str, *, done: bool) -> None:
+    del done
+    settle_item(state, token, reason, done=True)
+
+
 MUTANTS: dict[str, Mutant] = {
     # turns are fair
     "the head stays at the head": Mutant(
@@ -140,6 +152,9 @@ MUTANTS: dict[str, Mutant] = {
         instead(shards, "_before_barrier", opens_for_the_first), ("parallel",), ("barrier",), seed=1
     ),
     "one success is enough": Mutant(instead(shards, "needed", lambda quorum, of: 1), ("parallel",), ("quorum",)),
+    "an order goes on after a failure": Mutant(
+        instead(shards, "_in_order", goes_on_in_order), ("parallel",), ("order",), seconds=120.0
+    ),
     # slices need nobody, and are each once
     "slices ask for a quorum": Mutant(
         instead(Slices, "_fire", asks_for_a_quorum), ("slices",), ("slice missing",), "pq", seconds=80.0
@@ -161,12 +176,17 @@ MUTANTS: dict[str, Mutant] = {
     ),
     # limits hold
     "pools have no end": Mutant(hurdles_without(pool_full), ("bounded",), ("pool",)),
+    "jobs have no limit": Mutant(hurdles_without(job_full), ("bounded",), ("per job",)),
     "locks keep nobody out": Mutant(hurdles_without(lock_taken), ("exclusive",), ("two at once",)),
     "one more than may": Mutant(instead(line, "has_room", one_more), ("places",), ("lock",)),
     "leases end early": Mutant(instead(leases, "_end_ms", ends_early), ("places",), ("lock lost early", "lock")),
     # retries wait
     "retries at once": Mutant(instead(retry, "pause_after_failure_ms", lambda run: 0), ("retried",), ("backoff",)),
-    # groups are strict
+    "one failure is enough": Mutant(instead(retry, "may_retry", lambda run: False), ("retried",), ("given up",)),
+    # an item is done when its run has succeeded, and groups are strict
+    "items are done whatever came of them": Mutant(
+        instead(run_module, "settle_item", settles_all), ("fed",), ("items",), seconds=80.0
+    ),
     "groups are forgotten": Mutant(
         instead(Line, "_stand_in_group", forgets_groups), ("mail",), ("group order", "delivery")
     ),
