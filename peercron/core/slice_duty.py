@@ -51,6 +51,9 @@ class Mind:
     doubt: str = ""
     #: Attempts of the job that are alive here.
     alive: int = 0
+    #: Slots at or before this instant came while it was in doubt about its clock, and why that was.
+    refused_through_ms: int = 0
+    refused_why: str = ""
 
 
 def plan_of(state: ClusterState, uid: str) -> Plan | None:
@@ -91,14 +94,21 @@ def decide(plan: Plan, slots: Sequence[int], mind: Mind) -> list[SliceEntry | Go
         left = room(where, mind.now_ms, plan.job.definition.kill_grace_ms)
         if slot_ms <= paused_ms:
             decided[slot_ms] = SliceEntry(slot_ms, RunState.SKIPPED, PAUSED)
-        elif mind.doubt and slot_ms > mind.down_through_ms:
-            decided[slot_ms] = SliceEntry(slot_ms, RunState.MISSED, mind.doubt)
+        elif (why := _refusal(slot_ms, mind)) and (left is not None or slot_ms > mind.down_through_ms):
+            decided[slot_ms] = SliceEntry(slot_ms, RunState.MISSED, why)
         elif left is None:
             decided[slot_ms] = SliceEntry(slot_ms, RunState.MISSED, _too_late(where, slot_ms, mind))
         else:
             open_[slot_ms] = left
     decided |= _chosen(plan, open_, mind)
     return [decided[slot_ms] for slot_ms in slots]
+
+
+def _refusal(slot_ms: int, mind: Mind) -> str:
+    """Why the node does not trust itself with the slot, or did not when that came; empty: it does."""
+    if mind.doubt or slot_ms > mind.refused_through_ms:
+        return mind.doubt
+    return f"node {mind.name} refused its slices: {mind.refused_why}"
 
 
 def _too_late(where: Slice, slot_ms: int, mind: Mind) -> str:

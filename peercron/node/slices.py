@@ -82,7 +82,8 @@ class Slices:
         #: As of the last look at all jobs.
         self._behind, self._generation, self._called = False, -1, ""
         self._started_ms, self._settled_s = 0, float("inf")
-        self._doubted = ""
+        #: Our doubt as of the last look; when the last one ended (wall time), and what it was.
+        self._doubted, self._refused = "", (0, "")
         #: The node is on its way out: nothing is started any more.
         self.ending = False
 
@@ -218,24 +219,24 @@ class Slices:
         """Do what is due, and sleep until the next thing is."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         now_ms = self._clock.wall_ms()
         if not self.ending and self._clock.monotonic() >= self._settled_s:
             self._fire(now_ms)
         self._telling.look()
         due_ms = self._due.next_ms()
         if (due_ms is not None or self._doubted) and not self.ending:
-            wait_s = LOOK_S_MAX if due_ms is None else (due_ms - now_ms) / 1000
+            wait_s = LOOK_S_MAX if due_ms is None or self._doubted else (due_ms - now_ms) / 1000
             sleep_s = min(max(0.0, wait_s, self._settled_s - self._clock.monotonic()), LOOK_S_MAX)
             self._timer = asyncio.get_running_loop().call_later(sleep_s, self._wake)
 
     def _fire(self, now_ms: int) -> None:
-        due = list(iter(lambda: self._due.pop(now_ms), None))
-        if not due and not self._doubted:
+        if not self._doubted and (self._due.next_ms() or INSTANT_NEVER) > now_ms:
             return
         self._ask_the_clock(now_ms)
-        now_s = self._clock.monotonic()
-        started: list[tuple[Plan, Go]] = []
+        if self._doubted:  # by a clock that runs ahead, what is still to come would be given up
+            now_ms = min(now_ms, self._machine.state.now_ms)
+        due = list(iter(lambda: self._due.pop(now_ms), None))
+        now_s, started = self._clock.monotonic(), list[tuple[Plan, Go]]()
         for uid in due:
             plan = self._journal.plans[uid]
             try:
@@ -255,11 +256,11 @@ class Slices:
     def _ask_the_clock(self, now_ms: int) -> None:
         """Are we to be trusted? What the cluster has stamped has been."""
         before, self._doubted = self._doubted, self._doubt(now_ms, self._machine.state.now_ms)
+        if before:
+            self._refused = (now_ms, before)
         if bool(before) != bool(self._doubted) and self._journal.plans:
-            if self._doubted:
-                log.error("slices_refused", extra={"reason": self._doubted})
-            else:
-                log.info("slices_resumed")
+            level, event = (logging.ERROR, "slices_refused") if self._doubted else (logging.INFO, "slices_resumed")
+            log.log(level, event, extra={"reason": self._doubted or before})
 
     def _decide(self, plan: Plan, now_ms: int) -> list[Go]:
         """The own slots of the job that have come; what is not to be started is written down."""
@@ -267,9 +268,8 @@ class Slices:
         slots = plan.own(self._name()).between(after_ms, now_ms, GAP_SLOTS_MAX)
         doubt = self._doubted and f"node {self._name()} refuses its slices: {self._doubted}"
         alive = sum(live.uid == uid for live in self._live.values())
-        mind = Mind(
-            self._name(), now_ms, self._started_ms, doubt or unfit_here(self._machine.state, plan, self._name()), alive
-        )
+        doubt = doubt or unfit_here(self._machine.state, plan, self._name())
+        mind = Mind(self._name(), now_ms, self._started_ms, doubt, alive, *self._refused)
         starts: list[Go] = []
         for n, what in enumerate(decide(plan, slots, mind)):
             if isinstance(what, Go):

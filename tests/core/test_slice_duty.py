@@ -88,6 +88,23 @@ def test_in_doubt_nothing_starts_and_the_reason_is_told() -> None:
     assert fates(plan(), BEGIN, BEGIN + SECOND, doubt="it is odd") == [("missed", "it is odd")] * 2
 
 
+def test_in_doubt_nothing_starts_of_what_came_while_it_was_down_either() -> None:
+    mind = {"now_ms": BEGIN + 2 * SECOND, "down_through_ms": BEGIN + 2 * SECOND, "doubt": "it is odd"}
+    assert fates(plan(), BEGIN - TEN - SECOND, BEGIN + SECOND, **mind) == [
+        ("missed", "node a was down"),
+        ("missed", "it is odd"),
+    ]
+
+
+def test_what_came_in_a_doubt_that_is_over_says_so_and_what_came_after_it_starts() -> None:
+    mind = {"now_ms": BEGIN + 2 * SECOND, "refused_through_ms": BEGIN + SECOND, "refused_why": "it was odd"}
+    assert fates(plan(), BEGIN - TEN - SECOND, BEGIN + SECOND, BEGIN + 2 * SECOND, **mind) == [
+        ("missed", "node a refused its slices: it was odd"),
+        ("missed", "node a refused its slices: it was odd"),
+        "go",
+    ]
+
+
 def test_slots_of_a_pause_are_skipped_also_when_they_are_seen_after_it() -> None:
     state = cluster("a")
     put(state, trigger=EveryTrigger(SECOND), mode=Mode.SLICE, slice_ms=TEN)

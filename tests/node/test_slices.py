@@ -14,7 +14,16 @@ import pytest
 from peercron.clock import ManualClock
 from peercron.core.apply import apply
 from peercron.core.apply.configuration import configure
-from peercron.core.commands import Command, DeleteJob, DrainMember, OpenSession, PauseJob, PutJob, RecordSlices
+from peercron.core.commands import (
+    Command,
+    DeleteJob,
+    DrainMember,
+    OpenSession,
+    PauseJob,
+    PutJob,
+    PutKey,
+    RecordSlices,
+)
 from peercron.core.history import entries_of
 from peercron.core.job import CronTrigger, EveryTrigger, Mode, Overlap
 from peercron.core.limits import GAP_SLOTS_MAX
@@ -258,11 +267,35 @@ async def test_a_clock_in_doubt_fires_nothing_and_says_so(stage: Stage, caplog: 
     assert stage.slots == []
     assert stage.slices.doubt == stage.doubt
     assert "slices_refused" in caplog.text
-    assert stage.untold() == {own(1)[0]: ("missed", f"node a refuses its slices: {stage.doubt}")}
-    stage.doubt = ""
+    assert stage.untold() == {}, "that it has come nobody else says"
+    why, stage.doubt = stage.doubt, ""
     stage.pass_time(20)
     assert stage.slices.doubt == ""
+    assert stage.untold() == {own(1)[0]: ("missed", f"node a refused its slices: {why}")}
     assert stage.slots == own(2)[1:]
+
+
+async def test_in_doubt_what_has_come_by_the_log_is_missed_at_once(stage: Stage) -> None:
+    stage.put()
+    stage.pass_time(1)
+    stage.doubt = "its clock is 5000 ms off the median of all"
+    stage.pass_time(30)
+    stage.do(PutKey("default", "k", b"v"))
+    stage.pass_time(2)
+    assert stage.untold() == {own(1)[0]: ("missed", f"node a refuses its slices: {stage.doubt}")}
+
+
+async def test_a_clock_that_runs_ahead_gives_up_nothing_that_is_still_to_come(stage: Stage) -> None:
+    """Seed 105 of the simulated slices: four seconds of a clock five minutes ahead cost five minutes of slots."""
+    stage.put()
+    stage.pass_time(1)
+    stage.clock.step_wall(300_000)
+    stage.doubt = "its clock is 300000 ms off the median of all"
+    stage.pass_time(4)
+    stage.clock.step_wall(-300_000)
+    stage.doubt = ""
+    stage.pass_time(25)
+    assert stage.slots == own(1)
 
 
 async def test_a_boot_waits_a_moment_for_the_clocks_of_others(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,7 +187,7 @@ class Matrix:
         self.phases.append(Phase(how, from_ms, now_ms(), from_ms + OVER_MS, victim.name, how))
         self._end(victim, how)
         self.cluster.settle()
-        # A clock that was ahead has decided what was to come.
+        # Just after that a node with a wrong clock may not trust it yet.
         settled_ms = now_ms() + (PUSHED_MS + STALL_MS if how == WRONG_CLOCK else BACK_MS)
         self._calm(f"back ({how})", settled_ms, BACK_S, "" if how == WRONG_CLOCK else victim.name)
 
