@@ -44,7 +44,7 @@ def test_each_way_of_sharing_keeps_what_it_promises(family: str) -> None:
     result = run(replace(plan_of(seed, seconds=SECONDS, work="modes"), families=(family,)))
     assert result.findings == []
     # It is a test only where something happened.
-    assert result.attempts + result.tally["items acknowledged"] + result.tally["holds of locks"] > 5
+    assert result.attempts + result.tally["items acknowledged"] + result.tally["holds of locks"] > 3
     assert result.faults > 0
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from peercron.core import dispatcher, line, placement, retry, shards, slices
-from peercron.core.apply import condition, grant, key, order, standing
-from peercron.core.apply import run as run_module
+from peercron.core.apply import condition, delivery, grant, key, order, standing
 from peercron.core.apply.delivery import settle_item
 from peercron.core.capacity import job_full, pool_full
 from peercron.core.exclusion import lock_taken
@@ -185,7 +184,7 @@ MUTANTS: dict[str, Mutant] = {
     "one failure is enough": Mutant(instead(retry, "may_retry", lambda run: False), ("retried",), ("given up",)),
     # an item is done when its run has succeeded, and groups are strict
     "items are done whatever came of them": Mutant(
-        instead(run_module, "settle_item", settles_all), ("fed",), ("items",), seconds=80.0
+        instead(delivery, "settle_item", settles_all), ("fed",), ("items",), seconds=80.0
     ),
     "groups are forgotten": Mutant(
         instead(Line, "_stand_in_group", forgets_groups), ("mail",), ("group order", "delivery")
