@@ -20,5 +20,5 @@ def test_partitions_kills_and_hangs_under_work_leave_one_history(tmp_path: Path)
     report = Chaos(tmp_path, nodes=5, seed=20261124, kills=True, stops=True).run(14)
     assert report.good, str(report)
     assert report.faults.total() >= 2
-    assert report.history.size > 300
+    assert min(len(log) for log in report.history.logs.values()) > 100
     assert report.verdict.attempts > 20
