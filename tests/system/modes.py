@@ -1,10 +1,10 @@
-"""All modes at once on one cluster, while its nodes are killed, hang, are cut off, and come back, judged at the end.
+"""All modes at once on one cluster, while nodes are killed, hang, are cut off, have a wrong clock, and come back.
 
     python -m tests.system.modes --nodes 3 --seconds 40
 
 Jobs of every mode fire each second or two. Nodes are lost one after another and brought back, and processes of the
-jobs are stopped; then `modes_judge`, which knows what the modes promise and what the processes wrote down, has a
-verdict for each mode and each fault. With two nodes no majority is left while one is lost: slices go on, the rest
+jobs are stopped; at the end `modes_judge`, which knows what the modes promise and what the processes wrote down, has
+a verdict for each mode and each fault. With two nodes no majority is left while one is lost: slices go on, the rest
 waits and catches up as its misfire policy says. Exit status 0 when no cell of the table shows a fault. As root the
 nodes stand in network namespaces; without, nobody can be cut off.
 """
@@ -31,7 +31,7 @@ from tests.system.modes_judge import JOB_HUNG, SLACK_MS, Verdict, column, judge
 from tests.system.modes_seen import WRONG_CLOCK, Hung, Job, Phase, Seen, lives_of
 from tests.system.netns import Network, unavailable
 from tests.system.processes import Cluster, Node, running, wait_for
-from tests.system.soak import Soak, now_ms, witness
+from tests.system.soak import now_ms, wait_idle, witness
 
 #: Of the profile that nodes have by default (README).
 LEASE_MS = 1_500
@@ -245,7 +245,7 @@ class Matrix:
             self.cluster.request("POST", f"/v1/jobs/{job.name}:pause")
             self.jobs[i] = replace(job, to_ms=to_ms, paused_ms=now_ms() + 1)
         for job in self.jobs:
-            Soak.wait_idle(self, job.name)  # type: ignore[arg-type]
+            wait_idle(self.cluster, job.name)
         wait_for(self._told, "the slices to be told")
         offset_ms = (time.time_ns() - time.monotonic_ns()) / 1e6
         seen = Seen(

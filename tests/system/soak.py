@@ -102,7 +102,7 @@ class Soak:
     def verdict(self) -> Verdict:
         """Wait until nothing runs, and judge."""
         for job in self.asked:
-            self.wait_idle(job.name)
+            wait_idle(self.cluster, job.name)
         ledgers = {job.name: self.cluster.ledger(job.name) for job in self.asked}
         verdict = judge(self.asked, ledgers, read_witness(self.folder / "witness.log"))
         digests = set(self.cluster.digests().values())
@@ -110,13 +110,14 @@ class Soak:
             verdict.faults.append(f"the nodes hold different states: {digests}")
         return verdict
 
-    def wait_idle(self, job: str) -> None:
-        """The job has no live run."""
 
-        def idle() -> bool:
-            return not [run for run in self.cluster.runs(job) if run["state"] in ("queued", "running")]
+def wait_idle(cluster: Cluster, job: str) -> None:
+    """The job has no live run."""
 
-        wait_for(idle, f"the runs of {job} to end", timeout=60)
+    def idle() -> bool:
+        return not [run for run in cluster.runs(job) if run["state"] in ("queued", "running")]
+
+    wait_for(idle, f"the runs of {job} to end", timeout=60)
 
 
 def soak(
