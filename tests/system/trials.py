@@ -139,7 +139,7 @@ def start_together(cluster: Cluster) -> Trial:
 
 
 def dies_at_barrier(cluster: Cluster, when: str, quorum: str) -> Trial:
-    """A node dies before it is at the barrier, in it, or after it: all of the others do it, or nobody, as declared."""
+    """A node dies before it is at the barrier, in it, or after it: the others do it or nobody does, as declared."""
     add_together(cluster, quorum, 2 * SHORT_S)
     leader = cluster.leader()
     victim, late, *_ = cluster.others(leader)
@@ -173,11 +173,13 @@ def not_declared(cluster: Cluster, when: str, quorum: str, whole: dict[str, Any]
     others = cluster.size - 1
     if (whole["state"] == "succeeded") != (quorum == "majority"):
         yield f"it is {whole['state']}: {whole['reason']}"
-    started = cluster.size if when == "after" else others if quorum == "majority" else 0
-    if len(seen) != started:
-        yield f"{len(seen)} started, not {started}"
+    started = {cluster.size} if when == "after" else {others} if quorum == "majority" else {0}
+    if when == "in":
+        started |= {others}  # who died had said that it is ready: the barrier may open before anybody knows of it
+    if len(seen) not in started:
+        yield f"{len(seen)} started, not {' or '.join(map(str, sorted(started)))}"
     done = sum(life.ended for life in seen)
-    if done != (others if started else 0):
+    if done != min(len(seen), others):
         yield f"{done} came to their end"
     starts = [life.start_ms for life in seen]
     if starts and starts[-1] - starts[0] > TOGETHER_MS:
