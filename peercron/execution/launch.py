@@ -22,7 +22,7 @@ from peercron.execution.record import MARK_VARIABLE
 NOT_FOUND = 127
 NOT_STARTED = 126
 #: What the shepherd ignores, and Python; a command starts with the defaults.
-IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class LaunchError(Exception):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,8 +71,19 @@ async def test_a_command_starts_at_home_or_where_it_is_told(node: Witness) -> No
     assert (await node.run(CommandTask(argv=("pwd",), cwd="/usr"))).output_tail == "/usr\n"
 
 
-async def test_signals_are_as_a_program_expects_them(node: Witness) -> None:
-    """Python ignores PIPE, the guardian TERM; a command that inherited that would not end when it should."""
+@pytest.fixture
+def in_background() -> Iterator[None]:
+    """As a shell starts what ends in `&`."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+async def test_signals_are_as_a_program_expects_them(in_background: None, node: Witness) -> None:
+    """Python ignores PIPE, the guardian TERM, a shell what it starts in the background QUIT; a command that inherited
+    that would not end when it should.
+    """
     result = await node.run("grep -E 'Sig(Ign|Blk)' /proc/self/status")
     assert [int(line.split()[1], 16) for line in result.output_tail.splitlines()] == [0, 0]
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,16 @@ def gone(pid: int) -> bool:
 def start_demo(*args: str, folder: Path) -> subprocess.Popen[str]:
     environ = os.environ | {"TMPDIR": str(folder)}
     command = [sys.executable, "-m", "peercron", "demo", *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+    # A shell ignores SIGINT for what it runs in the background, perhaps these tests, and so would the demo.
+    asked = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+        preexec_fn=asked,  # noqa: PLW1509 there is no second thread that could hold a lock
+    )
 
 
 def test_the_leader_dies_and_no_slot_is_missing_or_doubled(tmp_path: Path) -> None:
@@ -76,3 +86,15 @@ def test_a_killed_demo_leaves_no_nodes_behind(tmp_path: Path) -> None:
     demo.kill()
     demo.communicate()
     wait_for(lambda: all(gone(pid) for pid in nodes), "the nodes to end")
+
+
+def test_a_demo_whose_node_has_ended_says_so_and_ends(tmp_path: Path) -> None:
+    demo = start_demo("--nodes", "1", folder=tmp_path)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if "end with Ctrl-C" in line:
+            break
+    (node,) = children(demo.pid)
+    os.kill(node, signal.SIGKILL)
+    out, _ = demo.communicate(timeout=60)
+    assert (demo.returncode, "n1 ended" in out) == (1, True), out

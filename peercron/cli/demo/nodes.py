@@ -82,10 +82,14 @@ class DemoNode:
         except PeercronError:
             return None
 
-    def ready(self) -> bool:
-        """Whether it serves. Raises NodeEnded, with the end of its log, when it never will."""
+    def check(self) -> None:
+        """Raises NodeEnded, with the end of its log, when it has ended."""
         if not self.alive:
             raise NodeEnded(f"{self.name} ended:\n{self.log.read_text(errors='replace')[-2_000:]}")
+
+    def ready(self) -> bool:
+        """Whether it serves. Raises NodeEnded when it never will."""
+        self.check()
         try:
             return Connection([self.url], 1.0).request("GET", "/readyz").status == 200
         except PeercronError:

@@ -153,6 +153,8 @@ class Play:
         back_s = 0.0
         while self.for_s is None or self.clock.monotonic() - began_s < self.for_s:
             self._show_fires()
+            for node in (node for node in self.cast if node is not self.away):
+                node.check()
             played_s = self.clock.monotonic() - began_s
             if self.kill_at_s is not None and played_s >= self.kill_at_s and not self.takeovers:
                 self._kill_leader()
