@@ -14,6 +14,10 @@ from tests.system.queueing import QUEUE, Consumer, Seen, counts, fill
 pytestmark = pytest.mark.xdist_group("nodes")
 
 
+#: A leader is killed after each such part of the work, and there is to be some left.
+EARLY = 10
+
+
 def drained_while_the_leader_dies(cluster: Cluster, groups: list[str], each: int, consumers: int, kills: int) -> Seen:
     """Fill the queue, let consumers work, kill -9 the leader so many times on the way, and bring it back."""
     began_s = time.monotonic()
@@ -27,8 +31,9 @@ def drained_while_the_leader_dies(cluster: Cluster, groups: list[str], each: int
         thread.start()
     try:
         for kill in range(1, kills + 1):
-            acks(seen, total * kill // (kills + 2))
-            leader = cluster.settle()
+            acks(seen, total * kill // EARLY)
+            leader = cluster.leader()
+            assert len(seen.acked) < total * 0.9, "the leader is to die while there is work"
             leader.kill()
             acks(seen, len(seen.acked) + total // 50)
             leader.spawn()
@@ -81,7 +86,7 @@ def test_a_leader_dies_and_the_queue_goes_on(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_ten_thousand_items_eight_consumers_and_two_dead_leaders(tmp_path: Path) -> None:
     groups = [f"g{n}" for n in range(100)]
-    with cluster_in(tmp_path, flags=("--profile", "lan")) as cluster:
+    with cluster_in(tmp_path, size=5, flags=("--profile", "lan")) as cluster:
         cluster.settle()
         seen = drained_while_the_leader_dies(cluster, groups, each=100, consumers=8, kills=2)
         assert seen.wrong(groups, 100) == []
