@@ -56,9 +56,11 @@ class Hold:
             left_s = max(0.0, ends_s - sent_s)
             body = self._asked | {"ttl": self.ttl_s, "wait": left_s}
             try:
-                told = self._connection.request("POST", path_of(self._name, ":acquire"), body, answer_s=left_s).json
-            except PeercronError as error:
                 # The same request at another node is the same place in line.
+                told = self._connection.request(
+                    "POST", path_of(self._name, ":acquire"), body, answer_s=left_s, again=True
+                ).json
+            except PeercronError as error:
                 if isinstance(error, Refused) or self._clock.monotonic() > ends_s:
                     raise
                 threading.Event().wait(PAUSE_S)
@@ -74,7 +76,7 @@ class Hold:
             self._connection.addresses, patience_s, self._connection.token, self._connection.ca_file
         )
         try:
-            told = connection.request("POST", path_of(self._name, ":renew"), {"token": self.token}).json
+            told = connection.request("POST", path_of(self._name, ":renew"), {"token": self.token}, again=True).json
         except Refused as error:
             return error.code != "stale_token"
         except PeercronError:
@@ -85,7 +87,7 @@ class Hold:
     def release(self) -> None:
         """Also when it was lost: then it changes nothing."""
         try:
-            self._connection.request("POST", path_of(self._name, ":release"), {"token": self.token})
+            self._connection.request("POST", path_of(self._name, ":release"), {"token": self.token}, again=True)
         except Refused:
             return
         except PeercronError as error:

@@ -79,10 +79,12 @@ class Connection:
         params: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
         answer_s: float = 0.0,
+        again: bool = False,
     ) -> Answer:
         """Ask until a node answers for good. `body`: bytes as they are, anything else as JSON. None: no body.
 
-        `answer_s` is how much longer than usual the answer itself may take (a read that waits).
+        `answer_s` is how much longer than usual the answer itself may take (a read that waits). `again`: the next node
+        may be asked also when one that has got it did not answer, as it does no harm twice.
 
         Raises:
             Unreachable, NoLeader, Busy: nothing happened, and the time is up.
@@ -93,18 +95,24 @@ class Connection:
         target = f"{path}?{urlencode(params)}" if params else path
         while True:
             last: PeercronError = Unreachable()
+            silent = True
             for place, address in enumerate(self.addresses):
                 left_s = max(0.05, deadline_s - self.clock.monotonic())
-                if method == "GET":  # a node that hangs must not take the time of those behind it
+                if method == "GET" or again:  # a node that hangs must not take the time of those behind it
                     left_s /= len(self.addresses) - place
                 left_s += answer_s
                 try:
                     return self._ask(address, method, target, body, headers or {}, left_s)
-                except (Unreachable, NoLeader, Busy) as error:
+                except OutcomeUnknown as error:
+                    if not again:
+                        raise
                     last = error
-                if self.clock.monotonic() >= deadline_s - (0.0 if isinstance(last, Unreachable) else _ANSWER_S):
+                except (Unreachable, NoLeader, Busy) as error:
+                    last = worse(last, error)
+                silent = isinstance(last, Unreachable | OutcomeUnknown)
+                if self.clock.monotonic() >= deadline_s - (0.0 if silent else _ANSWER_S):
                     break
-            if isinstance(last, Unreachable) or self.clock.monotonic() + _PAUSE_S >= deadline_s - _ANSWER_S:
+            if silent or self.clock.monotonic() + _PAUSE_S >= deadline_s - _ANSWER_S:
                 raise last
             self.pause(_PAUSE_S)
 
@@ -120,7 +128,7 @@ class Connection:
             try:
                 link, answer = self._send(address, "GET", target, None, {}, self.timeout_s, body_s=silence_s)
             except (Unreachable, NoLeader, Busy) as error:
-                last = error
+                last = worse(last, error)
                 continue
             return _pieces(link, answer)
         raise last
@@ -225,6 +233,13 @@ class Connection:
         except OSError as error:
             raise ConfigError([Problem("--cacert", f"{self.ca_file} cannot be used: {_reason(error)}")]) from None
         return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=trust)
+
+
+def worse(said: PeercronError, error: PeercronError) -> PeercronError:
+    """Of two nodes' answers the one that says more; what one may have done, another has not undone."""
+    if isinstance(said, OutcomeUnknown):
+        return said
+    return said if isinstance(error, Unreachable) and not isinstance(said, Unreachable) else error
 
 
 def error_of(status: int, body: bytes, where: str) -> PeercronError:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from peercron.client.blocking import Answer, error_of
+from peercron.client.blocking import Answer, error_of, worse
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
@@ -96,7 +96,7 @@ class Link:
                     if not await self._heeds_keys():
                         raise
                 except (Unreachable, NoLeader, Busy) as error:
-                    last = error
+                    last = worse(last, error)
                     self.pass_over(address)
                 if loop.time() >= until_s:
                     break

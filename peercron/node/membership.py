@@ -144,7 +144,7 @@ class Membership:
             name = row.info.name if row is not None else seat.name if seat is not None else claim.member
             return "wiped", (
                 f"this data directory is new, and what member {name} had promised the cluster went with the old one: "
-                f"`peercron member remove {name}`, then {self._beginning()}"
+                f"`peercron member remove {name}`, then {self._beginning(seat.address if seat is not None else '')}"
             )
         return None
 
@@ -193,9 +193,11 @@ class Membership:
     def _way_back(self) -> str:
         return f"to come back as a new member, {self._beginning()}"
 
-    def _beginning(self) -> str:
+    def _beginning(self, asker: str = "") -> str:
+        """`asker`: whom it is said to, when that is not this node: it is no way in for itself."""
+        mine = self._identity.address
         others = [seat.address for seat in self._driver.replica.configuration.seats]
-        via = next((address for address in others if address != self._identity.address), self._identity.address)
+        via = next((address for address in others if address not in (asker or mine, mine)), mine)
         return f"start it with an empty --data-dir and --join {via}"
 
     def _aim(self) -> None:

@@ -181,3 +181,25 @@ def test_a_stream_comes_in_pieces(stub: Stub) -> None:
     assert b"".join(connection(NOBODY, stub(say(200, b"one\ntwo\n"))).stream("/log")) == b"one\ntwo\n"
     with pytest.raises(Refused, match="why"):
         connection(stub(say(404, problem("not_found")))).stream("/log")
+
+
+def test_who_has_no_leader_says_more_than_who_cannot_be_reached(stub: Stub) -> None:
+    with pytest.raises(NoLeader, match="why"):
+        connection(stub(say(503, problem("no_leader"))), NOBODY, timeout_s=1.55).request("PUT", "/v1/x", b"v")
+
+
+def test_what_does_no_harm_twice_is_asked_of_the_next_when_the_first_hangs_up(stub: Stub) -> None:
+    addresses = stub(hang_up), stub(say(200, {}))
+    assert connection(*addresses).request("POST", "/v1/x", again=True).status == 200
+    with pytest.raises(OutcomeUnknown):
+        connection(*addresses).request("POST", "/v1/x")
+
+
+def test_a_node_that_hangs_leaves_time_for_the_next_where_that_may_be_asked(stub: Stub) -> None:
+    go_on = threading.Event()
+    hung = stub(lambda handler: (go_on.wait(30), hang_up(handler))[1])
+    try:
+        answer = Connection((hung, stub(say(200, {}))), timeout_s=0.4).request("POST", "/v1/x", again=True)
+    finally:
+        go_on.set()
+    assert answer.status == 200

@@ -174,6 +174,8 @@ def test_who_was_removed_or_wiped_is_sent_away() -> None:
     assert at.mine.judge(Claim("z", "peercron-x", "z")) is None, "others may know a newer configuration"
     code, detail = at.mine.judge(Claim("b", "peercron-x", "y")) or ("", "")
     assert (code, "`peercron member remove two`" in detail) == ("wiped", True)
+    at.seat(a=Seat("a", "one", A), b=Seat("b", "two", B), c=Seat("c", "three", NEW))
+    assert f"--join {NEW}" in (at.mine.judge(Claim("b", "peercron-x", "y")) or ("", ""))[1], "nobody joins himself"
     configure(at.state, Configuration((Seat("a", "one", A),)))
     code, detail = at.mine.judge(claim) or ("", "")
     assert (code, "two was removed from this cluster" in detail) == ("removed", True)
