@@ -40,6 +40,11 @@ Answer = TypeVar("Answer")
 
 USAGE: Final = 2
 FAILED: Final = 1
+#: What is to be done about a data directory that cannot be trusted.
+RENEWED: Final = (
+    "`peercron member remove` this node at another, then start it with an empty --data-dir and --join, and it is given"
+    " everything anew; where no majority is left, see `peercron recover`"
+)
 #: How often readiness is looked at until it is there.
 READY_LOOK_S: Final = 0.05
 SEED_TIMEOUT_S: Final = 10.0
@@ -49,8 +54,8 @@ SEED_PAUSE_S: Final = 1.0
 async def run_node(settings: Settings) -> int:
     """Run one node until SIGTERM or SIGINT; the exit code.
 
-    0: it ended in order. 1: its data is damaged or a newer version's, or another pysyncobj is installed. 2: it was told
-    what cannot be done, or the cluster has no place for it.
+    0: it ended in order. 1: its data is a newer version's, or another pysyncobj is installed. 2: to start it again will
+    not help: it was told what cannot be done, the cluster has no place for it, or its data is damaged.
     """
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -72,7 +77,9 @@ async def run_node(settings: Settings) -> int:
         await _listen(node, settings)
     except (ConfigError, DataDirError, Refused, PeerRejected) as error:
         return _say(error, USAGE)
-    except (JournalDamaged, SnapshotDamaged, SnapshotUnreadable, TooOld, KernelMismatch, OSError) as error:
+    except (JournalDamaged, SnapshotDamaged, SnapshotUnreadable) as error:
+        return _say(DataDirError(f"{settings.data_dir} is damaged: {error}; {RENEWED}"), USAGE)
+    except (TooOld, KernelMismatch, OSError) as error:
         return _say(error, FAILED)
     calm = Calm()
     calm.begin()

@@ -49,7 +49,10 @@ def plan(file: str, prune: bool, detailed_exitcode: bool) -> int:
     changes = options.post("/v1/plan", _document(file), **({"prune": 1} if prune else {}))["changes"]
     _print_changes(options, changes)
     counts = _counts(changes)
-    say(options, f"plan: {counts}.   Apply with: peercron apply -f {file}" if counts else "no change")
+    say(
+        options,
+        f"plan: {counts}.   Apply with: peercron apply -f {file}{' --prune' * prune}" if counts else "no change",
+    )
     return CHANGES if counts and detailed_exitcode else OK
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from peercron.client import Connection
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8400"
+#: No option needs a longer time, and what is longer than some hundred years no socket takes.
+DURATION_S_MAX = 366 * 86_400.0
 FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -88,10 +90,13 @@ def _addresses(text: str) -> tuple[str, ...]:
 
 
 def seconds(text: str) -> float:
-    """Seconds of a duration like 30s; a bare number is seconds already."""
+    """Seconds of a duration like 30s; a bare number is seconds already. ValueError: it is none, or too long."""
     from peercron.times import parse_duration_ms
 
-    return parse_duration_ms(f"{text}s" if text.replace(".", "", 1).isdigit() else text) / 1_000
+    found_s = parse_duration_ms(f"{text}s" if text.replace(".", "", 1).isdigit() else text) / 1_000
+    if found_s > DURATION_S_MAX:
+        raise ValueError(f"{text} is longer than 366d")
+    return found_s
 
 
 def duration(*flags: str, **more: Any) -> Callable[[Command], Command]:

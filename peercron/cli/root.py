@@ -90,11 +90,20 @@ class Root(LazyGroup):
         except PeercronError as error:
             tell(error, options)
             code = exit_code(error)
+        except UnicodeError as error:
+            click.echo(f"peercron: text is wanted, in UTF-8, and {_bytes_of(error)} is none", err=True)
+            code = USAGE
         except BrokenPipeError:
             # Whoever read our output has seen enough (`| head`): what is left goes nowhere, and as click does, quietly.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = FAILED
         sys.exit(code)
+
+
+def _bytes_of(error: UnicodeError) -> str:
+    """What could not be read or sent, as far as it is known, for people."""
+    given = getattr(error, "object", b"")
+    return ascii(given[:40]) if given else "what was given"
 
 
 @click.group(

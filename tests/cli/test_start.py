@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from peercron import __version__
 from peercron.cli.root import COMMANDS, cli
+from peercron.consensus.journal import JournalDamaged
 
 HEAVY = {"aiohttp", "pysyncobj", "msgpack", "msgspec", "croniter", "asyncio", "rich", "peercron.node", "peercron.http"}
 PROGRAM = """
@@ -97,6 +99,10 @@ def test_bare_prints_help_and_exits_2() -> None:
         (("job", "lst"), "list"),
         (("status", "--tineout", "1s"), "--timeout"),
         (("status", "--timeout", "soon"), "duration"),
+        (("status", "--timeout", "99999999d"), "longer than 366d"),
+        (("queue", "get", "q", "--wait", "9999999d"), "longer than 366d"),
+        (("state", "set", "k", "\udcff"), "in UTF-8"),
+        (("lock", "show", "a\udcff"), "in UTF-8"),
         (("-o", "xml", "status"), "yaml"),
         (("status", "-o", "xml"), "yaml"),
     ],
@@ -140,6 +146,19 @@ def test_a_node_is_run_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> Non
     assert result.exit_code == 3
     assert seen[0] is seen[1]
     assert (seen[0].self_address, seen[0].dc, seen[0].tags) == ("127.0.0.1:2", "east", (("a", "b"), ("c", "d")))
+
+
+def test_damaged_data_are_named_and_what_is_to_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: object) -> None:
+        raise JournalDamaged("wal-1.log is unreadable at byte 7 of 9, before its tail")
+
+    monkeypatch.setattr("peercron.service.Node", damaged)
+    data_dir = tmp_path / "n1"
+    args = ["--peers", "127.0.0.1:1", "--self", "127.0.0.1:1", "--data-dir", str(data_dir)]
+    result = CliRunner().invoke(cli, args)
+    assert result.exit_code == 2, "systemd starts it again and again after any other"
+    assert f"{data_dir} is damaged: wal-1.log is unreadable" in result.stderr
+    assert "`peercron member remove`" in result.stderr
 
 
 def test_a_seed_is_read_before_anything_starts() -> None:
