@@ -34,8 +34,8 @@ class Came(Enum):
     UNKNOWN = "nobody knows"
 
 
-class NothingHappened(Exception):
-    """The answer says so."""
+class PerhapsHappened(Exception):
+    """The answer is no, and does not say that it was no all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,8 @@ class Client(threading.Thread):
         if reply.came is Came.ANSWER:
             try:
                 reply = replace(reply, result=understand(answer))
-            except NothingHappened:
-                reply = replace(reply, came=Came.NOTHING)
+            except PerhapsHappened:
+                reply = replace(reply, came=Came.UNKNOWN)
             except (LookupError, TypeError, ValueError):
                 self.history.surprises.append(f"{method} {path} at {self.name}: {answer}")
                 reply = replace(reply, came=Came.UNKNOWN)

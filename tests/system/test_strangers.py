@@ -112,6 +112,6 @@ def test_a_node_with_a_wrong_secret_stays_outside(tmp_path: Path) -> None:
         cluster.request("PUT", "/v1/state/strangers/k2", b"v")
         assert not stranger.ready
         assert all(node.said().count("\n") - n <= LINES_MAX for node, n in zip(cluster.nodes[:2], lines, strict=True))
-        assert any("secret" in node.said() for node in cluster.nodes[:2])
+        wait_for(lambda: any("secret" in node.said() for node in cluster.nodes[:2]), "one of them to say why")
     finally:
         cluster.close()

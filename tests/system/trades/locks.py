@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from tests.system.asking import TRIES, Came, Client, NothingHappened, Reply
+from tests.system.asking import TRIES, Came, Client, PerhapsHappened, Reply
 from tests.system.caller import Answer
 
 #: Held for up to this long before the next thing is done with it.
@@ -189,11 +189,13 @@ def path(holding: Holding) -> str:
 
 
 def granted(answer: Answer) -> tuple[int, float] | bool:
-    """(token, seconds) or False. NothingHappened: the session that it was asked for has ended."""
+    """(token, seconds) or False. PerhapsHappened: its session has ended, or it was granted while nobody could be told,
+    and its time was over when that was possible again.
+    """
     if answer.ok:
         return answer.body["token"], answer.body["expires_in"] or 0.0
     if answer.code == "stale_token":
-        raise NothingHappened
+        raise PerhapsHappened
     return {"locked": False}[answer.code]
 
 
