@@ -55,8 +55,8 @@ class Leadership:
         self._complained_s = float("-inf")
         self._clock_suspect = self._over = False
         self._moved = asyncio.Event()
-        #: Whom we reached as leader when the others were last told.
-        self._reached: set[str] = set()
+        #: Whom we reached as leader, and who of them had answered, when the others were last told.
+        self._reached: dict[str, bool] = {}
         self.leader: str | None = None
 
     def turn(self) -> None:
@@ -77,8 +77,8 @@ class Leadership:
             self._planning.stop()
         else:
             self._planning.lead()
-        if began or self._reached != self._driver.connected:
-            self._reached = set(self._driver.connected)
+        if began or self._reached != self._roster.reached():
+            self._reached = self._roster.reached()
             self._roster.send()
 
     def resign(self) -> None:

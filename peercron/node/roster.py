@@ -28,7 +28,7 @@ WELL: Final = frozenset({"leader", "follower", "learner"})
 class Fact(NamedTuple):
     """What the leader knows of one member."""
 
-    #: The entry up to which its log is known to be the leader's; None: it is not there.
+    #: The entry up to which its log is known to be the leader's; 0: it has not told this leader; None: it is not there.
     match: int | None
     rtt_ms: float | None
     clock_ms: int | None
@@ -109,6 +109,11 @@ class Roster:
         seat = self._driver.replica.configuration.seat(member)
         return seat.name if seat is not None else member
 
+    def reached(self) -> dict[str, bool]:
+        """Whom we reach, and whether it has answered us as its leader."""
+        kernel = self._driver.replica.kernel
+        return {peer: kernel.match_index(peer) > 0 for peer in self._driver.connected}
+
     def reach(self) -> str:
         """Whom we reach, and how many are missing to a quorum, as a sentence."""
         voters = [seat.id for seat in self.seats if seat.role in VOTING]
@@ -139,7 +144,7 @@ class Roster:
         silent_ms = int(self._attendance.silent_s(seat.id, self._now_s()) * 1000)
         fact = facts.get(seat.id, Fact(None, None, None, silent_ms))
         commit = max((each.match or 0 for each in facts.values()), default=0)
-        word = self._state_of(seat, leader, known=fact.match is not None, fresh=bool(facts))
+        word = self._state_of(seat, leader, fact.match, fresh=bool(facts))
         return {
             "name": self.name_of(seat.id),
             "id": seat.id,
@@ -151,8 +156,8 @@ class Roster:
             "drained": seat.id in state.drained,
             "session": row.session if row else None,
             "session_open": bool(row and row.open),
-            "applied": fact.match,
-            "behind": None if fact.match is None else max(0, commit - fact.match),
+            "applied": fact.match or None,
+            "behind": max(0, commit - fact.match) if fact.match else None,
             "silent_ms": fact.silent_ms if word == "unreachable" else None,
             "rtt_ms": None if fact.rtt_ms is None else round(fact.rtt_ms, 3),
             "clock_ms": fact.clock_ms,
@@ -161,16 +166,17 @@ class Roster:
             "level": row.info.level if row else None,
         }
 
-    def _state_of(self, seat: Seat, leader: str | None, *, known: bool, fresh: bool) -> str:
+    def _state_of(self, seat: Seat, leader: str | None, match: int | None, *, fresh: bool) -> str:
         here = seat.id == kernel_id(self._driver)
         if self._driver.halt_reason is not None and here:
             return "halted"
         if seat.id == leader:
             return "leader"
-        if known:
+        if match:
             return "learner" if seat.role is Role.LEARNER else "follower"
         if fresh:
-            return "unreachable"
+            # A connection outlives a process that hangs or a cable that is cut; only an answer says that it is well.
+            return "unreachable" if match is None else "connected"
         # Nobody leads, so nobody knows of all; but we know whom we reach.
         return "up" if here else "connected" if seat.id in self._driver.connected else "unreachable"
 

@@ -18,9 +18,11 @@ class Kernel:
     followers: tuple[str, ...] = ()
     term: int = 1
     commit: int = 9
+    #: Who has not answered this leader yet.
+    unheard: set[str] = field(default_factory=set)
 
     def match_index(self, peer: str) -> int:
-        return self.commit - 2
+        return 0 if peer in self.unheard else self.commit - 2
 
 
 @dataclass

@@ -17,7 +17,8 @@ class Stage:
         self.told = 0
         clock: Any = SimpleNamespace(monotonic=lambda: 100.0)
         idle: Any = SimpleNamespace(lead=_nothing, follow=_nothing, stop=_nothing, resend=_nothing)
-        roster: Any = SimpleNamespace(send=self._send, name_of=str)
+        self.reached = dict.fromkeys(at.connected, True)
+        roster: Any = SimpleNamespace(send=self._send, name_of=str, reached=self.reached.copy)
         self.leadership = Leadership(at, clock, PROFILES["lan"], idle, idle, idle, idle, roster)  # type: ignore[arg-type]
 
     def _send(self) -> None:
@@ -35,10 +36,20 @@ def test_whoever_comes_is_told_of_all_at_once() -> None:
     stage.leadership.turn()
     stage.leadership.turn()
     assert stage.told == 1
-    at.connected.add("c")
+    stage.reached["c"] = False
     stage.leadership.turn()
     stage.leadership.turn()
     assert stage.told == 2
-    at.connected.discard("b")
+    del stage.reached["b"]
     stage.leadership.turn()
     assert stage.told == 3
+
+
+def test_whoever_answers_a_new_leader_is_told_of_at_once() -> None:
+    """Or the status of its followers would miss it until the next round of news."""
+    stage = Stage(driver("a", "b", "c"))
+    stage.reached["c"] = False
+    stage.leadership.turn()
+    stage.reached["c"] = True
+    stage.leadership.turn()
+    assert stage.told == 2

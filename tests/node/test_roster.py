@@ -49,6 +49,24 @@ def test_the_leader_sees_who_is_there() -> None:
     assert "C has not been heard of for 1m30s" in status["notes"]
 
 
+def test_whoever_has_not_answered_a_new_leader_is_not_called_well() -> None:
+    """The connection of a node that hangs stands for seconds after an election that it took no part in."""
+    view = View(driver("a", "b", "c"))
+    view.at.replica.kernel.unheard = {"c"}
+    status = view.roster.status()
+    assert (status["healthy"], status["survives"]) == (False, 0)
+    assert [row["state"] for row in status["members"]] == ["leader", "follower", "connected"]
+    assert (view.members["C"]["applied"], view.members["C"]["behind"]) == (None, None)
+    assert view.roster.reached() == {"b": True, "c": False}
+    view.roster.send()
+    following = View(driver("a", "b", "c"))
+    following.at.replica.kernel.is_leader = False
+    following.roster.on_mail(view.at.replica.mails[0][2], 100.0)
+    assert [row["state"] for row in following.roster.status()["members"]] == ["leader", "follower", "connected"]
+    view.at.replica.kernel.unheard.clear()
+    assert view.roster.status()["healthy"] is True
+
+
 def test_a_follower_repeats_what_the_leader_told() -> None:
     leading, following = View(driver("a", "b", "c", there="ab")), View(driver("a", "b", "c"))
     leading.roster.send()
