@@ -100,8 +100,6 @@ class Chaos:
     jobs: int = 8
     #: Told what goes on, and how much of the time is over (0 to 1).
     tell: Callable[[str, float], None] = lambda what, part: None
-    #: No locks, semaphores and queues.
-    state_only: bool = False
 
     def run(self, seconds: float) -> Report:
         with Network(self.nodes) as network:
@@ -115,7 +113,7 @@ class Chaos:
         soak = Soak(cluster, self.folder, rng)
         soak.add_jobs(self.jobs, (*KINDS, LONG))
         misfortune = Misfortune(cluster, network, rng, self.kills, self.stops)
-        with Traffic(cluster.nodes, state_only=self.state_only) as traffic:
+        with Traffic(cluster.nodes) as traffic:
             report = Report(self.seed, seconds, traffic.history, Verdict())
             self._misfortunes(misfortune, seconds, report)
             report.recovered_s = self._recovery(cluster, report)

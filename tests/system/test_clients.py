@@ -11,12 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from peercron import SyncClient
 from tests.system.processes import Cluster, Node, cluster_in, wait_for
-
-pytestmark = pytest.mark.xdist_group("nodes")
 
 SESSION_S = 2.0
 #: A program whose second thread holds a lock, and works on an item, until it is killed.

@@ -10,8 +10,6 @@ from tests.system.load import Writers
 from tests.system.processes import cluster_in, wait_for
 from tests.system.soak import soak, witness
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 
 def test_a_job_runs_and_its_ledger_is_complete(tmp_path: Path) -> None:
     with cluster_in(tmp_path) as cluster:

@@ -12,8 +12,6 @@ from tests.system.load import Writers
 from tests.system.processes import Cluster, Node, cluster_in, wait_for
 from tests.system.soak import witness
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 
 def kill_all_under_load(cluster: Cluster, folder: Path, name: str) -> Writers:
     """kill -9 of every node while writes and jobs are under way."""

@@ -10,7 +10,7 @@ import pytest
 from tests.system.crossings import crossed, levels, run
 from tests.system.processes import cluster_in
 
-pytestmark = [pytest.mark.xdist_group("nodes"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 def test_values_cross_the_threshold_as_often_as_was_asked_for() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.system.crowd import run
 from tests.system.processes import cluster_in
 
-pytestmark = [pytest.mark.xdist_group("nodes"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 async def test_who_waits_at_three_nodes_has_the_lock_in_the_order_of_the_line(tmp_path: Path) -> None:

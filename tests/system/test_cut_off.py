@@ -13,8 +13,6 @@ from tests.system.checker import Line, check_attempts, read_witness
 from tests.system.processes import Cluster, Node, cluster_in, wait_for
 from tests.system.soak import witness
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 
 def start_run(cluster: Cluster, job: dict[str, Any]) -> Node:
     """Make a job, run it by hand, and answer the node that has its first attempt."""

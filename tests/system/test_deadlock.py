@@ -5,12 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.system.circle_jobs import CIRCLE, ROOT, shell
 from tests.system.processes import Cluster, cluster_in, wait_for
-
-pytestmark = pytest.mark.xdist_group("nodes")
 
 AT_ONCE_MS = 1_000
 

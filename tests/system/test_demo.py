@@ -14,8 +14,6 @@ import pytest
 
 from tests.system.processes import wait_for
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 
 def children(pid: int) -> set[int]:
     """Direct children of a process."""

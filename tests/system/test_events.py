@@ -9,11 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.system.processes import Node, cluster_in, wait_for
-
-pytestmark = pytest.mark.xdist_group("nodes")
 
 BEFORE, AFTER = 3, 3
 

@@ -17,7 +17,7 @@ from tests.system.holder import RESOURCE, TTL, write
 from tests.system.postgres import database, missing
 from tests.system.processes import cluster_in
 
-pytestmark = [pytest.mark.xdist_group("nodes"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 def test_a_holder_that_was_stopped_past_its_time_writes_nothing(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ import pytest
 from tests.system.load import Writers
 from tests.system.processes import Cluster, wait_for
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 SMALL, LARGE = "6m", "200m"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.system.growth import PATIENCE_S, grow_and_shrink
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nodes"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def test_three_grow_to_five_and_shrink_to_two_and_a_witness_under_load(tmp_path: Path) -> None:

@@ -12,12 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.style.trees import ROOT
 from tests.system.processes import Cluster, Place, free_ports, running, wait_for
-
-pytestmark = pytest.mark.xdist_group("nodes")
 
 FLAP_S = 3.0
 

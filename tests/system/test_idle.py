@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.system.idle import measure
 from tests.system.processes import cluster_in
-
-pytestmark = pytest.mark.xdist_group("nodes")
 
 
 def test_an_idle_cluster_writes_nothing(tmp_path: Path) -> None:

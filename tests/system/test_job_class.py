@@ -6,12 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
 from peercron.execution.processes import Process, below, look, table
 from tests.system.processes import Cluster, cluster_in, wait_for
-
-pytestmark = pytest.mark.xdist_group("nodes")
 
 IMPORT = ("--import", "tests.system.class_jobs")
 #: Doubles itself some times; bounded, so that a broken limit does no harm.

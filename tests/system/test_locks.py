@@ -11,11 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.system.processes import Cluster, Node, cluster_in, wait_for
-
-pytestmark = pytest.mark.xdist_group("nodes")
 
 LOCK = "/v1/locks/reports/db"
 

@@ -10,8 +10,6 @@ import pytest
 from tests.system.modes import FAULTS, matrix, report
 from tests.system.modes_seen import WRONG_CLOCK
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 
 def judged(folder: Path, nodes: int, faults: Sequence[str] = FAULTS) -> None:
     with matrix(folder, nodes) as work:

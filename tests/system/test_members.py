@@ -14,8 +14,6 @@ from tests.system.load import Writers
 from tests.system.processes import Cluster, Node, cluster_in, free_ports, wait_for
 from tests.system.soak import witness
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 
 def rows(node: Node) -> dict[str, dict[str, Any]]:
     """Name -> member row, as this node sees it; {} where it does not answer."""

@@ -19,8 +19,6 @@ from tests.system.trials import (
     start_together,
 )
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 
 def test_the_next_in_line_starts_within_the_lease_and_a_second_of_the_death_of_the_holder(tmp_path: Path) -> None:
     with cluster_in(tmp_path) as cluster:

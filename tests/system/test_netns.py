@@ -15,7 +15,6 @@ from tests.system.netns import Host, Network, between, command_inside, inside, r
 from tests.system.processes import wait_for
 
 pytestmark = [
-    pytest.mark.xdist_group("nodes"),
     pytest.mark.skipif(bool(unavailable()), reason=unavailable()),
 ]
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.system.processes import Cluster, cluster_in, wait_for
-
-pytestmark = pytest.mark.xdist_group("nodes")
 
 
 def by_hand(cluster: Cluster, job: str, **params: str) -> str:

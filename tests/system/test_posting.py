@@ -12,8 +12,6 @@ import pytest
 
 from tests.system.processes import Cluster, Node, cluster_in, wait_for
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 #: Longer than a session lives.
 HANGS_S = 3.0
 #: Who works, on what, and when it is done. An item takes a while, so that a node can die with it in its hands.

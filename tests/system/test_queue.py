@@ -11,9 +11,6 @@ import pytest
 from tests.system.processes import Cluster, cluster_in, wait_for
 from tests.system.queueing import QUEUE, Consumer, Seen, counts, fill
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
-
 #: A leader is killed after each such part of the work, and there is to be some left.
 EARLY = 10
 

@@ -13,8 +13,6 @@ from tests.system.clocks import mislead, set_clock
 from tests.system.netns import Network, unavailable
 from tests.system.processes import Cluster, Node, cluster_in, running, wait_for
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 #: The shortest slice that there is, and a slot at the beginning of each.
 SLICE_MS = 5_000
 JOB = {"name": "turn", "every": "5s", "mode": "slice", "slice": "5s", "timeout": "1s"}

@@ -20,8 +20,6 @@ from peercron.wire.snapshot import blocks, freeze, thaw
 from tests.system.processes import Cluster, Node, cluster_in, wait_for
 from tests.system.soak import witness
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 #: Tokens of a second generation begin here.
 SECOND_GENERATION = 1 << 40
 

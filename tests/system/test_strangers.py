@@ -13,8 +13,6 @@ import pytest
 
 from tests.system.processes import Cluster, Node, cluster_in, wait_for
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 KNOCKS = 60
 #: Log lines that so many knocks may cost: a refusal is told once, not once for each.
 LINES_MAX = 10

@@ -11,7 +11,7 @@ import pytest
 from tests.system.processes import cluster_in
 from tests.system.turning import NODES, Report, Row, Turning
 
-pytestmark = [pytest.mark.xdist_group("nodes"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 OTHERS = ("n1", "n2", "n3", "n4")
 

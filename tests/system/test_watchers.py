@@ -9,7 +9,7 @@ import pytest
 from tests.system.processes import cluster_in
 from tests.system.watchers import run
 
-pytestmark = [pytest.mark.xdist_group("nodes"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 async def test_every_watcher_sees_every_change_once_and_in_order(tmp_path: Path) -> None:

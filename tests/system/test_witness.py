@@ -9,7 +9,7 @@ import pytest
 from tests.system.netns import unavailable
 from tests.system.sites import FAULTS, two_and_a_witness, two_sites_and_a_witness
 
-pytestmark = [pytest.mark.xdist_group("nodes"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 ALONE = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
 #: `python -m tests.system.sites` holds them to a second; here others may share the machine.

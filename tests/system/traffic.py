@@ -20,14 +20,14 @@ MODELS: dict[str, Model] = {"register": REGISTER, "lock": Lock(), "semaphore": L
 
 
 class Traffic:
-    """So many clients, spread over the nodes, each of which does everything (or, `state_only`, no locks and queues).
+    """So many clients, spread over the nodes, each of which does everything.
 
     >>> with Traffic(cluster.nodes) as traffic:     # doctest: +SKIP
     ...     time.sleep(60)                          # doctest: +SKIP
     >>> traffic.history.size                        # doctest: +SKIP
     """
 
-    def __init__(self, nodes: Sequence[Node], clients: int = CLIENTS, *, state_only: bool = False) -> None:
+    def __init__(self, nodes: Sequence[Node], clients: int = CLIENTS) -> None:
         self.history = History()
         self._stopped = threading.Event()
         self._clients = [
@@ -36,9 +36,8 @@ class Traffic:
         for client in self._clients:
             registers, counters, queues = Registers(client), Counters(client), Queues(client)
             mutexes, delayed, semaphores = Locks(client, MUTEX), Locks(client, DELAYED), Locks(client, SEMAPHORE)
-            client.acts = [*[registers.act] * 3, counters.act]
-            if not state_only:
-                client.acts += [*[queues.act] * 3, *[mutexes.act] * 2, delayed.act, *[semaphores.act] * 2]
+            client.acts = [*[registers.act] * 3, counters.act, *[queues.act] * 3]
+            client.acts += [*[mutexes.act] * 2, delayed.act, *[semaphores.act] * 2]
 
     def __enter__(self) -> Traffic:
         for client in self._clients:

@@ -18,8 +18,6 @@ from tests.system.load import Writers, value_of
 from tests.system.processes import Cluster, Node, cluster_in, running, wait_for
 from tests.upgrade.reopened import SUMMARY, unpack_into
 
-pytestmark = pytest.mark.xdist_group("nodes")
-
 NEXT = Path(__file__).with_name("next.py")
 THIS_LEVEL, NEXT_LEVEL = LEVEL, LEVEL + 1
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tests.system.asking import Came, Client
+from tests.system.asking import Came, Client, Reply
 from tests.system.caller import Answer
 
 LOG = "queue"
@@ -73,6 +73,7 @@ class Queues:
             return
         name = client.unique()
         client.note(LOG, key, "receive", name, reply)
+        self._lapses(key, reply, visibility_s)
         if reply.came is Came.UNKNOWN:
             # A node that finds nobody who takes the answer gives back what it got.
             client.history.lose(LOG, key, name, reply.call)
@@ -80,6 +81,16 @@ class Queues:
             delivery = Delivery(key, *reply.result)
             client.history.promise(LOG, key, delivery.token, reply.call + visibility_s)
             self._work_on(delivery)
+
+    def _lapses(self, key: str, reply: Reply, visibility_s: float) -> None:
+        """A receive that took longer than an item is invisible may have been handed out one before, and another one
+        before that: the time of each was over when its node, cut off meanwhile, could tell anybody.
+        """
+        client = self._client
+        for i in range(int((reply.end - reply.call) / visibility_s)):
+            name = client.unique()
+            client.note(LOG, key, "receive", name, replace(reply, came=Came.UNKNOWN))
+            client.history.lose(LOG, key, name, reply.call + (i + 1) * visibility_s)
 
     def _work_on(self, delivery: Delivery) -> None:
         client = self._client
