@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from itertools import islice
-from secrets import token_hex
 from typing import Any
 from urllib.parse import quote
 
@@ -55,7 +54,7 @@ def put(key: str, value: str | None, if_revision: int | None, ttl: float | None)
 def _put(key: str, value: str | None, if_revision: int | None, ttl: float | None) -> None:
     options = options_of()
     content = value.encode() if value is not None else sys.stdin.buffer.read()
-    headers = _once() | _precondition(if_revision)
+    headers = _precondition(if_revision)
     answer = options.connection().request("PUT", _path(key), content, params=_ttl(ttl), headers=headers).json
     if options.output in ("table", "wide"):
         say(options, f"{key} is at revision {answer['revision']}")
@@ -83,16 +82,11 @@ def incr(key: str, by: int, ttl: float | None) -> None:
     """Add BY (1) to the whole number under the key, 0 where there is none, and print the sum."""
     options = options_of()
     body = {"by": by} | _ttl(ttl)
-    answer = options.connection().request("POST", f"{_path(key)}:incr", body, headers=_once()).json
+    answer = options.connection().request("POST", f"{_path(key)}:incr", body).json
     if options.output in ("table", "wide"):
         click.echo(answer["value"])
     else:
         record(options, answer, (), name="value")
-
-
-def _once() -> dict[str, str]:
-    """A key by which the cluster knows the request again, if it comes by two nodes."""
-    return {"Idempotency-Key": token_hex(16)}
 
 
 def _ttl(ttl: float | None) -> dict[str, str]:
@@ -116,7 +110,7 @@ def _precondition(if_revision: int | None) -> dict[str, str]:
 def rm(key: str, if_revision: int | None) -> None:
     """Delete the key."""
     options = options_of()
-    options.connection().request("DELETE", _path(key), headers=_once() | _precondition(if_revision))
+    options.connection().request("DELETE", _path(key), headers=_precondition(if_revision))
     say(options, f"{key} is deleted")
 
 

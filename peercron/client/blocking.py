@@ -12,21 +12,11 @@ from threading import Event
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
+from peercron.client.once import STATUS, key_of, since
+from peercron.client.replies import SAFE, error_of, reason_of, unanswered, worse
 from peercron.clock import Clock, SystemClock
-from peercron.errors import (
-    Busy,
-    Compacted,
-    ConfigError,
-    NoLeader,
-    OutcomeUnknown,
-    PeercronError,
-    Problem,
-    Refused,
-    Unreachable,
-)
+from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
 
-#: Methods that may be sent again although the first may have been carried out.
-_SAFE = frozenset({"GET", "HEAD"})
 _PAUSE_S = 0.1
 #: How long a node may take to say that there is no leader. With less time left nobody is asked again: a definite no
 #: that we have is better than an answer that we do not wait for.
@@ -84,7 +74,8 @@ class Connection:
         """Ask until a node answers for good. `body`: bytes as they are, anything else as JSON. None: no body.
 
         `answer_s` is how much longer than usual the answer itself may take (a read that waits). `again`: the next node
-        may be asked also when one that has got it did not answer, as it does no harm twice.
+        may be asked also when one that has got it did not answer, as it does no harm twice. So may it with a write that
+        the cluster knows again by its Idempotency-Key; a write goes first to a node that has just answered.
 
         Raises:
             Unreachable, NoLeader, Busy: nothing happened, and the time is up.
@@ -93,28 +84,52 @@ class Connection:
         """
         deadline_s = self.clock.monotonic() + self.timeout_s
         target = f"{path}?{urlencode(params)}" if params else path
+        addresses, sent = tuple(self.addresses), dict(headers or {})
+        repeated: dict[str, str] = {}
+        if method not in SAFE and not again and len(addresses) > 1:
+            addresses, repeated = self._met(deadline_s)
+            if repeated and (key := key_of(method, path)):
+                sent, again = key | sent, True
+        unknown: OutcomeUnknown | None = None
         while True:
             last: PeercronError = Unreachable()
             silent = True
-            for place, address in enumerate(self.addresses):
+            for place, address in enumerate(addresses):
                 left_s = max(0.05, deadline_s - self.clock.monotonic())
-                if method == "GET" or again:  # a node that hangs must not take the time of those behind it
-                    left_s /= len(self.addresses) - place
-                left_s += answer_s
+                if method in SAFE or again:  # a node that hangs must not take the time of those behind it
+                    left_s /= len(addresses) - place
                 try:
-                    return self._ask(address, method, target, body, headers or {}, left_s)
+                    return self._ask(address, method, target, body, sent, left_s + answer_s)
                 except OutcomeUnknown as error:
                     if not again:
-                        raise
-                    last = error
+                        raise _left_at(error, addresses) from None
+                    unknown = error
+                    sent |= repeated
                 except (Unreachable, NoLeader, Busy) as error:
                     last = worse(last, error)
-                silent = isinstance(last, Unreachable | OutcomeUnknown)
+                    silent = isinstance(last, Unreachable)
                 if self.clock.monotonic() >= deadline_s - (0.0 if silent else _ANSWER_S):
                     break
             if silent or self.clock.monotonic() + _PAUSE_S >= deadline_s - _ANSWER_S:
-                raise last
+                raise unknown or last
             self.pause(_PAUSE_S)
+
+    def _met(self, deadline_s: float) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The addresses, that of the first node that answers in front, so that no write goes to one that hangs; and
+        what a write says that comes again: nothing, if it would not be known again. Unreachable: nobody answers.
+        """
+        last = Unreachable()
+        for place, address in enumerate(self.addresses):
+            left_s = max(0.05, deadline_s - self.clock.monotonic()) / (len(self.addresses) - place)
+            try:
+                told = since(self._ask(address, "GET", STATUS, None, {}, left_s).headers)
+            except Unreachable as error:
+                last = error
+                continue
+            except (NoLeader, Busy):  # it is there
+                told = {}
+            return (*self.addresses[place:], *self.addresses[:place]), told
+        raise last
 
     def stream(
         self, path: str, *, params: Mapping[str, object] | None = None, silence_s: float | None = None
@@ -169,7 +184,7 @@ class Connection:
         try:
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise _unanswered(address, method, error) from None
+            raise unanswered(address, method, error) from None
         finally:
             answer.close()
             link.close()
@@ -196,7 +211,7 @@ class Connection:
             link.connect()
         except OSError as error:
             link.close()
-            raise Unreachable(f"cannot reach {url.netloc}: {_reason(error)}") from None
+            raise Unreachable(f"cannot reach {url.netloc}: {reason_of(error)}") from None
         content, kind = _encoded(body)
         sent = {**kind, **({"Authorization": f"Bearer {self.token}"} if self.token else {}), **headers}
         whole = not isinstance(body, Upload)
@@ -215,7 +230,7 @@ class Connection:
         except (OSError, http.client.HTTPException) as error:
             link.close()
             # What did not arrive whole was not done.
-            raise _unanswered(url.netloc, method if whole else "GET", error) from None
+            raise unanswered(url.netloc, method if whole else "GET", error) from None
         link.close()
         raise error_of(answer.status, said, url.netloc)
 
@@ -231,38 +246,15 @@ class Connection:
         try:
             trust = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
-            raise ConfigError([Problem("--cacert", f"{self.ca_file} cannot be used: {_reason(error)}")]) from None
+            raise ConfigError([Problem("--cacert", f"{self.ca_file} cannot be used: {reason_of(error)}")]) from None
         return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=trust)
 
 
-def worse(said: PeercronError, error: PeercronError) -> PeercronError:
-    """Of two nodes' answers the one that says more; what one may have done, another has not undone."""
-    if isinstance(said, OutcomeUnknown):
-        return said
-    return said if isinstance(error, Unreachable) and not isinstance(said, Unreachable) else error
-
-
-def error_of(status: int, body: bytes, where: str) -> PeercronError:
-    """The error that a problem+json answer speaks of."""
-    try:
-        problem = json.loads(body)
-        code, detail = str(problem["code"]), str(problem["detail"])
-        found = [Problem(str(each["path"]), str(each["message"])) for each in problem.get("errors", ())]
-    except (ValueError, KeyError, TypeError):
-        return Unreachable(f"{where} is not a peercron node: it answered {status} in another language")
-    match code:
-        case "no_leader" | "stale_session":
-            return NoLeader(detail)
-        case "busy":
-            return Busy(detail)
-        case "unknown_outcome":
-            return OutcomeUnknown(detail)
-        case "compacted":
-            return Compacted(int(problem.get("index", 0)))
-        case _ if found:
-            return ConfigError(found)
-        case _:
-            return Refused(code, detail)
+def _left_at(error: OutcomeUnknown, addresses: Sequence[str]) -> OutcomeUnknown:
+    """Why the other nodes were not asked, where there are any."""
+    if len(addresses) == 1:
+        return error
+    return OutcomeUnknown(f"{error}, and no other node was asked, as it might be done twice")
 
 
 def _encoded(body: object) -> tuple[bytes | Iterator[bytes] | None, dict[str, str]]:
@@ -273,27 +265,12 @@ def _encoded(body: object) -> tuple[bytes | Iterator[bytes] | None, dict[str, st
     return json.dumps(body).encode(), {"Content-Type": "application/json"}
 
 
-def _unanswered(where: str, method: str, error: Exception) -> PeercronError:
-    if method in _SAFE:
-        return Unreachable(f"{where} did not answer: {_reason(error)}")
-    return OutcomeUnknown(f"{where} did not answer ({_reason(error)}): it may have been done")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "it took too long"
-    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
-        # What it sent instead is not for a terminal.
-        return "it does not speak HTTP; a node does at the port of --peers + 1000"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
 def _pieces(link: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:
     try:
         while piece := answer.read1(_CHUNK_BYTES):
             yield piece
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"the answer broke off: {_reason(error)}") from None
+        raise Unreachable(f"the answer broke off: {reason_of(error)}") from None
     finally:
         answer.close()
         link.close()

@@ -13,18 +13,17 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from peercron.client.blocking import Answer, error_of, worse
+from peercron.client.blocking import Answer
+from peercron.client.once import ONCE_LEVEL
+from peercron.client.replies import SAFE, error_of, worse
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
 
-_SAFE: Final = frozenset({"GET", "HEAD"})
 #: Between two rounds in which no node could do what was asked.
 PAUSE_S: Final = 0.1
 #: A node that cannot be connected to in this time is passed over.
 CONNECT_S: Final = 2.0
 #: A stream says every five seconds that it lives; one that says nothing for so long does not.
 SILENCE_S: Final = 15.0
-#: From this level of the cluster on an Idempotency-Key is heeded.
-ONCE_LEVEL: Final = 2
 #: The longest line of a stream: the largest value, as base64 or with every character escaped, and its key.
 LINE_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -78,7 +77,7 @@ class Link:
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._timeout_s
-        key = {} if method in _SAFE else {"Idempotency-Key": secrets.token_hex(16)}
+        key = {} if method in SAFE else {"Idempotency-Key": secrets.token_hex(16)}
         sent = {**self._headers, **key, **(headers or {})}
         again = {"Idempotency-Since": str(self._index)} if key else {}
         unknown: OutcomeUnknown | None = None
@@ -169,7 +168,7 @@ class Link:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unreachable(f"cannot reach {address}: {_reason(error)}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if method in _SAFE:
+            if method in SAFE:
                 raise Unreachable(f"{address} did not answer: {_reason(error)}") from None
             raise OutcomeUnknown(f"{address} did not answer ({_reason(error)}): it may have been done") from None
         if answer.status >= 400:
@@ -182,7 +181,7 @@ class Link:
 
     def _again(self, method: str) -> bool:
         """Whether a request may be sent again although the first may have been carried out, as far as we know."""
-        return method in _SAFE or self._level == 0 or self._level >= ONCE_LEVEL
+        return method in SAFE or self._level == 0 or self._level >= ONCE_LEVEL
 
     async def _heeds_keys(self) -> bool:
         """Whether the cluster carries out once what is sent twice; where no node has said so, one is asked."""

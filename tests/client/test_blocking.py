@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from peercron.client import Connection
-from peercron.client.blocking import error_of
+from peercron.client.replies import error_of
 from peercron.clock import ManualClock
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, Refused, Unreachable
 
@@ -40,6 +40,22 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
+def met(reply: Reply, level: int = 2) -> Reply:
+    """A node that says how it is, and to everything else replies so."""
+
+    def either(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path == "/v1/status":
+            handler.send_response(200)
+            handler.send_header("Content-Length", "0")
+            handler.send_header("Peercron-Index", "40")
+            handler.send_header("Peercron-Level", str(level))
+            handler.end_headers()
+        else:
+            reply(handler)
+
+    return either
+
+
 def problem(code: str, detail: str = "why", errors: tuple[Any, ...] = ()) -> dict[str, Any]:
     return {"code": code, "detail": detail, "errors": list(errors)}
 
@@ -57,7 +73,7 @@ def stub() -> Iterator[Stub]:
                 seen.append(request) if seen is not None else None
                 reply(self)
 
-            do_POST = do_PUT = do_GET  # noqa: N815
+            do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
             def log_message(self, *args: Any) -> None:
                 """Quiet."""
@@ -131,11 +147,50 @@ def test_what_does_not_speak_http_is_not_shown(stub: Stub) -> None:
         connection(stub(greet)).request("GET", "/v1/status")
 
 
-def test_a_write_without_an_answer_is_not_sent_again(stub: Stub) -> None:
+def written(seen: list[Any]) -> list[dict[str, str]]:
+    """The headers of what was more than a question how the node is."""
+    return [headers for _, path, headers, _ in seen if path != "/v1/status"]
+
+
+def test_a_write_that_is_known_again_goes_on_to_the_next_without_an_answer(stub: Stub) -> None:
     seen: list[Any] = []
+    addresses = stub(met(hang_up), seen), stub(met(say(200, {})), seen)
+    assert connection(*addresses).request("POST", "/v1/x", {}).status == 200
+    first, second = written(seen)
+    assert first["Idempotency-Key"] == second["Idempotency-Key"]
+    assert "Idempotency-Since" not in first
+    assert second["Idempotency-Since"] == "40"
+
+
+def test_a_write_goes_to_no_node_that_hangs(stub: Stub) -> None:
+    go_on, seen = threading.Event(), list[Any]()
+    hung = stub(lambda handler: (go_on.wait(30), hang_up(handler))[1], seen)
+    try:
+        answer = Connection((hung, stub(met(say(200, {})))), timeout_s=0.6).request("PUT", "/v1/x", b"v")
+    finally:
+        go_on.set()
+    assert answer.status == 200
+    assert written(seen) == []
+
+
+@pytest.mark.parametrize(
+    ("level", "method", "path"),
+    [(1, "POST", "/v1/x"), (2, "DELETE", "/v1/members/n1"), (2, "POST", "/v1/leader:transfer")],
+)
+def test_a_write_that_is_not_known_again_is_not_sent_again(stub: Stub, level: int, method: str, path: str) -> None:
+    seen: list[Any] = []
+    addresses = stub(met(hang_up, level), seen), stub(met(say(200, {}), level), seen)
+    with pytest.raises(
+        OutcomeUnknown, match="may have been done, and no other node was asked, as it might be done twice"
+    ):
+        connection(*addresses).request(method, path, {})
+    assert len(written(seen)) == 1
+
+
+def test_what_one_node_may_have_done_stays_unknown_when_the_others_have_no_leader(stub: Stub) -> None:
+    addresses = stub(met(hang_up)), stub(met(say(503, problem("no_leader"))))
     with pytest.raises(OutcomeUnknown, match="may have been done"):
-        connection(stub(hang_up, seen), stub(say(200, {}), seen)).request("POST", "/v1/x", {})
-    assert len(seen) == 1
+        connection(*addresses, timeout_s=3.05).request("POST", "/v1/x", {})
 
 
 def test_a_read_without_an_answer_is_asked_of_the_next(stub: Stub) -> None:
@@ -191,8 +246,6 @@ def test_who_has_no_leader_says_more_than_who_cannot_be_reached(stub: Stub) -> N
 def test_what_does_no_harm_twice_is_asked_of_the_next_when_the_first_hangs_up(stub: Stub) -> None:
     addresses = stub(hang_up), stub(say(200, {}))
     assert connection(*addresses).request("POST", "/v1/x", again=True).status == 200
-    with pytest.raises(OutcomeUnknown):
-        connection(*addresses).request("POST", "/v1/x")
 
 
 def test_a_node_that_hangs_leaves_time_for_the_next_where_that_may_be_asked(stub: Stub) -> None:
