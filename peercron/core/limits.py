@@ -66,6 +66,8 @@ SLOTS_LISTED_PER_PLAN_MAX = 1_024
 PLANS_IN_FLIGHT_MAX = 4_096
 CALENDARS_MAX = 256
 CALENDAR_RULES_MAX = 1_000
+#: No rule is longer than two dates; several together may not be more than all of this length.
+CALENDAR_RULE_LENGTH_MAX = 32
 CALENDARS_PER_JOB_MAX = 16
 POOLS_MAX = 1_000
 POOL_SIZE_MAX = 100_000

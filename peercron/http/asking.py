@@ -14,9 +14,10 @@ from aiohttp import web
 from peercron.clock import Clock
 from peercron.core.commands import Command, Once
 from peercron.core.limits import NAME_LENGTH_MAX
+from peercron.core.oversize import oversize
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
-from peercron.errors import ConfigError, OutcomeUnknown, Problem
+from peercron.errors import ConfigError, OutcomeUnknown, Problem, Refused
 from peercron.http.port import NodePort
 from peercron.http.problems import BadRequest
 from peercron.sources import nearest
@@ -64,6 +65,13 @@ async def fresh(request: web.Request) -> ClusterState:
     return node.state
 
 
+async def propose(node: NodePort, command: Command, once: Once | None = None) -> Done:
+    """Propose a command, unless it is refused for its size alone: what is huge does not enter the log for that."""
+    if (found := oversize(command)) is not None:
+        raise Refused(*found)
+    return await node.propose(command, TIMEOUT_S, once)
+
+
 async def commit(request: web.Request, command: Command) -> Done:
     """Propose a command and wait until this node has applied it too, so that what follows can show it.
 
@@ -73,7 +81,7 @@ async def commit(request: web.Request, command: Command) -> Done:
     that time are forgotten, the outcome is unknown, and nothing is done.
     """
     node = node_of(request)
-    done = await node.propose(command, TIMEOUT_S, await once_of(request))
+    done = await propose(node, command, await once_of(request))
     await node.wait_changed(done.index - 1, TIMEOUT_S)
     if node.state.index < done.index:
         raise OutcomeUnknown(f"it was committed as index {done.index}, and this node is too far behind to show it")

@@ -26,6 +26,7 @@ from peercron.http.asking import (
     idempotency_key,
     node_of,
     once_of,
+    propose,
     whole_number,
 )
 from peercron.http.fields import Fields, fields_of
@@ -146,7 +147,7 @@ async def _propose(node: NodePort, command: AcquireLock) -> Done:
     while True:
         member, session = _serving(node)
         try:
-            return await node.propose(replace(command, member=member, session=session), TIMEOUT_S)
+            return await propose(node, replace(command, member=member, session=session))
         except Refused as error:
             if error.code != "not_ready" or (member, session) == _serving(node):
                 raise

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 #: Error code -> status; what is not here is the server's fault.
 STATUS = {
     "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "snapshot_damaged": HTTPStatus.UNPROCESSABLE_ENTITY,
     "snapshot_too_new": HTTPStatus.UNPROCESSABLE_ENTITY,
     "not_found": HTTPStatus.NOT_FOUND,

@@ -20,7 +20,7 @@ from peercron.core.commands import (
     ReceiveItems,
     ReplayItems,
 )
-from peercron.core.limits import ATTEMPTS_PER_ITEM, PRIORITY_MAX, REPLAYED_MAX, VISIBILITY_MS
+from peercron.core.limits import ATTEMPTS_PER_ITEM, PRIORITY_MAX, REASON_LENGTH_MAX, REPLAYED_MAX, VISIBILITY_MS
 from peercron.core.queue import Queue
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, Problem, Refused
@@ -178,7 +178,7 @@ async def ack(request: web.Request) -> web.Response:
 async def nack(request: web.Request) -> web.Response:
     """{"token": …, "delay": "5s", "reason": "…"}: the item is given back, to its place; or it is a dead letter."""
     token, items, fields = await _settled(request, "delay", "reason")
-    delay_ms, reason = fields.duration_ms("delay", 0), fields.text("reason", "")
+    delay_ms, reason = fields.duration_ms("delay", 0), fields.text("reason", "")[:REASON_LENGTH_MAX]
     fields.check()
     done = await commit(request, NackItems(token, items, delay_ms, reason))
     return json_answer({"token": token, "left": done.value})

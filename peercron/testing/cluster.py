@@ -28,6 +28,7 @@ from peercron.core.dispatcher import Announce, Ask, Forgo, Instruction, Release,
 from peercron.core.job import ClassTask
 from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo, Role
+from peercron.core.oversize import oversize
 from peercron.core.planner import Planner
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
@@ -271,6 +272,8 @@ class LocalCluster:
 
     def do(self, command: Command) -> Done:
         """Apply a command, of a job or of a test. Raises Refused."""
+        if (found := oversize(command)) is not None:
+            raise RefusedError(*found)
         done = self._do(command)
         self._moved.set()
         return done

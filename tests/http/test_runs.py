@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from peercron.core.limits import CHECKPOINT_BYTES_MAX
 from peercron.runpass import run_pass
 from tests.core.builders import run_row
 from tests.http.conftest import Answer, Site, StartSite
@@ -202,6 +203,14 @@ async def test_a_run_says_how_far_it_is(site: Site) -> None:
     assert (await checkpoint(site, run["id"], token, {"done": 3})).status == 200
     assert site.node.state.runs[run["id"]].checkpoint == b'{"done":3}'
     assert (await site.get(url_of(run["id"]))).json["checkpoint_bytes"] == 10
+
+
+async def test_a_checkpoint_that_is_too_large_never_enters_the_log(site: Site) -> None:
+    await site.put_job()
+    run = await site.run_job()
+    index = site.node.state.index
+    answer = await checkpoint(site, run["id"], run["attempts"][0]["token"], "x" * CHECKPOINT_BYTES_MAX)
+    assert (answer.status, answer.json["code"], site.node.state.index) == (413, "too_large", index)
 
 
 async def test_a_process_speaks_for_its_own_attempt_only(site: Site) -> None:
