@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from peercron.cli.failures import Taken
-from peercron.cli.options import common, options_of
-from peercron.cli.output import record, say, when
+from peercron.cli.options import Options, common, options_of
+from peercron.cli.output import Row, record, say, when
 from peercron.errors import Refused
+
+#: Of a new job, to find the first one that will run.
+SLOTS_LOOKED_AT = 20
 
 
 def path_of(name: str, rest: str = "") -> str:
@@ -75,11 +79,21 @@ def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
         record(options, view, ())
         return
     say(options, f'job "{view["name"]}" added (revision {view["revision"]}, index {answer.headers["peercron-index"]})')
-    coming = options.get(path_of(view["key"], "/next"), n=1)["next"]
-    upcoming = f"next run {when(coming[0]['scheduled_for'], options)}.   " if coming else ""
+    coming = options.get(path_of(view["key"], "/next"), n=SLOTS_LOOKED_AT)["next"]
+    upcoming = _upcoming(coming, options)
     alone = view.get("mode") == "slice" and view.get("on_absent", "skip") == "skip"
     now, turn = f"Try it now:  peercron job run {name} --follow", f"Whose turn is when:  peercron job next {name}"
     say(options, f"{upcoming}{turn if alone else now}")
+
+
+def _upcoming(coming: Sequence[Row], options: Options) -> str:
+    """When it runs next, of the slots to come; or why none of them is run."""
+    runs = next((slot["scheduled_for"] for slot in coming if "left_out" not in slot), None)
+    if runs is not None:
+        return f"next run {when(runs, options)}.   "
+    if coming:
+        return f"none of its next {len(coming)} slots will run: of the first, {coming[0]['left_out']}.   "
+    return ""
 
 
 def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:

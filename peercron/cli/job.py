@@ -182,10 +182,15 @@ def next_slots(name: str, count: int) -> None:
         Column("LOCAL", lambda row: f"{row['local']}  {answer['timezone']}"),
         Column("WHEN", lambda row: when(row["scheduled_for"], options)),
         *([Column("NODE", lambda row: row["node"] or "–")] if any("node" in row for row in answer["next"]) else []),
+        *([Column("", _left_out)] if any("left_out" in row for row in answer["next"]) else []),
     )
     listing(options, answer["next"], columns, name="scheduled_for")
     if answer["paused"]:
         say(options, "the job is paused: these slots will be skipped until it goes on")
+
+
+def _left_out(row: Row) -> str:
+    return f"will not run: {row['left_out']}" if "left_out" in row else ""
 
 
 @job.command()

@@ -13,8 +13,14 @@ from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, 
 from peercron.core.placement import barred
 from peercron.core.placement.lacking import lacks, target_of
 from peercron.core.run import Run
+from peercron.core.schedule import ScheduleError, next_slot
+from peercron.core.slice_duty import bound_to_miss
+from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.core.views import instant
+
+#: Coming slots of a job in slices that are looked at for those that nobody will start.
+SLICE_SLOTS_EXPLAINED = 20
 
 
 def explain(state: ClusterState, job: Job) -> dict[str, Any]:
@@ -62,6 +68,7 @@ def _to_come(state: ClusterState, job: Job) -> Iterator[str]:
         yield started_by
     elif job.definition.mode is Mode.SLICE:
         yield f"its slots belong to the nodes in turn: `peercron job next {_name(job)}`"
+        yield from _bound_to_miss(state, job)
     elif next_ms is None:
         yield "its next slot is not computed yet: the leader does that"
     elif next_ms == -1:
@@ -72,6 +79,21 @@ def _to_come(state: ClusterState, job: Job) -> Iterator[str]:
     if last is not None:
         why = f": {last.reason}" if last.reason else ""
         yield f"its last slot, {instant(last.slot_ms)}, {last.outcome.value}{why}"
+
+
+def _bound_to_miss(state: ClusterState, job: Job) -> Iterator[str]:
+    """Of a job in slices: how many of its coming slots the guard band takes."""
+    slot_ms: int | None = state.now_ms
+    whys: list[str] = []
+    try:
+        while unled(job.definition) and len(whys) < SLICE_SLOTS_EXPLAINED and slot_ms is not None:
+            slot_ms = next_slot(job.definition.trigger, slot_ms, job.uid)
+            if slot_ms is not None:
+                whys.append(bound_to_miss(state.slices[job.uid].shares, slot_ms))
+    except ScheduleError:  # this machine cannot read what another could
+        return
+    if missed := [why for why in whys if why]:
+        yield f"of its next {len(whys)} slots {len(missed)} will be missed: of the first, {missed[0]}"
 
 
 def _occasion(job: Job) -> str:

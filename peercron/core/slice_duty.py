@@ -11,10 +11,11 @@ from peercron.core.limits import LIVE_RUNS_PER_JOB_MAX, SLICE_GUARD_MS
 from peercron.core.member import Role
 from peercron.core.policy import Gap, misses
 from peercron.core.run import RunState
-from peercron.core.slices import Own, Room, Slice, SliceEntry, Slices, room, slice_at, unled
+from peercron.core.slices import Own, Room, Share, Slice, SliceEntry, Slices, room, slice_at, unled
 from peercron.core.state import ClusterState
 
 PAUSED = "the job was paused"
+GUARD = f"the last {SLICE_GUARD_MS} ms of each are the guard band"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,18 @@ def decide(plan: Plan, slots: Sequence[int], mind: Mind) -> list[SliceEntry | Go
     return [decided[slot_ms] for slot_ms in slots]
 
 
+def bound_to_miss(shares: Sequence[Share], slot_ms: int) -> str:
+    """Why nobody starts a slot to come, be he there in time and his clock right; empty: its owner does.
+
+    >>> bound_to_miss((Share(0, 10_000, ("a", "b")),), 18_000)
+    '2000 ms are left of its slice then; the last 2500 ms of each are the guard band'
+    """
+    where = slice_at(shares, slot_ms)
+    if where is None or room(where, slot_ms, kill_grace_ms=0) is not None:
+        return ""
+    return f"{where.end_ms - slot_ms} ms are left of its slice then; {GUARD}"
+
+
 def _refusal(slot_ms: int, mind: Mind) -> str:
     """Why the node does not trust itself with the slot, or did not when that came; empty: it does."""
     if mind.doubt or slot_ms > mind.refused_through_ms:
@@ -117,7 +130,7 @@ def _too_late(where: Slice, slot_ms: int, mind: Mind) -> str:
     left_ms = where.end_ms - mind.now_ms
     if left_ms <= 0:
         return f"node {mind.name} was held up until its slice was over"
-    return f"{left_ms} ms were left of its slice; the last {SLICE_GUARD_MS} ms of each are the guard band"
+    return f"{left_ms} ms were left of its slice; {GUARD}"
 
 
 def _chosen(plan: Plan, open_: dict[int, Room], mind: Mind) -> dict[int, SliceEntry | Go]:

@@ -17,6 +17,7 @@ from peercron.core.job import CronTrigger, Job, Mode
 from peercron.core.limits import INSTANT_MS_MAX, LEDGER_KEPT_PER_JOB
 from peercron.core.roster import owner
 from peercron.core.schedule import next_slot
+from peercron.core.slice_duty import bound_to_miss
 from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, JobNotFound, Problem
@@ -199,7 +200,10 @@ async def fail_back(request: web.Request) -> web.Response:
 
 
 async def next_slots(request: web.Request) -> web.Response:
-    """The coming slots, computed here, in mode slice with whose they are; a paused job shows those it would have."""
+    """The coming slots, computed here, in mode slice with whose they are; a paused job shows those it would have.
+
+    What will not run has `left_out`, which says why: by a calendar, or as it falls into the guard band of its slice.
+    """
     count = whole_number(request, "n", 5, low=1, high=NEXT_SLOTS_MAX)
     state = await fresh(request)
     job = find_job(state, job_key(request))
@@ -213,7 +217,9 @@ async def next_slots(request: web.Request) -> web.Response:
     trigger = job.definition.trigger
     zone = trigger.timezone if isinstance(trigger, CronTrigger) else "UTC"
     coming = [{"slot": slot, "scheduled_for": views.instant(slot), "local": _local(slot, zone)} for slot in slots]
-    out = dict(left_out(job, state.calendars, slots))
+    shares = state.slices[job.uid].shares if unled(job.definition) else ()
+    out = {slot: why for slot in slots if (why := bound_to_miss(shares, slot))}
+    out |= left_out(job, state.calendars, slots)
     coming = [each | ({"left_out": out[slot]} if slot in out else {}) for each, slot in zip(coming, slots, strict=True)]
     if job.definition.mode is Mode.SLICE:
         coming = [each | {"node": owner(state, job, slot)} for each, slot in zip(coming, slots, strict=True)]

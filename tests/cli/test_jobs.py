@@ -121,6 +121,16 @@ def test_next(shell: Shell) -> None:
     assert len(shell.json("job", "next", "a")) == 5
 
 
+def test_what_will_not_run_is_told(shell: Shell) -> None:
+    added = ("--mode", "slice", "--slice", "10s", "--shell", "true")
+    assert "next run" in shell.ok("job", "add", "a", "--every", "2s", *added)
+    told = shell.ok("job", "next", "a").splitlines()[1:]
+    assert ["guard band" in line for line in told].count(True) == 1
+    assert all("will not run: " in line for line in told if "guard band" in line)
+    told_of_none = shell.ok("job", "add", "b", "--schedule", "9,19,29,39,49,59 * * * * *", *added)
+    assert "none of its next 20 slots will run: of the first, 1000 ms are left of its slice then" in told_of_none
+
+
 def test_run_and_runs(shell: Shell) -> None:
     shell.ok("job", "add", "a", "--shell", "true")
     run_id = shell.ok("job", "run", "a", "-o", "name").strip()

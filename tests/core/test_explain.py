@@ -8,7 +8,7 @@ import pytest
 
 from peercron.core.commands import DrainMember, PauseCluster, PauseJob, RunJob, SetPool
 from peercron.core.explain import explain
-from peercron.core.job import ManualTrigger, Mode, Overlap, Trigger
+from peercron.core.job import EveryTrigger, ManualTrigger, Mode, Overlap, Trigger
 from peercron.core.occasion import ConditionTrigger, EventTrigger, HookTrigger, QueueTrigger
 from peercron.core.pace import Concurrency
 from peercron.core.state import ClusterState
@@ -89,6 +89,15 @@ def test_what_starts_it_where_no_schedule_does(trigger: Trigger, said: str) -> N
 
 def test_the_slots_of_slices_are_nobodys_to_compute() -> None:
     assert "belong to the nodes in turn: `peercron job next job`" in why(site(mode=Mode.SLICE, slice_ms=5 * SECOND))
+
+
+def test_slots_that_the_guard_band_takes_are_told() -> None:
+    told = why(site(mode=Mode.SLICE, slice_ms=5 * SECOND, trigger=EveryTrigger(2 * SECOND)))
+    # 0, 2 and 6 s into two slices of 5 s leave room; 4 and 8 s do not.
+    assert (
+        "of its next 20 slots 8 will be missed: of the first, 1000 ms are left of its slice then; the last 2500" in told
+    )
+    assert "missed" not in why(site(mode=Mode.SLICE, slice_ms=5 * SECOND, trigger=EveryTrigger(5 * SECOND)))
 
 
 def test_the_items_of_a_queue() -> None:

@@ -19,6 +19,16 @@ async def test_the_coming_slots_say_whose_they_are(site: Site) -> None:
         assert set(owners) == {"n1", "x"}
 
 
+async def test_the_coming_slots_say_which_the_guard_band_takes(site: Site) -> None:
+    await site.ask("POST", "/v1/jobs", TURN | {"every": "2s"})
+    for slot in (await site.get("/v1/jobs/turn/next?n=10")).json["next"]:
+        left_ms = 10_000 - slot["slot"] % 10_000
+        assert ("left_out" in slot) == (left_ms == 2_000)
+        assert slot.get("left_out", "").startswith("2000 ms are left of its slice then" if left_ms == 2_000 else "")
+    await site.ask("POST", "/v1/jobs", TURN | {"name": "filled", "every": "2s", "on_absent": "fill"})
+    assert "left_out" not in str((await site.get("/v1/jobs/filled/next?n=10")).json)
+
+
 async def test_a_job_that_no_leader_steps_has_a_next_slot_too(site: Site) -> None:
     await site.ask("POST", "/v1/jobs", TURN)
     coming = (await site.get("/v1/jobs/turn/next?n=1")).json["next"][0]["scheduled_for"]
