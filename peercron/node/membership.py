@@ -151,8 +151,8 @@ class Membership:
     def refused(self, peer: str, code: str, detail: str) -> None:
         log.error("sent_away", extra={"peer": peer, "code": code, "reason": detail})
         if code in FINAL:
-            # Who has removed us may have forgotten what we were called.
-            self._expel(code, self._removed_words(self._identity.member) if code == "removed" else detail)
+            # Who has removed us may have forgotten what we were called, but knows who has our place now.
+            self._expel(code, detail.replace(f"{self._identity.member} was", f"{self.name} was", 1))
 
     async def guest(self, request: Any) -> Mapping[str, Any]:
         members = [seat.address for seat in self._driver.replica.configuration.seats]
@@ -188,10 +188,15 @@ class Membership:
     def _removed_words(self, member: str) -> str:
         row = self._state().members.get(member)
         name = self.name if member == self._identity.member else row.info.name if row is not None else member
-        return f"{name} was removed from this cluster; {self._way_back()}"
-
-    def _way_back(self) -> str:
-        return f"to come back as a new member, {self._beginning()}"
+        # A founder is called by its address; who came later, by chance.
+        heir = next((seat for seat in self._driver.replica.configuration.seats if seat.address == member), None)
+        if heir is None:
+            return f"{name} was removed from this cluster; to come back as a new member, {self._beginning(member)}"
+        return (
+            f"{name} was removed from this cluster, and at its address there is member {heir.name} now: start it with "
+            f"the --data-dir of that one; if that is lost, `peercron member remove {heir.name}`, "
+            f"then {self._beginning(member)}"
+        )
 
     def _beginning(self, asker: str = "") -> str:
         """`asker`: whom it is said to, when that is not this node: it is no way in for itself."""

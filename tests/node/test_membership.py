@@ -181,6 +181,19 @@ def test_who_was_removed_or_wiped_is_sent_away() -> None:
     assert (code, "two was removed from this cluster" in detail) == ("removed", True)
 
 
+def test_a_founder_that_was_removed_and_wiped_after_it_joined_again_is_told_of_its_heir() -> None:
+    at = Place()
+    configure(at.state, Configuration((Seat("a", "one", A), Seat(B, "two", B))))
+    configure(at.state, Configuration((Seat("a", "one", A),)))
+    at.seat(a=Seat("a", "one", A))
+    assert "to come back as a new member, start it" in (at.mine.judge(Claim(B, "peercron-x", "x")) or ("", ""))[1]
+    at.seat(a=Seat("a", "one", A), cafe=Seat("cafe", "deux", B))
+    code, detail = at.mine.judge(Claim(B, "peercron-x", "x")) or ("", "")
+    assert code == "removed"
+    assert f"{B} was removed from this cluster, and at its address there is member deux now" in detail
+    assert detail.endswith(f"`peercron member remove deux`, then start it with an empty --data-dir and --join {A}")
+
+
 def test_who_was_wiped_is_sent_away_before_it_is_known_how_much_of_the_log_is_committed() -> None:
     at = Place()
     assert at.mine.judge(Claim("b", "peercron-x", "kept")) is None
@@ -206,7 +219,11 @@ def test_the_log_says_whose_directory_is_whose() -> None:
 
 @pytest.mark.parametrize(
     ("code", "detail", "ends"),
-    [("wiped", "your data are gone", "your data are gone"), ("removed", "x", "one was removed"), ("new", "what?", "")],
+    [
+        ("wiped", "your data are gone", "your data are gone"),
+        ("removed", "a was removed", "one was removed"),
+        ("new", "what?", ""),
+    ],
 )
 async def test_who_is_sent_away_goes(code: str, detail: str, ends: str) -> None:
     at = Place()
