@@ -4,6 +4,7 @@ PeercronError
 ├─ ConfigError            all problems at once, each with the key and the accepted form
 ├─ ScheduleError          names the field and column of the expression
 ├─ DataDirError           the data directory cannot be used
+│   └─ DiskFull           for now: its disk has no room
 ├─ SnapshotDamaged        a snapshot is cut short or changed
 ├─ SnapshotTooNew         a snapshot is sound and of a newer version
 ├─ TooOld                 what the log, the journal or a snapshot holds was written by a newer version
@@ -77,6 +78,12 @@ class DataDirError(PeercronError):
     """The data directory cannot be used."""
 
     code = "data_dir"
+
+
+class DiskFull(DataDirError, OSError):
+    """There is no room left on the disk."""
+
+    code = "disk_full"
 
 
 class SnapshotDamaged(PeercronError):

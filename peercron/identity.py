@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from peercron.errors import ConfigError, DataDirError, Problem, TooOld
+from peercron.space import disk_full
 
 FORMAT: Final = 2
 
@@ -72,7 +73,7 @@ class DataDir:
                 f"{path} is in use by another peercron node; each node needs its own --data-dir"
             ) from None
         except OSError as error:
-            raise DataDirError(f"{path} cannot be used: {error.strerror}") from error
+            raise disk_full(error, path) or DataDirError(f"{path} cannot be used: {error.strerror}") from error
 
     def close(self) -> None:
         os.close(self._lock)
@@ -121,7 +122,7 @@ class DataDir:
         return following
 
     def write(self, identity: Identity) -> None:
-        """Make it durable. DataDirError: the directory cannot be written."""
+        """Make it durable. DataDirError: the directory cannot be written; DiskFull: for now."""
         self._store(json.dumps({"format": FORMAT, **asdict(identity)}, indent=1) + "\n")
 
     def read(self) -> Identity | None:
@@ -164,4 +165,5 @@ class DataDir:
             finally:
                 os.close(folder)
         except OSError as error:
-            raise DataDirError(f"{self.path} cannot be written: {error.strerror}") from error
+            cannot = DataDirError(f"{self.path} cannot be written: {error.strerror}")
+            raise disk_full(error, self.path) or cannot from error

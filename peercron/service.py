@@ -17,6 +17,7 @@ from peercron.consensus.snapshots import SnapshotDamaged
 from peercron.errors import (
     ConfigError,
     DataDirError,
+    DiskFull,
     Expelled,
     PeercronError,
     PeerRejected,
@@ -25,13 +26,14 @@ from peercron.errors import (
     Refused,
     TooOld,
 )
-from peercron.http.app import serve
+from peercron.http.app import Server, serve
 from peercron.node import Node
 from peercron.node.assembly import Parts
 from peercron.node.importing import import_jobs
 from peercron.node.joining import join
 from peercron.node.notify import notify, watchdog_s
 from peercron.settings import Settings
+from peercron.space import disk_full
 from peercron.wire.snapshot import SnapshotUnreadable
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ RENEWED: Final = (
     "`peercron member remove` this node at another, then start it with an empty --data-dir and --join, and it is given"
     " everything anew; where no majority is left, see `peercron recover`"
 )
+#: What is to be done where there is no room. Nothing that was said to be done is lost: it is on the disk already.
+MAKE_ROOM: Final = "then start this node again, unless somebody does that for it; what it acknowledged is kept"
 #: How often readiness is looked at until it is there.
 READY_LOOK_S: Final = 0.05
 SEED_TIMEOUT_S: Final = 10.0
@@ -54,39 +58,53 @@ SEED_PAUSE_S: Final = 1.0
 async def run_node(settings: Settings) -> int:
     """Run one node until SIGTERM or SIGINT; the exit code.
 
-    0: it ended in order. 1: its data is a newer version's, or another pysyncobj is installed. 2: to start it again will
-    not help: it was told what cannot be done, the cluster has no place for it, or its data is damaged.
+    0: it ended in order. 1: its data is a newer version's, another pysyncobj is installed, or its disk is full, with
+    which it ends too: whoever started it starts it again, until there is room. 2: to start it again will not help: it
+    was told what cannot be done, the cluster has no place for it, or its data is damaged.
     """
     ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.set)
+        asyncio.get_running_loop().add_signal_handler(number, ending.set)
     for warning in settings.warnings:
         log.warning("settings", extra={"reason": warning})
     try:
-        server_tls, client_tls = _contexts(settings)
-        parts = Parts(settings, server_tls=server_tls, client_tls=client_tls)
-        if settings.join:
-            taken = await _unless(ending, _join(parts, client_tls))
-            if taken is None:
-                return 0
-            settings = parts.settings = taken
-        with resting():
-            node = Node(settings, parts)
-        server = await serve(node)
-        await _listen(node, settings)
+        begun = await _begin(settings, ending)
+    except OSError as error:
+        full = disk_full(error, settings.data_dir)
+        return _say_full(full) if full is not None else _say(error, FAILED)
     except (ConfigError, DataDirError, Refused, PeerRejected) as error:
         return _say(error, USAGE)
     except (JournalDamaged, SnapshotDamaged, SnapshotUnreadable) as error:
         return _say(DataDirError(f"{settings.data_dir} is damaged: {error}; {RENEWED}"), USAGE)
-    except (TooOld, KernelMismatch, OSError) as error:
+    except (TooOld, KernelMismatch) as error:
         return _say(error, FAILED)
+    return await _go_on(*begun, ending) if begun is not None else 0
+
+
+async def _begin(settings: Settings, ending: asyncio.Event) -> tuple[Node, Server] | None:
+    """A node that runs, and its HTTP; None: we were told to end before that."""
+    server_tls, client_tls = _contexts(settings)
+    parts = Parts(settings, server_tls=server_tls, client_tls=client_tls)
+    if settings.join:
+        taken = await _unless(ending, _join(parts, client_tls))
+        if taken is None:
+            return None
+        settings = parts.settings = taken
+    with resting():
+        node = Node(settings, parts)
+    server = await serve(node)
+    await _listen(node, settings)
+    return node, server
+
+
+async def _go_on(node: Node, server: Server, ending: asyncio.Event) -> int:
+    """Until we are told to end, or it can do nothing more."""
     calm = Calm()
     calm.begin()
-    log.info("node_started", extra={"node": node.name, "address": settings.self_address, "http": server.url})
+    log.info("node_started", extra={"node": node.name, "address": node.settings.self_address, "http": server.url})
     duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _seed(node), import_jobs(node)]
-    tasks = [loop.create_task(duty) for duty in duties]
-    await _unless(ending, _expelled(node))
+    tasks = [asyncio.get_running_loop().create_task(duty) for duty in duties]
+    await _unless(ending, _over(node))
     notify("STOPPING=1")
     log.info("node_ending", extra={"node": node.name})
     for task in tasks:
@@ -98,6 +116,8 @@ async def run_node(settings: Settings) -> int:
         await node.stop()
         await server.close()
     calm.end()
+    if isinstance(node.halt_error, DiskFull):
+        return _say_full(node.halt_error)
     return _say(Expelled(expelled), USAGE) if expelled else 0
 
 
@@ -112,8 +132,14 @@ async def _unless(ending: asyncio.Event, work: Coroutine[Any, Any, Answer]) -> A
         end.cancel()
 
 
-async def _expelled(node: Node) -> None:
-    await node.membership.ended.wait()
+async def _over(node: Node) -> None:
+    """Wait until it can do nothing more: its cluster has no place for it, or its disk has no room."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (node.membership.ended, node.disk_is_full)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 async def _join(parts: Parts, client_tls: ssl.SSLContext | None) -> Settings:
@@ -128,6 +154,8 @@ async def _listen(node: Node, settings: Settings) -> None:
     try:
         await node.start()
     except OSError as error:
+        if (full := disk_full(error, settings.data_dir)) is not None:
+            raise full from error
         message = f"cannot listen on {settings.self_address}: {error.strerror or error}"
         raise ConfigError([Problem("--self", message)]) from error
 
@@ -181,6 +209,10 @@ async def _seed(node: Node) -> None:
         else:
             log.info("seed_applied", extra={"file": str(node.settings.seed)})
             return
+
+
+def _say_full(error: DiskFull) -> int:
+    return _say(DiskFull(f"{error}; {MAKE_ROOM}"), FAILED)
 
 
 def _say(error: Exception, code: int) -> int:

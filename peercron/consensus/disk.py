@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Final, Protocol
 
+from peercron.space import room_in
+
 #: Bytes of a file that are freed in one go, and the pause before the next.
 FREED_AT_ONCE: Final = 4 << 20
 FREE_PAUSE_S: Final = 0.005
@@ -34,7 +36,10 @@ class Disk(Protocol):
 
 
 class FolderDisk:
-    """A folder of the file system. `durable=False` (--durability memory) leaves out the waiting for the disk."""
+    """A folder of the file system. `durable=False` (--durability memory) leaves out the waiting for the disk.
+
+    DiskFull, which is an OSError, says where there is no room.
+    """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self._folder = folder
@@ -54,17 +59,19 @@ class FolderDisk:
             return file.read(length)
 
     def append(self, name: str, data: bytes) -> None:
-        fd = self._fd(name)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        with room_in(self._folder):
+            fd = self._fd(name)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
 
     def sync(self, name: str) -> None:
         fd = self._fd(name)
         if os.fstat(fd).st_nlink == 0:  # the disk takes it, and nobody will ever read it again
             raise FileNotFoundError(errno.ENOENT, "the file was removed while this node wrote it", name)
         if self._durable:
-            os.fdatasync(fd)
+            with room_in(self._folder):
+                os.fdatasync(fd)
 
     def truncate(self, name: str, size: int) -> None:
         fd = self._fd(name)
@@ -73,7 +80,8 @@ class FolderDisk:
             os.fsync(fd)
 
     def publish(self, name: str, final: str) -> None:
-        os.rename(self._folder / name, self._folder / final)
+        with room_in(self._folder):
+            os.rename(self._folder / name, self._folder / final)
         replaced = self._open.pop(final, None)
         if replaced is not None:
             os.close(replaced)

@@ -16,7 +16,7 @@ from peercron.consensus.outbox import Output
 from peercron.consensus.port import Above, Carrier
 from peercron.consensus.replica import Replica
 from peercron.consensus.scribe import SNAPSHOT_JOURNAL_BYTES, Scribe
-from peercron.errors import NoLeader, PeercronError
+from peercron.errors import DiskFull, NoLeader, PeercronError
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class Driver:
         self.replica, self._clock, self._above, self._beat_s = replica, clock, above, beat_s
         self.transport: Carrier | None = None
         self.halt_reason: str | None = None
+        self.halt_error: Exception | None = None
+        #: Set when it halts for want of room on the disk: with room a new start goes on where this one ended.
+        self.disk_is_full = asyncio.Event()
         self.connected: set[str] = set()
         self.turns = 0
         self._loop = asyncio.get_running_loop()
@@ -190,6 +193,9 @@ class Driver:
             return
         meant = isinstance(error, PeercronError)  # it says all that there is to say
         self.halt_reason = str(error) if meant else f"{type(error).__name__}: {error}"
+        self.halt_error = error
+        if isinstance(error, DiskFull):
+            self.disk_is_full.set()
         self._stop_timer()
         log.critical("consensus_halted", extra={"reason": self.halt_reason}, exc_info=None if meant else error)
         for future in self._reads.values():

@@ -22,6 +22,7 @@ from peercron.execution.limits import (
     RESTART_S_MAX,
     RESTART_S_MIN,
 )
+from peercron.space import disk_full
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ class Keeper:
                 (self._data_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self._data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise DataDirError(f"{self._data_dir}: {error.strerror}: {error.filename}") from None
+            cannot = DataDirError(f"{self._data_dir}: {error.strerror}: {error.filename}")
+            raise disk_full(error, self._data_dir) or cannot from None
         if not take(lock, OWN_LOCK_WAIT_S):
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
             os.close(lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,6 +119,16 @@ class Asked:
 
     def run_log_path(self, run_id: str, token: int) -> Path | None:
         return self._supervisor.log_path(run_id, token)
+
+    @property
+    def halt_error(self) -> Exception | None:
+        """Why this node has stopped; None: it has not."""
+        return self._driver.halt_error
+
+    @property
+    def disk_is_full(self) -> asyncio.Event:
+        """Set when that is why."""
+        return self._driver.disk_is_full
 
     def alive(self) -> bool:
         return self._driver.halt_reason is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 from peercron import __version__
 from peercron.cli.root import COMMANDS, cli
 from peercron.consensus.journal import JournalDamaged
+from tests.http.conftest import free_port
 
 HEAVY = {"aiohttp", "pysyncobj", "msgpack", "msgspec", "croniter", "asyncio", "rich", "peercron.node", "peercron.http"}
 PROGRAM = """
@@ -159,6 +162,23 @@ def test_damaged_data_are_named_and_what_is_to_be_done(tmp_path: Path, monkeypat
     assert result.exit_code == 2, "systemd starts it again and again after any other"
     assert f"{data_dir} is damaged: wal-1.log is unreadable" in result.stderr
     assert "`peercron member remove`" in result.stderr
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("where", ["peercron.service.Node", "os.fsync"])
+def test_a_node_without_room_says_so_and_may_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(where, no_room)
+    data_dir, peer = tmp_path / "n1", f"127.0.0.1:{free_port()}"
+    args = ["--peers", peer, "--self", peer, "--http", f"127.0.0.1:{free_port()}", "--data-dir", str(data_dir)]
+    result = CliRunner().invoke(cli, args)
+    assert result.exit_code == 1, "systemd never starts it again after 2"
+    assert f"peercron: no room left in {data_dir}: No space left on device (" in result.stderr
+    assert " free); make room there; then start this node again" in result.stderr
 
 
 def test_a_seed_is_read_before_anything_starts() -> None:

@@ -23,7 +23,7 @@ from peercron.consensus.outbox import Output
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotStore
 from peercron.consensus.transport import Transport
-from peercron.errors import NoLeader, TooOld
+from peercron.errors import DiskFull, NoLeader, TooOld
 from peercron.wire.frames import secret_key
 from tests.consensus.staged import Timing, Values, voters
 
@@ -194,13 +194,16 @@ async def test_a_disk_that_fails_stops_the_member_and_nothing_more_is_acknowledg
 
     def full(name: str) -> None:
         said.append("full")
-        raise OSError(28, "No space left on device")
+        raise DiskFull("no room left in log: No space left on device (0 of 6 MiB free); make room there")
 
     monkeypatch.setattr(leader.disk, "sync", full)
     with caplog.at_level(logging.CRITICAL):
         leader.propose(b"lost?")
         await three.until(lambda: leader.above.reason is not None)
-    assert leader.above.reason == "OSError: [Errno 28] No space left on device"
+    assert leader.above.reason == "no room left in log: No space left on device (0 of 6 MiB free); make room there"
+    assert isinstance(leader.driver.halt_error, DiskFull)
+    assert leader.driver.disk_is_full.is_set()
+    assert [record.exc_info for record in caplog.records if record.message == "consensus_halted"] == [None]
     assert said[said.index("full") :] == ["full"]
     assert leader.machine.values == []
     other = await three.leader()
