@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -19,7 +18,9 @@ SLOTS_LOOKED_AT = 20
 
 def path_of(name: str, rest: str = "") -> str:
     """The route of a job; its name may be namespace/name."""
-    return f"/v1/jobs/{quote(name, safe='')}{rest}"
+    from peercron.client.words import path
+
+    return path("jobs", name, rest)
 
 
 @click.command(

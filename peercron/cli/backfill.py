@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
+from peercron.cli.adding import path_of
 from peercron.cli.options import common, options_of
 from peercron.cli.output import record, say
 
@@ -26,7 +26,7 @@ def backfill(name: str, from_: str, to: str, dry_run: bool, force: bool) -> None
     """Run the slots of a range that have not succeeded, at most 100, as runs by hand."""
     options = options_of()
     body: dict[str, Any] = {"from": from_, "to": to, "dry_run": dry_run, "force": force}
-    row = options.post(f"/v1/jobs/{quote(name, safe='')}:backfill", body)
+    row = options.post(path_of(name, ":backfill"), body)
     if not options.for_people:
         record(options, row, (), name="job")
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -43,4 +42,6 @@ def set_row(word: str, name: str, body: dict[str, Any], told: Callable[[Row], st
 
 
 def _path(word: str, name: str) -> str:
-    return f"/v1/{word}s/{quote(name, safe='')}"
+    from peercron.client.words import path
+
+    return path(f"{word}s", name)

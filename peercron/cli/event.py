@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 import click
 
 from peercron.cli.options import common, options_of
@@ -21,12 +19,14 @@ def event() -> None:
 @common()
 def emit(name: str, given: tuple[str, ...]) -> None:
     """Start every job that waits for this event (on = {event = "NAME"})."""
+    from peercron.client.words import path
+
     options = options_of()
     wrong = next((text for text in given if "=" not in text), None)
     if wrong is not None:
         raise click.BadParameter(f"{wrong!r} is not NAME=VALUE", param_hint="--param")
     params = dict(text.split("=", 1) for text in given)
-    answer = options.connection().request("POST", f"/v1/events/{quote(name, safe='')}", {"params": params}).json
+    answer = options.connection().request("POST", path("events", name), {"params": params}).json
     if not options.for_people:
         record(options, answer, (), name="event")
     jobs = answer["jobs"]

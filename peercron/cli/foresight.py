@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 from typing import Any
-from urllib.parse import quote
 
 import click
 
+from peercron.cli.adding import path_of
 from peercron.cli.failures import FAILED, OK
 from peercron.cli.options import Options, common, duration, options_of
 from peercron.cli.output import Column, listing, record, say
@@ -26,7 +26,7 @@ DEFAULT_NODES = ("a", "b", "c")
 def explain(name: str) -> None:
     """Why the job is running or is not, and what it waits for."""
     options = options_of()
-    row = options.get(f"/v1/jobs/{quote(name, safe='')}/explain")
+    row = options.get(path_of(name, "/explain"))
     if not options.for_people:
         record(options, row, (), name="job")
         return

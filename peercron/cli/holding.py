@@ -21,13 +21,16 @@ from peercron.cli.lock import path_of
 from peercron.cli.options import Options
 from peercron.client import Connection
 from peercron.clock import SystemClock
-from peercron.errors import PeercronError, Refused
+from peercron.errors import ConfigError, PeercronError, Refused
 
 #: The command has a fifth of the time to end by itself, but not longer than this, and is dead a twentieth before its
 #: end: our clock and the leader's need not run equally fast.
 GRACE_S_MAX = 5.0
 GRACE_SHARE = 0.2
 SAFETY_SHARE = 0.05
+#: The longest that one request stands in line, and after which it is sent again, since the node may be gone.
+WAIT_S_MAX = 600.0
+ASK_AGAIN_S = 15.0
 #: Between two tries to renew that failed.
 PAUSE_S = 0.2
 #: Signals that are meant for the command.
@@ -53,20 +56,27 @@ class Hold:
         ends_s = self._clock.monotonic() + self._wait_s
         while True:
             sent_s = self._clock.monotonic()
-            left_s = max(0.0, ends_s - sent_s)
+            left_s = max(0.0, min(WAIT_S_MAX, ends_s - sent_s))
             body = self._asked | {"ttl": self.ttl_s, "wait": left_s}
             try:
                 # The same request at another node is the same place in line.
                 told = self._connection.request(
-                    "POST", path_of(self._name, ":acquire"), body, answer_s=left_s, again=True
+                    "POST", path_of(self._name, ":acquire"), body, answer_s=min(left_s, ASK_AGAIN_S), again=True
                 ).json
             except PeercronError as error:
-                if isinstance(error, Refused) or self._clock.monotonic() > ends_s:
+                if not self._may_ask_again(error, ends_s):
                     raise
                 threading.Event().wait(PAUSE_S)
                 continue
             self.token, self.until_s = told["token"], sent_s + told["expires_in"]
             return
+
+    def _may_ask_again(self, error: PeercronError, ends_s: float) -> bool:
+        """A node waits no longer than it likes to, and says then that it is locked."""
+        left_s = ends_s - self._clock.monotonic()
+        if isinstance(error, Refused):
+            return error.code == "locked" and left_s > PAUSE_S
+        return not isinstance(error, ConfigError) and left_s >= 0
 
     def renew(self) -> bool:
         """Whether it is still ours, or may be. It takes at most half of what is left."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -20,9 +19,9 @@ def lock() -> None:
 
 def path_of(name: str, deed: str = "") -> str:
     """The route of a lock."""
-    namespace, slash, own = name.partition("/")
-    parts = (namespace, own) if slash else ("default", namespace)
-    return f"/v1/locks/{'/'.join(quote(part, safe='') for part in parts)}{deed}"
+    from peercron.client.words import name_path
+
+    return name_path("locks", name, deed)
 
 
 def _name(row: Row) -> str:
@@ -112,7 +111,7 @@ def release(name: str, token: int) -> None:
 @duration("--ttl", default="30s", help="It is free again when it is not renewed for so long.  [default: 30s]")
 @duration("--wait", default="0s", help="Stand in line for so long.  [default: 0s]")
 @click.option("--owner", help="Who has it.  [default: host/process/thread]")
-@click.option("--kind", type=click.Choice(KINDS), help="[default: mutex]")
+@click.option("--kind", type=click.Choice(KINDS), help="[default: what --shared or --permits say, else mutex]")
 @click.option("--permits", type=click.IntRange(1), default=1, help="How many may hold it: a semaphore.  [default: 1]")
 @click.option("--shared", is_flag=True, help="Read: share it with others who read.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)

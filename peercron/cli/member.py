@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -135,7 +134,9 @@ def undrain(name: str) -> None:
 
 
 def _path(name: str, rest: str = "") -> str:
-    return f"/v1/members/{quote(name, safe='')}{rest}"
+    from peercron.client.words import path
+
+    return path("members", name, rest)
 
 
 def _told(options: Options, name: str, deed: str, words: str) -> None:

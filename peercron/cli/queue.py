@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -20,10 +19,9 @@ def queue() -> None:
 
 
 def _path(name: str, rest: str = "") -> str:
-    namespace, slash, own = name.partition("/")
-    if not slash:
-        namespace, own = "default", name
-    return f"/v1/queues/{quote(namespace, safe='')}/{quote(own, safe='')}{rest}"
+    from peercron.client.words import name_path
+
+    return name_path("queues", name, rest)
 
 
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -91,9 +89,13 @@ def _payload(content: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         return {"payload_base64": b64encode(content).decode()}
     try:
-        return {"payload": json.loads(text)}
+        return {"payload": json.loads(text, parse_constant=_no_json)}
     except (ValueError, RecursionError):
         return {"payload": text}
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is none")  # Python reads NaN and Infinity, and JSON does not know them
 
 
 @queue.command()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 import click
 
 from peercron.cli.options import Options, common, options_of
@@ -17,7 +15,9 @@ def run() -> None:
 
 def path_of(run_id: str, rest: str = "") -> str:
     """The route of a run."""
-    return f"/v1/runs/{quote(run_id, safe='')}{rest}"
+    from peercron.client.words import path
+
+    return path("runs", run_id, rest)
 
 
 def _node(row: Row) -> str:

@@ -21,10 +21,9 @@ def state() -> None:
 
 
 def _path(key: str) -> str:
-    namespace, colon, name = key.partition(":")
-    if not colon:
-        namespace, name = "default", key
-    return f"/v1/state/{quote(namespace, safe='')}/{quote(name, safe='')}"
+    from peercron.client.words import key_path
+
+    return key_path(key)
 
 
 @state.command()

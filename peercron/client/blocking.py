@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from peercron.client.once import STATUS, key_of, since
 from peercron.client.replies import SAFE, error_of, reason_of, unanswered, worse
+from peercron.client.words import as_json
 from peercron.clock import Clock, SystemClock
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
 
@@ -262,7 +263,7 @@ def _encoded(body: object) -> tuple[bytes | Iterator[bytes] | None, dict[str, st
         return body.pieces(), {"Content-Type": "application/octet-stream", "Content-Length": str(body.size)}
     if body is None or isinstance(body, bytes):
         return body, {} if body is None else {"Content-Type": "application/octet-stream"}
-    return json.dumps(body).encode(), {"Content-Type": "application/json"}
+    return as_json(body, "body"), {"Content-Type": "application/json"}
 
 
 def _pieces(link: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:

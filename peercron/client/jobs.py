@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 from peercron.client.link import Link
-from peercron.client.words import Duration, seconds
+from peercron.client.words import Duration, path, seconds
 from peercron.errors import Refused
 
 #: How long one read waits for a change of a run.
@@ -120,8 +119,8 @@ async def _unless_gone(asking: Any) -> bool:
 
 
 def _path(name: str, deed: str = "") -> str:
-    return f"/v1/jobs/{quote(name, safe='')}{deed}"
+    return path("jobs", name, deed)
 
 
 def _run_path(run_id: str) -> str:
-    return f"/v1/runs/{quote(run_id, safe='')}"
+    return path("runs", run_id)

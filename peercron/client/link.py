@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -16,6 +15,7 @@ import aiohttp
 from peercron.client.blocking import Answer
 from peercron.client.once import ONCE_LEVEL
 from peercron.client.replies import SAFE, error_of, worse
+from peercron.client.words import as_json
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
 
 #: Between two rounds in which no node could do what was asked.
@@ -226,7 +226,7 @@ def _base_url(address: str) -> str:
 def _encoded(body: object) -> tuple[bytes | None, dict[str, str]]:
     if body is None or isinstance(body, bytes):
         return body, {} if body is None else {"Content-Type": "application/octet-stream"}
-    return json.dumps(body).encode(), {"Content-Type": "application/json"}
+    return as_json(body, "body"), {"Content-Type": "application/json"}
 
 
 def _reason(error: BaseException) -> str:

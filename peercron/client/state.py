@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from urllib.parse import quote
 from peercron.client.events import RETRY_S, rows
 from peercron.client.link import Link
 from peercron.client.tenure import PASSING
-from peercron.client.words import DEFAULT_NAMESPACE, Duration, key_path, written
+from peercron.client.words import DEFAULT_NAMESPACE, Duration, as_json, key_path, written
 from peercron.errors import Refused
 
 #: Keys asked for at once by `list`.
@@ -100,7 +99,7 @@ class State:
         Raises:
             Refused: code "conflict": it is at another revision.
         """
-        content = value if isinstance(value, bytes) else json.dumps(value).encode()
+        content = value if isinstance(value, bytes) else as_json(value)
         params = {} if ttl is None else {"ttl": written(ttl)}
         headers = _precondition(if_revision)
         answer = await self._link.ask("PUT", key_path(key), content, params=params, headers=headers)

@@ -1,11 +1,14 @@
-"""Words that callers use, as the routes want them: durations, and names within namespaces."""
+"""Words that callers use, as the routes want them: durations, values, and names within namespaces."""
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import timedelta
 from urllib.parse import quote
 
-from peercron.times import parse_duration_ms
+from peercron.errors import ConfigError, Problem
+from peercron.times import DURATION_FORM, parse_duration_ms
 
 #: "30s" or "1m30s", a number of seconds, or a timedelta.
 Duration = str | float | timedelta
@@ -20,7 +23,10 @@ def seconds(duration: Duration) -> float:
     """
     if isinstance(duration, str):
         return parse_duration_ms(duration) / 1_000
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    found_s = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    if not math.isfinite(found_s):
+        raise ConfigError([Problem("duration", f"{found_s} is no time that ends: {DURATION_FORM}, or seconds")])
+    return found_s
 
 
 def written(duration: Duration) -> str:
@@ -32,13 +38,26 @@ def written(duration: Duration) -> str:
     return f"{round(seconds(duration) * 1_000)}ms"
 
 
+def as_json(value: object, what: str = "value") -> bytes:
+    """The value as JSON. ConfigError: it has a number in it that JSON does not know.
+
+    >>> as_json({"n": 1})
+    b'{"n": 1}'
+    """
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except ValueError as error:
+        told = f"cannot be JSON ({error}), which knows neither NaN nor Infinity: send null, or text"
+        raise ConfigError([Problem(what, told)]) from None
+
+
 def key_path(key: str, deed: str = "") -> str:
     """The route of a key of the shared state, which is in the namespace "default", or written namespace:key.
 
     >>> key_path("ops:a/b", ":incr")
     '/v1/state/ops/a%2Fb:incr'
     """
-    return _path("state", *_parted(key, ":"), deed)
+    return _path("state", key, _parted(key, ":"), deed)
 
 
 def name_path(kind: str, name: str, deed: str = "") -> str:
@@ -47,7 +66,22 @@ def name_path(kind: str, name: str, deed: str = "") -> str:
     >>> name_path("locks", "reports/db", ":acquire"), name_path("queues", "mail", "/items")
     ('/v1/locks/reports/db:acquire', '/v1/queues/default/mail/items')
     """
-    return _path(kind, *_parted(name, "/"), deed)
+    parts = _parted(name, "/")
+    if "/" in parts[1]:
+        form = "NAME, which is in the namespace default, or NAMESPACE/NAME, with one slash"
+        raise ConfigError([Problem(kind.removesuffix("s"), f"{name!r:.99} is not {form}")])
+    return _path(kind, name, parts, deed)
+
+
+def path(kind: str, name: str, deed: str = "") -> str:
+    """The route of a job, a run, a member, …, with the namespace in its name if it has one.
+
+    >>> path("jobs", "ops/beat", ":run")
+    '/v1/jobs/ops%2Fbeat:run'
+    """
+    if not all(name.split("/")):
+        raise _empty(kind, name)
+    return f"/v1/{kind}/{quote(name, safe='')}{deed}"
 
 
 def _parted(name: str, sign: str) -> tuple[str, str]:
@@ -55,5 +89,13 @@ def _parted(name: str, sign: str) -> tuple[str, str]:
     return (namespace, inner) if parted else (DEFAULT_NAMESPACE, name)
 
 
-def _path(kind: str, namespace: str, name: str, deed: str) -> str:
-    return f"/v1/{kind}/{quote(namespace, safe='')}/{quote(name, safe='')}{deed}"
+def _path(kind: str, given: str, parts: tuple[str, str], deed: str) -> str:
+    if not all(parts):
+        raise _empty(kind, given)
+    return f"/v1/{kind}/{'/'.join(quote(part, safe='') for part in parts)}{deed}"
+
+
+def _empty(kind: str, given: str) -> ConfigError:
+    where = "key" if kind == "state" else kind.removesuffix("s")
+    of_both = f"{given!r:.99}: neither the name nor its namespace may be empty"
+    return ConfigError([Problem(where, of_both if given else "the name must not be empty")])

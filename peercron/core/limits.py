@@ -134,6 +134,8 @@ ANSWERS_KEPT = 32_768
 LEASES_MAX = 500_000
 LEASE_MS_MIN = 100
 LEASE_MS_MAX = 366 * 24 * 3_600_000
+#: The same for people.
+LEASE_FORM = f"{LEASE_MS_MIN} ms to {LEASE_MS_MAX // 86_400_000} days"
 #: A slot that starts a day later is another day's.
 JITTER_MS_MAX = 24 * 3_600_000
 #: Checks of one job, and jobs that have any: each member looks at all of them.

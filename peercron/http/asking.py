@@ -138,7 +138,9 @@ async def json_body(request: web.Request) -> Any:
     try:
         return msgspec.json.decode(await request.read())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest("body", f"is not JSON: {error}") from None
+        unknown = [word for word in ("NaN", "Infinity") if word.encode() in await request.read()]
+        hint = f"; it knows no {' and no '.join(unknown)}" if unknown else ""
+        raise BadRequest("body", f"is not JSON: {error}{hint}") from None
 
 
 async def fields_of_body(request: web.Request, *known: str) -> dict[str, Any]:

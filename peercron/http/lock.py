@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from aiohttp import web
 
@@ -15,7 +14,7 @@ from peercron.core.lock import Claim, LockKind
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
 from peercron.errors import Busy, NoLeader, OutcomeUnknown, Refused
-from peercron.http.answers import WAIT_MS_MAX, blocking_answer, in_slices, json_answer
+from peercron.http.answers import WAIT_MS_MAX, json_answer
 from peercron.http.asking import (
     BLOCKING_PARAMETERS,
     CLOCK,
@@ -32,38 +31,16 @@ from peercron.http.asking import (
 from peercron.http.fields import Fields, fields_of
 from peercron.http.guard import check_pass
 from peercron.http.leaving import LEAVING
-from peercron.http.lock_view import lock_view
+from peercron.http.lock_view import get_lock, key_of, list_locks
 from peercron.http.port import NodePort
 from peercron.http.presence import PRESENCE, Gone
 
 TTL_MS = 30_000
-LOCKS_LISTED = 1_000
-LOCKS_LISTED_MAX = 10_000
 #: How long a place in line is kept for a client that went away and gave its request a name of its own: it may come back
 #: to it through another node.
 LINGER_S = 2.0
 #: A grant of which less than this share is left since it was asked for is renewed before it is told.
 WORN_SHARE = 0.8
-
-
-async def list_locks(request: web.Request) -> web.Response:
-    """Locks that are held or waited for; ?namespace= chooses among them."""
-    node, wanted = node_of(request), request.query.get("namespace")
-    limit = whole_number(request, "limit", LOCKS_LISTED, low=1, high=LOCKS_LISTED_MAX)
-
-    async def view() -> dict[str, Any]:
-        state = node.state
-        keys = [key for key in state.locks if wanted is None or key.startswith(f"{wanted}/")]
-        shown = (lock_view(state, key) for key in sorted(keys)[:limit])
-        return {"locks": await in_slices(shown), "total": len(keys)}
-
-    return await blocking_answer(request, view)
-
-
-async def get_lock(request: web.Request) -> web.Response:
-    """Who holds it and who waits, in their order; a lock that nobody wants is free."""
-    node, key = node_of(request), _key(request)
-    return await blocking_answer(request, lambda: lock_view(node.state, key))
 
 
 async def acquire(request: web.Request) -> web.Response:
@@ -268,8 +245,8 @@ async def fence(request: web.Request) -> web.Response:
     `current` is the newest token that does (null: none). A service that also keeps the largest token it has seen, and
     refuses smaller ones, is safe without asking; this is for those that keep nothing.
     """
-    name = request.match_info["name"]
-    key = name if "/" in name else f"default/{name}"
+    namespace, slash, name = request.match_info["name"].partition("/")
+    key = key_of(namespace, name) if slash else key_of("default", namespace)
     token = whole_number(request, "token", 0)
     state = await fresh(request)
     held = [token for token, grant in state.lock_grants.get(key, {}).items() if not grant.free_ms]

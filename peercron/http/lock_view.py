@@ -1,16 +1,55 @@
-"""Lock JSON: who holds a lock, who lost it, and who waits."""
+"""Locks, read: who holds one, who lost it, and who waits."""
 
 from __future__ import annotations
 
 from itertools import islice
 from typing import Any
 
-from peercron.core import views
-from peercron.core.lock import Claim, Grant, Waiter
-from peercron.core.state import ClusterState
+from aiohttp import web
 
+from peercron.core import views
+from peercron.core.limits import NAME_LENGTH_MAX
+from peercron.core.lock import Claim, Grant, Waiter
+from peercron.core.naming import named
+from peercron.core.state import ClusterState
+from peercron.errors import ConfigError, Problem
+from peercron.http.answers import blocking_answer, in_slices
+from peercron.http.asking import node_of, whole_number
+
+LOCKS_LISTED = 1_000
+LOCKS_LISTED_MAX = 10_000
 #: Waiters of one lock that are shown one by one; `waiting` counts them all.
 LINE_SHOWN = 100
+
+
+def key_of(namespace: str, name: str) -> str:
+    """What the state calls the lock. ConfigError: there can be none of that name."""
+    form = f"wants letters, digits, '.', '_', '-', at most {NAME_LENGTH_MAX}, neither '.' nor '-' first"
+    parts = (("namespace", namespace), ("name", name))
+    problems = [Problem(part, f"{form}, not {text!r:.99}") for part, text in parts if not named(text)]
+    if problems:
+        raise ConfigError(problems)
+    return f"{namespace}/{name}"
+
+
+async def list_locks(request: web.Request) -> web.Response:
+    """Locks that are held or waited for; ?namespace= chooses among them."""
+    node, wanted = node_of(request), request.query.get("namespace")
+    limit = whole_number(request, "limit", LOCKS_LISTED, low=1, high=LOCKS_LISTED_MAX)
+
+    async def view() -> dict[str, Any]:
+        state = node.state
+        keys = [key for key in state.locks if wanted is None or key.startswith(f"{wanted}/")]
+        shown = (lock_view(state, key) for key in sorted(keys)[:limit])
+        return {"locks": await in_slices(shown), "total": len(keys)}
+
+    return await blocking_answer(request, view)
+
+
+async def get_lock(request: web.Request) -> web.Response:
+    """Who holds it and who waits, in their order; a lock that nobody wants is free."""
+    node, key = node_of(request), key_of(request.match_info["namespace"], request.match_info["name"])
+    return await blocking_answer(request, lambda: lock_view(node.state, key))
 
 
 def lock_view(state: ClusterState, key: str) -> dict[str, Any]:

@@ -84,10 +84,24 @@ def of_error(error: PeercronError, request: web.Request) -> web.Response:
 
 def _of_http(error: web.HTTPException, request: web.Request) -> web.Response:
     code = _CODES.get(error.status, "http")
-    answer = render(request, error.status, code, error.text or error.reason)
+    answer = render(request, error.status, code, _of_route(error, request) or error.text or error.reason)
     if "Allow" in error.headers:
         answer.headers["Allow"] = error.headers["Allow"]
     return answer
+
+
+def _of_route(error: web.HTTPException, request: web.Request) -> str:
+    """What is wrong with the way, "" where it is something else."""
+    path = f"{request.path:.200}"
+    nameless = any(part[:1] in ("", ":") for part in request.path.split("/")[1:]) and request.path != "/"
+    hint = ": a name in it is empty" if nameless else ""
+    match error:
+        case web.HTTPMethodNotAllowed():
+            return f"{path} takes {error.headers.get('Allow', 'nothing')}, not {request.method}{hint}"
+        case web.HTTPNotFound():
+            return f"there is nothing at {path}{hint or '; /openapi.json lists what there is'}"
+        case _:
+            return ""
 
 
 def render(

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from peercron.core.apply.change import LEVEL
 from peercron.core.commands import DeleteKey, IncrKey, PutKey
-from peercron.core.limits import LEASE_MS_MAX, NUMBER_MAX
+from peercron.core.limits import LEASE_FORM, LEASE_MS_MAX, LEASE_MS_MIN, NUMBER_MAX
 from peercron.core.state import Key
 from peercron.core.verdict import Done
 from peercron.errors import ConfigError, Problem, Refused
@@ -20,10 +20,10 @@ from peercron.http.asking import (
     READ_PARAMETERS,
     Route,
     commit,
-    duration_ms,
     fields_of_body,
     fresh,
     if_revision,
+    json_body,
     node_of,
     switch,
     whole_number,
@@ -76,11 +76,13 @@ async def get_key(request: web.Request) -> web.Response:
 async def put_key(request: web.Request) -> web.Response:
     """Write the body. If-Match: only over that revision; If-None-Match: * only where there is none.
 
-    With ?ttl=30s the key is gone after that time, unless it is written again.
+    With ?ttl=30s the key is gone after that time, unless it is written again. What is said to be JSON has to be.
     """
     namespace, name = _named(request)
-    ttl_ms = duration_ms(request, "ttl", 0, max_ms=LEASE_MS_MAX)
-    done = await commit(request, PutKey(namespace, name, await request.read(), if_revision(request), ttl_ms))
+    ttl_ms, value = _ttl_ms(request.query.get("ttl")), await request.read()
+    if request.content_type == "application/json" and not is_json(value):
+        await json_body(request)  # says where it is none
+    done = await commit(request, PutKey(namespace, name, value, if_revision(request), ttl_ms))
     return _written(request, done)
 
 
@@ -92,7 +94,7 @@ async def cas_key(request: web.Request) -> web.Response:
         raise ConfigError([Problem("value", "required: any JSON")])
     revision = _whole(body, "if_revision", None, low=0)
     value = msgspec.json.encode(body["value"])
-    done = await commit(request, PutKey(namespace, name, value, revision, _ttl_ms(body)))
+    done = await commit(request, PutKey(namespace, name, value, revision, _ttl_ms(body.get("ttl"))))
     return _written(request, done)
 
 
@@ -101,7 +103,7 @@ async def incr_key(request: web.Request) -> web.Response:
     namespace, name = _named(request)
     body = await fields_of_body(request, "by", "ttl")
     by = _whole(body, "by", 1, low=-NUMBER_MAX)
-    done = await commit(request, IncrKey(namespace, name, by, _ttl_ms(body)))
+    done = await commit(request, IncrKey(namespace, name, by, _ttl_ms(body.get("ttl"))))
     told = {"namespace": namespace, "key": name, "value": done.value, "revision": done.index}
     return json_answer(told, headers=etag(done.index))
 
@@ -123,12 +125,17 @@ def _whole(body: dict[str, Any], field: str, default: int | None, *, low: int) -
     return number
 
 
-def _ttl_ms(body: dict[str, Any]) -> int:
-    text = body.get("ttl", "0s")
+def _ttl_ms(text: Any) -> int:
+    """0: there is none. What is no lease is refused here, too: a key with no time to live would be there for ever."""
+    if text is None:
+        return 0
     try:
-        return min(LEASE_MS_MAX, parse_duration_ms(text))
+        ttl_ms = parse_duration_ms(text)
     except (ValueError, AttributeError) as error:
         raise ConfigError([Problem("ttl", str(error) if isinstance(text, str) else "must be text like 30s")]) from None
+    if not LEASE_MS_MIN <= ttl_ms <= LEASE_MS_MAX:
+        raise ConfigError([Problem("ttl", f"wants {LEASE_FORM}, not {text}; a key without one stays")])
+    return ttl_ms
 
 
 async def delete_key(request: web.Request) -> web.Response:

@@ -24,6 +24,24 @@ def hold(shell: Shell, name: str = "reports/db", *more: str) -> int:
     return int(shell.ok("lock", "acquire", name, "--owner", "n1/7/main", *more))
 
 
+def test_what_cannot_be_a_lock_is_no_free_one(shell: Shell) -> None:
+    wrong = shell("lock", "show", "a/b/c")
+    assert (
+        wrong.exit_code,
+        "'a/b/c' is not NAME, which is in the namespace default, or NAMESPACE/NAME" in wrong.stderr,
+    ) == (2, True)
+    wrong = shell("lock", "show", "ops/a b")
+    assert (wrong.exit_code, "name: wants letters, digits" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words", ["lock show", "state get", "queue peek", "job show", "run show", "member drain", "event emit"]
+)
+def test_no_name_is_empty(shell: Shell, words: str) -> None:
+    wrong = shell(*words.split(), "")
+    assert (wrong.exit_code, "the name must not be empty" in wrong.stderr) == (2, True)
+
+
 def test_without_a_command_the_token_is_printed(shell: Shell) -> None:
     token = hold(shell)
     assert shell.json("lock", "show", "reports/db")["holders"][0]["token"] == token
@@ -41,6 +59,34 @@ def test_a_stale_token_and_a_lock_that_is_taken(shell: Shell) -> None:
     assert (waited.exit_code, "waited 0.0" in waited.stderr) == (124, True)
     stale = shell("lock", "release", "reports/db", str(token + 1))
     assert (stale.exit_code, "does not hold" in stale.stderr) == (6, True)
+
+
+@pytest.mark.parametrize("ttl", ["0s", "50ms", "367d"])
+def test_the_time_of_a_lock_has_bounds(shell: Shell, ttl: str) -> None:
+    wrong = shell("lock", "acquire", "reports/db", "--ttl", ttl, "--wait", "9s")
+    assert wrong.exit_code == 2
+    assert "ttl: wants 100 ms to 366 days" in wrong.stderr or "367d is longer than 366d" in wrong.stderr
+
+
+def test_who_waits_longer_than_a_node_likes_to_asks_again(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "WAIT_S_MAX", 0.05)
+    monkeypatch.setattr(holding, "PAUSE_S", 0.01)
+    monkeypatch.setattr(holding.Hold, "_may_ask_again", _twice(holding.Hold._may_ask_again))
+    hold(shell)
+    waited = shell("lock", "acquire", "reports/db", "--wait", "1h", "--", "true")
+    assert (waited.exit_code, "waited 0.0" in waited.stderr) == (124, True)
+
+
+def _twice(may_ask_again: Any) -> Any:
+    """Of a wait of an hour the first two rounds."""
+    rounds = []
+
+    def asked(hold: holding.Hold, error: Exception, ends_s: float) -> bool:
+        rounds.append(may_ask_again(hold, error, ends_s))
+        assert rounds[-1], "there is time left"
+        return len(rounds) < 3
+
+    return asked
 
 
 def test_lists_and_lines(shell: Shell) -> None:

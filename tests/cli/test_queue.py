@@ -7,6 +7,11 @@ import json
 from tests.cli.conftest import Shell
 
 
+def test_what_json_does_not_know_is_text(shell: Shell) -> None:
+    shell.ok("queue", "put", "mail", "[NaN]")
+    assert shell.json("queue", "get", "mail")["items"][0]["payload"] == "[NaN]"
+
+
 def test_put_get_and_ack(shell: Shell) -> None:
     item = shell.ok("queue", "put", "mail", '{"to": "a"}', "--key", "k", "--group", "g", "-o", "name").strip()
     assert shell.ok("queue", "put", "mail", "again", "--key", "k", "-o", "name").strip() == item

@@ -34,6 +34,34 @@ async def test_values_are_json_or_bytes(client: Client) -> None:
     assert await client.state.get("absent", default=3) == 3
 
 
+@pytest.mark.parametrize("value", [float("nan"), {"n": [float("inf")]}])
+async def test_numbers_that_json_does_not_know_are_refused(client: Client, site: Site, value: object) -> None:
+    for put in (client.state.put("k", value), client.queue("mail").put(value)):
+        with pytest.raises(ConfigError, match="neither NaN nor Infinity"):
+            await put
+    assert not site.node.state.keys
+    with pytest.raises(ConfigError, match="inf is no time that ends"):
+        await client.state.put("k", 1, ttl=float("inf"))
+
+
+async def test_no_name_is_empty(client: Client) -> None:
+    for asking in (
+        client.state.get(""),
+        client.state.put("", 1),
+        client.state.delete("ops:"),
+        client.queue("").put(1),
+        client.queue("/mail").status(),
+        client.lock("").acquire(),
+        client.jobs.get(""),
+        client.jobs.run("ops/"),
+        client.jobs.find_run(""),
+    ):
+        with pytest.raises(ConfigError, match="empty"):
+            await asking
+    with pytest.raises(ConfigError, match=r"'a/b/c' is not NAME, .* or NAMESPACE/NAME, with one slash"):
+        await client.lock("a/b/c").acquire()
+
+
 async def test_names_have_namespaces(client: Client, site: Site) -> None:
     await client.state.put("ops:a:b", 1)
     assert list(site.node.state.keys["ops"]) == ["a:b"]

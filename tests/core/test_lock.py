@@ -422,7 +422,7 @@ def test_a_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         ("shared", ask("A", shared=True)),
         ("delay", ask("A", delay_ms=-1)),
         ("ttl", ask("A", ttl_ms=0)),
-        ("ttl_ms", ask("A", ttl_ms=5)),
+        ("ttl", ask("A", ttl_ms=5)),
     ],
 )
 def test_what_is_wrong_is_named(field_: str, wrong: AcquireLock) -> None:

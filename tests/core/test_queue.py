@@ -315,7 +315,7 @@ def test_settings_have_a_revision_and_the_same_ones_change_nothing() -> None:
         (PutQueue(*Q, 1_000, 1, "a/b"), "dead_letters"),
         (ReceiveItems("default", "there", 0), "max"),
         (ReceiveItems("default", "there", RECEIVED_MAX + 1), "max"),
-        (ReceiveItems("default", "there", visibility_ms=5), "ttl_ms"),
+        (ReceiveItems("default", "there", visibility_ms=5), "visibility"),
         (ReplayItems("default", "there", 0), "max"),
     ],
     ids=repr,

@@ -18,6 +18,21 @@ JOB = {"name": "hello", "every": "1s", "shell": "true"}
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("PUT", "/v1/state/default/", "takes GET,HEAD, not PUT: a name in it is empty"),
+        ("POST", "/v1/state/default/:incr", "not POST: a name in it is empty"),
+        ("GET", "/v1/jobs/", "there is nothing at /v1/jobs/: a name in it is empty"),
+        ("POST", "/v1/queues//mail/items", "there is nothing at /v1/queues//mail/items: a name in it is empty"),
+        ("GET", "/v1/job", "there is nothing at /v1/job; /openapi.json lists what there is"),
+        ("DELETE", "/v1/status", "/v1/status takes GET,HEAD, not DELETE"),
+    ],
+)
+async def test_where_nothing_is_it_is_said_what_there_would_be(site: Site, method: str, path: str, told: str) -> None:
+    assert (await site.ask(method, path)).json["detail"].endswith(told)
+
+
+@pytest.mark.parametrize(
     ("error", "status", "code", "retryable"),
     [
         (NoLeader(), 503, "no_leader", True),

@@ -50,6 +50,13 @@ async def in_line(site: Site, owner: str, **body: Any) -> asyncio.Task[Answer]:
     return task
 
 
+async def test_what_cannot_be_a_lock_is_no_free_one(site: Site) -> None:
+    for path in ("/v1/locks/ops/a%2Fb", "/v1/locks/-ops/a", "/v1/fence/a/b/c"):
+        answer = await site.get(path)
+        assert (answer.status, answer.json["code"]) == (422, "invalid")
+        assert "wants letters, digits" in answer.json["detail"]
+
+
 async def test_take_refuse_give_back_take(site: Site) -> None:
     first = await acquire(site, "n1/7/Thread-2", ttl="30s")
     assert first.json == {"lock": "reports/db", "token": first.json["token"], "expires_in": 30.0}

@@ -22,6 +22,15 @@ async def test_json_is_kept_as_it_was_written(site: Site) -> None:
     assert (await site.get("/v1/state/default/stock")).json == {"n": 10}
 
 
+@pytest.mark.parametrize("value", [b"NaN", b'{"n": -Infinity}', b"{"])
+async def test_what_is_said_to_be_json_has_to_be(site: Site, value: bytes) -> None:
+    answer = await site.ask("PUT", "/v1/state/default/k", value, headers={"Content-Type": "application/json"})
+    assert (answer.status, "is not JSON" in answer.json["detail"]) == (400, True)
+    assert ("it knows no Infinity" in answer.json["detail"]) is (b"Infinity" in value)
+    assert (await site.get("/v1/state/default/k")).status == 404
+    assert (await site.ask("PUT", "/v1/state/default/k", value)).status == 200, "bytes are bytes"
+
+
 async def test_keys_may_have_slashes_and_anything_else(site: Site) -> None:
     for name in ("a/b/c", "caf%C3%A9", "a%20b", "%25", "a:b"):
         assert (await site.ask("PUT", f"/v1/state/default/{name}", b"x")).status == 200
@@ -85,6 +94,14 @@ async def test_a_key_may_have_a_time(site: Site) -> None:
     assert (await site.get("/v1/state/default/k")).status == 404
 
 
+@pytest.mark.parametrize("ttl", ["0s", "50ms", "367d", "x"])
+async def test_a_time_to_live_that_is_none_is_no_eternal_life(site: Site, ttl: str) -> None:
+    answer = await site.ask("PUT", f"/v1/state/default/k?ttl={ttl}", b"x")
+    assert (answer.status, answer.json["errors"][0]["path"]) == (422, "ttl")
+    assert "wants 100 ms to 366 days" in answer.json["detail"] or ttl == "x"
+    assert not site.node.state.keys
+
+
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -96,6 +113,7 @@ async def test_a_key_may_have_a_time(site: Site) -> None:
         ("n:incr", {"by": 1.5}, "by"),
         ("n:incr", {"by": 2**63}, "by"),
         ("n:incr", {"ttl": "soon"}, "ttl"),
+        ("n:incr", {"ttl": "0s"}, "ttl"),
         ("n:incr", {"step": 2}, "step"),
     ],
 )

@@ -7,6 +7,7 @@ from peercron.core.apply.lease import refusal_of_ttl
 from peercron.core.commands import AcquireLock
 from peercron.core.deadlock import deadlock
 from peercron.core.limits import (
+    LEASE_FORM,
     LEASE_MS_MAX,
     LOCK_DELAY_MS_MAX,
     LOCK_WAITERS_MAX,
@@ -66,7 +67,7 @@ def _flaw_of_bounds(command: AcquireLock) -> str:
     if not 0 <= claim.delay_ms <= LOCK_DELAY_MS_MAX:
         return f"delay: wants 0 to {LOCK_DELAY_MS_MAX} ms"
     if not claim.ttl_ms and not claim.client and not claim.run_id:
-        return "ttl: wanted, where the lock ends with no client session and no attempt"
+        return f"ttl: wants {LEASE_FORM}, as the lock ends with no client session and with no attempt"
     return ""
 
 

@@ -15,6 +15,7 @@ from peercron.core.commands import AckItems, ExtendDelivery, NackItems, ReceiveI
 from peercron.core.lease import Lease, LeaseKind
 from peercron.core.limits import (
     DELAY_MS_MAX,
+    LEASE_FORM,
     LEASE_MS_MAX,
     LEASE_MS_MIN,
     OWNER_LENGTH_MAX,
@@ -36,7 +37,7 @@ def receive_items(state: ClusterState, command: ReceiveItems) -> Verdict:
     if queue is None:
         return no_queue(state, key)
     ttl_ms = command.visibility_ms or queue.visibility_ms
-    refused = _flaw(state, command) or refusal_of_ttl(state, ttl_ms, command.client)
+    refused = _flaw(state, command) or refusal_of_ttl(state, ttl_ms, command.client, "visibility")
     if refused is not None:
         return refused
     if not line_of(state, key).ready:
@@ -91,7 +92,7 @@ def extend_delivery(state: ClusterState, command: ExtendDelivery) -> Verdict:
     if command.token not in state.deliveries or command.token not in state.leases:
         return _superseded(state, command.token)
     if not LEASE_MS_MIN <= command.visibility_ms <= LEASE_MS_MAX:
-        detail = f"visibility: {command.visibility_ms} ms is not from {LEASE_MS_MIN} to {LEASE_MS_MAX}"
+        detail = f"visibility: wants {LEASE_FORM}, not {command.visibility_ms} ms"
         return Refused(state.index, Refusal.INVALID, detail)
     state.leases[command.token] = replace(state.leases[command.token], ttl_ms=command.visibility_ms)
     state.touch_lease(command.token)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from peercron.core.commands import CloseClient, ExpireLease, OpenClient
 from peercron.core.lease import Lease, LeaseKind
-from peercron.core.limits import LEASE_MS_MAX, LEASE_MS_MIN, LEASES_MAX, NAME_LENGTH_MAX
+from peercron.core.limits import LEASE_FORM, LEASE_MS_MAX, LEASE_MS_MIN, LEASES_MAX, NAME_LENGTH_MAX
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
@@ -17,10 +17,10 @@ from peercron.core.verdict import Done, Refusal, Refused, Verdict
 End = Callable[[ClusterState, int, Lease], None]
 
 
-def refusal_of_ttl(state: ClusterState, ttl_ms: int, client: int = 0) -> Refused | None:
-    """Why there can be no lease of this length for this client (0: for none); None: there can."""
+def refusal_of_ttl(state: ClusterState, ttl_ms: int, client: int = 0, what: str = "ttl") -> Refused | None:
+    """Why there can be no lease of this length for this client (0: for none); None: there can. `what`: the length."""
     if not LEASE_MS_MIN <= ttl_ms <= LEASE_MS_MAX:
-        detail = f"ttl_ms: {ttl_ms} is not from {LEASE_MS_MIN} to {LEASE_MS_MAX}"
+        detail = f"{what}: wants {LEASE_FORM}, not {ttl_ms} ms"
         return Refused(state.index, Refusal.INVALID, detail)
     if client and not is_open(state, client):
         return Refused(state.index, Refusal.STALE_TOKEN, f"client session {client} has ended")

@@ -8,7 +8,14 @@ from peercron.core.apply.definition import named
 from peercron.core.apply.lease import drop_lease
 from peercron.core.apply.queue import QUEUE_NAME_MAX, arrive, depart, forget, next_place, no_queue, refused_queue
 from peercron.core.commands import DeleteQueue, PurgeQueue, PutQueue, ReplayItems
-from peercron.core.limits import ATTEMPTS_PER_ITEM_MAX, LEASE_MS_MAX, LEASE_MS_MIN, NAME_LENGTH_MAX, REPLAYED_MAX
+from peercron.core.limits import (
+    ATTEMPTS_PER_ITEM_MAX,
+    LEASE_FORM,
+    LEASE_MS_MAX,
+    LEASE_MS_MIN,
+    NAME_LENGTH_MAX,
+    REPLAYED_MAX,
+)
 from peercron.core.queue import Item, Queue
 from peercron.core.run import RunState
 from peercron.core.state import ClusterState
@@ -93,7 +100,7 @@ def _dig_up(state: ClusterState, grave_key: str, letters: list[Item]) -> None:
 def _refused_settings(state: ClusterState, command: PutQueue) -> Refused | None:
     flaw, dead = "", command.dead_letters
     if not LEASE_MS_MIN <= command.visibility_ms <= LEASE_MS_MAX:
-        flaw = f"visibility: {command.visibility_ms} ms is not from {LEASE_MS_MIN} to {LEASE_MS_MAX}"
+        flaw = f"visibility: wants {LEASE_FORM}, not {command.visibility_ms} ms"
     elif not 0 <= command.max_attempts <= ATTEMPTS_PER_ITEM_MAX:
         flaw = f"max_attempts: {command.max_attempts} is not from 0 (no limit) to {ATTEMPTS_PER_ITEM_MAX}"
     elif dead and (not named(dead) or len(dead) > QUEUE_NAME_MAX or dead == command.name):
