@@ -31,7 +31,8 @@ def imported(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
-            raise Absent(f"this node has no Python module {error.name}") from None
+            part = "" if error.name == module else f": {error.name} is not there"
+            raise Absent(f"this node has no Python module {module}{part}") from None
         raise
 
 

@@ -81,7 +81,7 @@ def add(name: str, words: tuple[str, ...], replace: bool, **given: Any) -> None:
         return
     say(options, f'job "{view["name"]}" added (revision {view["revision"]}, index {answer.headers["peercron-index"]})')
     coming = options.get(path_of(view["key"], "/next"), n=SLOTS_LOOKED_AT)["next"]
-    upcoming = _upcoming(coming, options)
+    upcoming = _upcoming(coming, options) or _bygone(view, new=not replace)
     alone = view.get("mode") == "slice" and view.get("on_absent", "skip") == "skip"
     now, turn = f"Try it now:  peercron job run {name} --follow", f"Whose turn is when:  peercron job next {name}"
     say(options, f"{upcoming}{turn if alone else now}")
@@ -95,6 +95,26 @@ def _upcoming(coming: Sequence[Row], options: Options) -> str:
     if coming:
         return f"none of its next {len(coming)} slots will run: of the first, {coming[0]['left_out']}.   "
     return ""
+
+
+def _bygone(view: Row, *, new: bool) -> str:
+    """Of a job at a time that has passed: what comes of it; empty: it has none."""
+    from peercron.core.policy import WINDOW_DEFAULT_MS
+    from peercron.times import format_duration, parse_instant_ms
+
+    if "at" not in view:
+        return ""
+    window, late_ms = (
+        format_duration(WINDOW_DEFAULT_MS),
+        parse_instant_ms(view["updated_at"]) - parse_instant_ms(view["at"]),
+    )
+    if not new:
+        comes = f"peercron job explain {view['name']} says what came of it"
+    elif late_ms > WINDOW_DEFAULT_MS:
+        comes = f"longer ago than the misfire window ({window}), so it is skipped and never runs by itself"
+    else:
+        comes = f"within the misfire window ({window}), so it runs at once"
+    return f"its time, {view['at']}, has passed: {comes}.   "
 
 
 def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from peercron.cli.member import COLUMNS
 from peercron.cli.options import common, options_of
 from peercron.cli.output import Column, listing, record, say
 
+#: States of members that the asked node is, or has a connection to.
+_REACHED = frozenset({"up", "connected", "leader", "follower"})
+
 
 @click.command()
 @common()
@@ -46,11 +49,18 @@ def _code(seen: dict[str, Any]) -> int:
 
 
 def _summary(seen: dict[str, Any]) -> tuple[str, ...]:
+    if seen["leader"] is None:
+        here = sum(m["role"] in ("voter", "witness") and m["state"] in _REACHED for m in seen["members"])
+        reached = f"this node reaches {here} of {seen['voters']} voters, itself included"
+        return (
+            f"cluster  {seen['cluster']}   no leader   {reached}   quorum {seen['quorum']}",
+            f"leader   –   term {seen['term']}",
+        )
     well = sum(member["state"] in ("leader", "follower") for member in seen["members"])
-    health = {OK: "healthy", DEGRADED: "degraded", UNREACHABLE: "no leader"}[_code(seen)]
+    health = "healthy" if seen["healthy"] else "degraded"
     failures = f"{seen['survives']} more failure{'s' if seen['survives'] != 1 else ''}"
     return (
         f"cluster  {seen['cluster']}   {health}   {well}/{seen['voters']} voters   quorum {seen['quorum']}   "
         f"survives {failures}",
-        f"leader   {seen['leader'] or '–'}   term {seen['term']}",
+        f"leader   {seen['leader']}   term {seen['term']}",
     )

@@ -263,7 +263,7 @@ def _encoded(body: object) -> tuple[bytes | Iterator[bytes] | None, dict[str, st
         return body.pieces(), {"Content-Type": "application/octet-stream", "Content-Length": str(body.size)}
     if body is None or isinstance(body, bytes):
         return body, {} if body is None else {"Content-Type": "application/octet-stream"}
-    return as_json(body, "body"), {"Content-Type": "application/json"}
+    return as_json(body), {"Content-Type": "application/json"}
 
 
 def _pieces(link: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:

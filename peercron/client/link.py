@@ -226,7 +226,7 @@ def _base_url(address: str) -> str:
 def _encoded(body: object) -> tuple[bytes | None, dict[str, str]]:
     if body is None or isinstance(body, bytes):
         return body, {} if body is None else {"Content-Type": "application/octet-stream"}
-    return as_json(body, "body"), {"Content-Type": "application/json"}
+    return as_json(body), {"Content-Type": "application/json"}
 
 
 def _reason(error: BaseException) -> str:

@@ -99,7 +99,7 @@ class State:
         Raises:
             Refused: code "conflict": it is at another revision.
         """
-        content = value if isinstance(value, bytes) else as_json(value)
+        content = value if isinstance(value, bytes) else as_json(value, "value")
         params = {} if ttl is None else {"ttl": written(ttl)}
         headers = _precondition(if_revision)
         answer = await self._link.ask("PUT", key_path(key), content, params=params, headers=headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -13,6 +14,8 @@ from peercron.times import DURATION_FORM, parse_duration_ms
 #: "30s" or "1m30s", a number of seconds, or a timedelta.
 Duration = str | float | timedelta
 DEFAULT_NAMESPACE = "default"
+#: How deep a value is searched for what JSON does not know.
+DEPTH_MAX = 100
 
 
 def seconds(duration: Duration) -> float:
@@ -38,8 +41,8 @@ def written(duration: Duration) -> str:
     return f"{round(seconds(duration) * 1_000)}ms"
 
 
-def as_json(value: object, what: str = "value") -> bytes:
-    """The value as JSON. ConfigError: it has a number in it that JSON does not know.
+def as_json(value: object, what: str = "") -> bytes:
+    """The value as JSON. ConfigError: it has numbers in it that JSON does not know. `what`: how the value is called.
 
     >>> as_json({"n": 1})
     b'{"n": 1}'
@@ -47,8 +50,25 @@ def as_json(value: object, what: str = "value") -> bytes:
     try:
         return json.dumps(value, allow_nan=False).encode()
     except ValueError as error:
-        told = f"cannot be JSON ({error}), which knows neither NaN nor Infinity: send null, or text"
-        raise ConfigError([Problem(what, told)]) from None
+        strange = [
+            Problem(where, f"{n} is no number of JSON, which knows neither nan nor inf")
+            for where, n in _odd(value, what)
+        ]
+        raise ConfigError(strange or [Problem(what, f"cannot be JSON: {error}")]) from None
+
+
+def _odd(value: object, where: str, depth: int = 0) -> Iterator[tuple[str, float]]:
+    """Where in a value there are numbers that JSON does not know, and which."""
+    parts: Iterable[tuple[str, object]] = ()
+    if isinstance(value, float) and not math.isfinite(value):
+        yield where, value
+    elif isinstance(value, Mapping):
+        parts = ((f"{where}.{key}" if where else str(key), each) for key, each in value.items())
+    elif isinstance(value, list | tuple):
+        parts = ((f"{where}[{n}]", each) for n, each in enumerate(value))
+    if depth < DEPTH_MAX:
+        for path, each in parts:
+            yield from _odd(each, path, depth + 1)
 
 
 def key_path(key: str, deed: str = "") -> str:

@@ -24,6 +24,7 @@ import traceback
 from typing import Any, NoReturn
 
 from peercron import registry
+from peercron.errors import ConfigError
 from peercron.execution import kernel
 from peercron.execution.limits import IMPORT_BYTES_MAX
 from peercron.execution.orders import encode
@@ -119,7 +120,13 @@ def _obey(order: dict[str, Any], line: Line) -> int:
 
 def _scan(work: dict[str, Any], line: Line) -> None:
     """Write what these modules define, for the node to read."""
-    text = json.dumps(registry.documents(work["scan"])).encode()
+    try:
+        text = json.dumps(registry.documents(work["scan"])).encode()
+    except (registry.Absent, ConfigError) as error:  # sentences; where in our code they come from says nothing
+        first, _, rest = str(error).partition("\n")
+        sys.stderr.write(rest)
+        line.tell(failed=f"--import: {first}")
+        sys.exit(FAILED)
     if len(text) > IMPORT_BYTES_MAX:
         line.tell(failed=f"the jobs of the modules take {len(text)} bytes, at most {IMPORT_BYTES_MAX} are read")
         sys.exit(FAILED)

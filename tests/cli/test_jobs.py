@@ -131,6 +131,18 @@ def test_what_will_not_run_is_told(shell: Shell) -> None:
     assert "none of its next 20 slots will run: of the first, 1000 ms are left of its slice then" in told_of_none
 
 
+def test_a_time_that_has_passed_is_told_with_what_comes_of_it(shell: Shell) -> None:
+    for at, comes in (
+        ("2027-01-15T07:59:00Z", "so it runs at once"),
+        ("2020-01-01T00:00:00Z", "so it is skipped and never runs by itself"),
+    ):
+        told = shell.ok("job", "add", at[:4], "--at", at, "--shell", "true")
+        assert f"its time, {at}, has passed: " in told
+        assert f"the misfire window (1h), {comes}" in told
+    again = shell.ok("job", "add", "2020", "--at", "2020-01-01T00:00:01Z", "--shell", "true", "--replace")
+    assert "peercron job explain 2020 says what came of it" in again
+
+
 def test_run_and_runs(shell: Shell) -> None:
     shell.ok("job", "add", "a", "--shell", "true")
     run_id = shell.ok("job", "run", "a", "-o", "name").strip()

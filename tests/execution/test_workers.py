@@ -337,6 +337,21 @@ async def test_a_scan_that_finds_nonsense_says_what(tmp_path: Path, monkeypatch:
         await node.supervisor.close(grace_s=0)
     assert "odd:Odd: shedule is no key of a job; did you mean schedule?" in str(caught.value)
     assert "odd:Odd: has no run(self, ctx)" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+async def test_a_scan_of_what_is_not_there_says_so_in_a_sentence(tmp_path: Path) -> None:
+    node = Classes(tmp_path)
+    node.modules = ("no.such.module",)
+    node.supervisor = node.new_supervisor()
+    await node.supervisor.start()
+    node.supervisor.set_lease(math.inf, math.inf)
+    try:
+        with pytest.raises(ImportFailed) as caught:
+            await node.supervisor.scan()
+    finally:
+        await node.supervisor.close(grace_s=0)
+    assert str(caught.value) == "--import: this node has no Python module no.such.module: no is not there"
 
 
 async def test_an_import_may_take_longer_than_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
