@@ -12,6 +12,7 @@ from peercron.core.chronicle import Chronicle
 from peercron.core.commands import AbandonRestore, AdoptSnapshot, BeginRestore, Command, Proposal, StageSnapshot
 from peercron.core.member import Configuration
 from peercron.core.state import ClusterState
+from peercron.core.tally import Tally
 from peercron.core.verdict import Verdict
 from peercron.errors import SnapshotTooNew, TooOld
 from peercron.wire import snapshot
@@ -35,6 +36,7 @@ class Machine:
         self._me = me
         self.state = ClusterState(chronicle=Chronicle(0))
         self._staging = Staging()
+        self._tally = Tally()
         #: Grows when `state` is another object or has other tables (a snapshot was put in its place).
         self.generation = 0
         #: (session, seq, verdict) of our own proposals, applied and not yet told.
@@ -86,14 +88,22 @@ class Machine:
     def take_over(self, state: ClusterState) -> None:
         """Put this state in place of ours; verdicts it remembers for us are told. TooOld: as for `restore`."""
         self._understand("the snapshot", state)
+        counting = self.state.tally is not None
         self.state = state
         state.chronicle = Chronicle(state.index)
+        if counting:
+            self.count()
         self._staging = Staging()
         self.generation += 1
         member = self.state.members.get(self._me)
         if member is not None:
             for seq, verdict in self.state.results.get(self._me, {}).items():
                 self.verdicts.append((member.session, seq, verdict))
+
+    def count(self) -> None:
+        """Count from here on what happens: what was applied before may have been counted before this process began."""
+        self._tally.take_stock(self.state)
+        self.state.tally = self._tally
 
     def frozen(self) -> Iterator[bytes]:
         """The state as it is now, as blocks of a snapshot."""

@@ -59,6 +59,11 @@ class Clocks:
         return -round(statistics.median([0.0, *(offset for offset, _ in self._offsets.values())]))
 
     @property
+    def offsets_ms(self) -> dict[str, float]:
+        """Peer -> its clock minus ours."""
+        return {peer: offset_ms for peer, (offset_ms, _) in self._offsets.items()}
+
+    @property
     def peers(self) -> int:
         """How many other clocks are known."""
         return len(self._offsets)

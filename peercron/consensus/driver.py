@@ -17,6 +17,7 @@ from peercron.consensus.port import Above, Carrier
 from peercron.consensus.replica import Replica
 from peercron.consensus.scribe import SNAPSHOT_JOURNAL_BYTES, Scribe
 from peercron.errors import DiskFull, NoLeader, PeercronError
+from peercron.meters import Meters
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Driver:
         above: who is told what came of each turn.
         beat_s: the heartbeat, in seconds.
         journal_bytes_max: the size of the newest segment at which a snapshot is taken.
+        meters: where it is counted how long things take.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Driver:
         above: Above,
         beat_s: float,
         journal_bytes_max: int = SNAPSHOT_JOURNAL_BYTES,
+        meters: Meters | None = None,
     ) -> None:
         self.replica, self._clock, self._above, self._beat_s = replica, clock, above, beat_s
+        self.meters = meters or Meters()
         self.transport: Carrier | None = None
         self.halt_reason: str | None = None
         self.halt_error: Exception | None = None
@@ -58,7 +62,7 @@ class Driver:
         self._reads: dict[int, asyncio.Future[int]] = {}
         self._read_tokens = 0
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._scribe = Scribe(replica, clock, above.frozen, journal_bytes_max)
+        self._scribe = Scribe(replica, clock, above.frozen, journal_bytes_max, self.meters)
 
     def start(self, transport: Carrier) -> None:
         self.transport = transport
@@ -162,10 +166,16 @@ class Driver:
         out = self.replica.step(now_s, self._clock.wall_ms(), late=late)
         for peer, message in out.early:
             transport.send(peer, message)
-        self.replica.journal.flush()
+        self._flush()
         for peer, message in out.late:
             transport.send(peer, message)
         return out
+
+    def _flush(self) -> None:
+        if self.replica.journal.dirty:
+            begun_s = self._clock.monotonic()
+            self.replica.journal.flush()
+            self.meters.flush_s.observe(self._clock.monotonic() - begun_s)
 
     def _arm(self) -> None:
         due_s = self.replica.next_due_s()
@@ -178,6 +188,7 @@ class Driver:
     def _on_timer(self) -> None:
         # The election time-out moves with each heartbeat; the timer follows only when it fires.
         self._timer = None
+        self.meters.lag_s.observe(max(0.0, self._clock.monotonic() - self._timer_due_s))
         if self.replica.next_due_s() <= self._clock.monotonic() + 0.001:
             self._kick()
         else:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from peercron.clock import Clock
 from peercron.consensus.replica import Replica
 from peercron.consensus.snapshots import SnapshotWriter
+from peercron.meters import Meters
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +42,23 @@ class Scribe:
         replica: whose state and log are meant.
         frozen: the state as it is now, as blocks of a snapshot.
         journal_bytes_max: the size of the newest segment at which a small state is written.
+        meters: where it is counted how long that takes.
     """
 
     def __init__(
-        self, replica: Replica, clock: Clock, frozen: Callable[[], Iterator[bytes]], journal_bytes_max: int
+        self,
+        replica: Replica,
+        clock: Clock,
+        frozen: Callable[[], Iterator[bytes]],
+        journal_bytes_max: int,
+        meters: Meters | None = None,
     ) -> None:
         self._replica, self._clock, self._frozen = replica, clock, frozen
         self._journal_bytes_max = journal_bytes_max
-        self._size = max((info.size for info in replica.store.all()), default=0)
+        there = replica.store.all()
+        self._size = max((info.size for info in there), default=0)
+        self._meters = meters or Meters()
+        self._meters.snapshot_bytes = there[0].size if there else 0
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
 
@@ -81,6 +91,7 @@ class Scribe:
 
     async def _write(self, writer: SnapshotWriter, blocks: Iterator[bytes]) -> None:
         """The loop makes the bytes, some milliseconds at a time; to hash and write them is a thread's work."""
+        begun_s = self._clock.monotonic()
         try:
             while piece := self._piece(blocks):
                 await self._beside(partial(writer.write, piece))
@@ -89,7 +100,9 @@ class Scribe:
             with suppress(OSError):
                 writer.discard()  # what has no room must not take what there is
             raise
-        self._size = info.size
+        self._size = self._meters.snapshot_bytes = info.size
+        self._meters.snapshot_s.observe(self._clock.monotonic() - begun_s)
+        self._meters.snapshots["written"] += 1
         self._replica.snapshot_published(info.index)
         log.info("snapshot_written", extra={"index": info.index, "bytes": info.size})
 
@@ -114,4 +127,5 @@ class Scribe:
     def _over(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and task.exception() is not None:
+            self._meters.snapshots["failed"] += 1
             log.error("snapshot_failed", extra={"reason": str(task.exception())})

@@ -13,6 +13,8 @@ class Voter(Outbox):
     #: Do we count for majorities, by the newest configuration that we know? Others may know a newer one, so we answer
     #: whoever asks for our vote; but only who counts asks for votes.
     votes = False
+    #: How often we stood.
+    campaigns = 0
 
     def may_campaign(self) -> bool:
         if not self.votes:
@@ -33,7 +35,9 @@ class Voter(Outbox):
                         "last_log_term": term,
                     },
                 )
-        return stand and self._may_trust_itself()
+        stands = stand and self._may_trust_itself()
+        self.campaigns += stands
+        return stands
 
     def _on_request_vote(self, peer: str, message: Message) -> None:
         kernel, now = self.kernel, self._now_s

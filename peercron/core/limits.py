@@ -125,6 +125,8 @@ CHANGES_KEPT_BYTES = 32 << 20
 CHANGE_BYTES_MIN = 100
 #: Events that each member keeps for who reads what happened; who is behind the oldest has missed some.
 EVENTS_KEPT = 10_000
+#: Jobs whose runs each member counts one by one; those of all others are counted together.
+TALLIED_JOBS_MAX = 100
 #: Numbers that a key counts in: those of a 64-bit integer.
 NUMBER_MAX = (1 << 63) - 1
 #: Answers to requests with an idempotency key, the last ones over all clients: of a retry that comes later than so many

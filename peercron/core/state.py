@@ -19,6 +19,7 @@ from peercron.core.run import Run
 from peercron.core.slices import Slices
 from peercron.core.standing import Incumbent, Place, Wellness
 from peercron.core.table import Table
+from peercron.core.tally import Tally
 from peercron.core.verdict import Verdict
 
 #: Kind, namespace and name of something that programs wait for a change of.
@@ -220,6 +221,8 @@ class ClusterState:
     news: dict[Resource, None] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: what has happened, as far as this member keeps it; None: it keeps nothing.
     chronicle: Chronicle | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
+    #: Not replicated: how often what has happened since this member began to count; None: it does not.
+    tally: Tally | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: uids of jobs in slices that changed since this member last looked at its own; None: it does not.
     changed_slices: dict[str, None] | None = field(
         default=None, compare=False, repr=False, metadata={"transient": True}
@@ -230,6 +233,8 @@ class ClusterState:
         if self.chronicle is not None:
             self.chronicle.add(self.index, self.now_ms, kind, what, name, facts)
             self.tell("event", "", "")
+        if self.tally is not None:
+            self.tally.happened(kind, what, name, facts)
 
     def touch(self, job_uid: str) -> None:
         """Note, for who looks only at what has changed, that the job, its cursor, its slices or its runs did."""

@@ -24,6 +24,7 @@ from peercron.http import (
     jobs,
     lock,
     member,
+    metrics,
     occasions,
     pools,
     queues,
@@ -39,6 +40,7 @@ from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
 from peercron.http.leaving import leaving
 from peercron.http.malformed import SERVER_LOG
+from peercron.http.metrics import SCRAPED, Scraped, measure
 from peercron.http.port import NodePort
 from peercron.http.presence import PRESENCE, Presence
 from peercron.http.problems import BadRequest, answer_errors
@@ -67,6 +69,7 @@ ROUTES: tuple[Route, ...] = (
     *backfill.ROUTES,
     *explain.ROUTES,
     *events.ROUTES,
+    *metrics.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
 #: How long open answers (logs that are followed, reads that wait) may go on when the node ends.
@@ -75,11 +78,12 @@ SHUTDOWN_S = 0.5
 
 def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     """The application around a node; it starts nothing."""
-    app = web.Application(middlewares=[answer_errors, refuse_foreign_pages], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[measure, answer_errors, refuse_foreign_pages], client_max_size=BODY_BYTES_MAX)
     app[NODE] = node
     app[CLOCK] = clock or SystemClock()
     app[CHANGES] = LastChanges()
     app[FEED] = Feed()
+    app[SCRAPED] = Scraped()
     app[PRESENCE] = Presence()
     app[UNDER_WAY] = Counter()
     for route in ROUTES:

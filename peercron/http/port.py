@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from peercron.core.commands import Command, Once
 from peercron.core.state import ClusterState, Resource
 from peercron.core.verdict import Done
+from peercron.meters import Meters, Readings
 from peercron.settings import Settings
 
 
@@ -66,6 +67,15 @@ class NodePort(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Status JSON; needs no leader."""
+        ...
+
+    @property
+    def meters(self) -> Meters:
+        """What it counts of its own doings."""
+        ...
+
+    def readings(self) -> Readings:
+        """How its consensus stands; needs no leader."""
         ...
 
     def slices(self) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from peercron.errors import NoLeader
 from peercron.errors import Refused as RefusedError
 from peercron.execution.port import Executor
 from peercron.machine import Machine
+from peercron.meters import Meters, Readings
 from peercron.node.leadership import Leadership
 from peercron.node.leases import Leases
 from peercron.node.membership import Membership
+from peercron.node.planning import Planning
 from peercron.node.proposals import Proposals
 from peercron.node.renewal import Renewal
 from peercron.node.roster import Roster
@@ -39,6 +41,7 @@ class Asked:
     _leadership: Leadership
     _leases: Leases
     _machine: Machine
+    _planning: Planning
     _proposals: Proposals
     _renewal: Renewal
     _roster: Roster
@@ -108,6 +111,28 @@ class Asked:
         if doubt := self._slices.doubt:
             seen["notes"].append(f"this node starts nothing in its slices: {doubt}")
         return seen
+
+    @property
+    def meters(self) -> Meters:
+        return self._driver.meters
+
+    def readings(self) -> Readings:
+        """See `http.port.NodePort`."""
+        replica = self._driver.replica
+        kernel, clocks = replica.kernel, replica.clocks
+        return Readings(
+            leads=kernel.is_leader,
+            commit=kernel.commit,
+            applied=kernel.applied,
+            last=replica.journal.last[0],
+            journal_bytes=replica.journal.bytes,
+            campaigns=replica.campaigns,
+            leader_changes=self._leadership.changes,
+            pending=len(self._proposals),
+            offsets_ms={self._roster.name_of(peer) or peer: ms for peer, ms in clocks.offsets_ms.items()},
+            deviation_ms=clocks.deviation_ms(),
+            due_ms=self._planning.due_ms,
+        )
 
     def slices(self) -> dict[str, Any]:
         """See `http.port.NodePort`."""

@@ -58,6 +58,8 @@ class Leadership:
         #: Whom we reached as leader, and who of them had answered, when the others were last told.
         self._reached: dict[str, bool] = {}
         self.leader: str | None = None
+        #: How often another one led, or nobody any more.
+        self.changes = 0
 
     def turn(self) -> None:
         """A turn is over: does somebody else lead, or we in another term?"""
@@ -168,6 +170,7 @@ class Leadership:
 
     def _change_leader(self, leader: str | None) -> None:
         self.leader = leader
+        self.changes += 1
         self._moved.set()
         term = self._driver.replica.kernel.term
         log.info("leader_changed", extra={"leader": self._roster.name_of(leader), "term": term})

@@ -52,6 +52,9 @@ class Node(Asked):
         KernelMismatch: another pysyncobj than the proven one is installed.
     """
 
+    #: The last entry of the log when this process began.
+    _found = 0
+
     def __init__(self, settings: Settings, parts: Parts | None = None) -> None:
         verify_kernel()
         parts = parts or Parts(settings)
@@ -129,6 +132,7 @@ class Node(Asked):
         """Make sure that nothing of an earlier boot runs, then join the others. OSError: the address is taken."""
         await self._supervisor.start()
         self._slices.start()
+        self._found = self._driver.replica.journal.last[0]
         if frail := frailty(self._roster.seats):
             log.warning("frail", extra={"reason": frail})
         if self._driver.replica.journal.cut_bytes:
@@ -188,6 +192,7 @@ class Node(Asked):
         self._leadership.turn()
         self.membership.turn(reconfigured=out.reconfigured)
         self._renewal.turn()
+        self._begin_to_count()
         self._dispatch.turn(self._renewal.identity.session)
         self._slices.ending = self._slices.ending or bool(self.membership.expelled)
         self._slices.turn()
@@ -224,6 +229,11 @@ class Node(Asked):
 
     async def _errand(self, errand: str, body: Any, seconds: float) -> Any:
         return await self._members.ask(errand, body, seconds)
+
+    def _begin_to_count(self) -> None:
+        """What the log held when we began was counted then, by who was here before."""
+        if self.state.tally is None and self._driver.replica.kernel.applied >= self._found:
+            self._machine.count()
 
     def _resign(self) -> None:
         self._leadership.begin_hand_over(None)

@@ -66,6 +66,11 @@ class Planning:
             self._planner = None
         self._cancel_timer()
 
+    @property
+    def due_ms(self) -> int | None:
+        """When the first thing is due, UTC; None: nothing is, or somebody else leads."""
+        return self._planner.next_due_ms() if self._planner is not None else None
+
     def turn(self) -> None:
         """A turn is over: if the state has moved, something else may be due."""
         if self._machine.state.index != self._seen_index:

@@ -24,9 +24,11 @@ from peercron.core.level import LEVEL
 from peercron.core.member import Configuration, MemberInfo
 from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState, Resource
+from peercron.core.tally import Tally
 from peercron.core.verdict import Done
 from peercron.errors import NoLeader, PeercronError, Refused
 from peercron.http.app import serve
+from peercron.meters import Meters, Readings
 from peercron.node.watch import Watch
 from peercron.settings import Settings, load
 from peercron.wire import snapshot
@@ -63,6 +65,8 @@ class FakeNode:
         self._changed = asyncio.Condition()
         self._watch = watch or Watch(lambda: state)
         self.renewed: list[int] = []
+        state.tally = state.tally or Tally()
+        self._meters, self.at = Meters(), Readings(leads=True)
 
     def leader(self) -> str | None:
         return "n1" if self.has_leader else None
@@ -123,6 +127,13 @@ class FakeNode:
         untold = [told | {"started_at": None, "finished_at": None, "exit_code": 3}]
         known = {"nodes": ["n1"], "next": None, "running": [], "untold": untold}
         return {"node": self.name, "doubt": None, "jobs": [{"job": key, **known} for key in ("default/a", "ops/b")]}
+
+    @property
+    def meters(self) -> Meters:
+        return self._meters
+
+    def readings(self) -> Readings:
+        return self.at
 
     def frozen(self) -> Iterator[bytes]:
         return snapshot.blocks(snapshot.freeze(self.state))

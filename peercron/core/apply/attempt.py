@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from peercron.core import retry
 from peercron.core.apply.feeding import hand_back
+from peercron.core.apply.hold import due_ms
 from peercron.core.apply.lock import free_locks_of_attempt
 from peercron.core.apply.pool import call
 from peercron.core.apply.run import advance, end, take_turn
@@ -44,6 +45,8 @@ def attempt_started(state: ClusterState, command: AttemptStarted) -> Verdict:
         state.runs[run.id] = replace(run, attempts=(*run.attempts[:-1], started))
         state.touch(run.job_uid)
         state.happened("run", "started", run.job_key, run=run.id, attempt=started.n, token=started.token)
+        if state.tally is not None:
+            state.tally.started(run, started, due_ms(state, run))
     return Done(state.index, command.token)
 
 
@@ -159,6 +162,8 @@ def _close(state: ClusterState, run: Run, ended: Attempt) -> Run:
         del state.live_attempts[ended.member]
     free_locks_of_attempt(state, run.id, ended.token, lost=ended.state is AttemptState.LOST)
     release(state, run, ended.member)
+    if state.tally is not None:
+        state.tally.ended(ended)
     if run.definition is not None and run.definition.pool:
         call(state, run.definition.pool)
     state.touch(run.job_uid)

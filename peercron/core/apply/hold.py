@@ -19,3 +19,9 @@ def jittered_ms(job: Job, slot_ms: int) -> int:
     """When a slot's run may start: the same for the same slot, however often it is asked; 0: at once."""
     jitter_ms = job.definition.jitter_ms
     return slot_ms + stable(f"{job.uid}\n{slot_ms}", jitter_ms + 1) if jitter_ms else 0
+
+
+def due_ms(state: ClusterState, run: Run) -> int:
+    """When the run of a slot was to start."""
+    job = state.jobs.get(run.job_uid)
+    return max(run.slot_ms, jittered_ms(job, run.slot_ms)) if job is not None else run.slot_ms

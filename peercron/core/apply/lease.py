@@ -41,6 +41,8 @@ def begin_lease(state: ClusterState, lease: Lease) -> int:
     if lease.client:
         state.client_leases.setdefault(lease.client, {})[state.index] = state.index
     state.touch_lease(state.index)
+    if state.tally is not None:
+        state.tally.leased(lease, 1)
     return state.index
 
 
@@ -55,6 +57,8 @@ def drop_lease(state: ClusterState, lease_id: int) -> Lease | None:
         if not held:
             del state.client_leases[lease.client]
     state.touch_lease(lease_id)
+    if state.tally is not None:
+        state.tally.leased(lease, -1)
     return lease
 
 

@@ -153,6 +153,8 @@ def adopt(state: ClusterState, restored: ClusterState) -> None:
         setattr(state, name, getattr(restored, name))
     state.occupied = None
     state.lines = restored.lines
+    if state.tally is not None:
+        state.tally.take_stock(state)
 
 
 def len_of(table: Mapping[str, Sized]) -> int:

@@ -116,6 +116,9 @@ def _enter(state: ClusterState, command: RecordSlices, entry: SliceEntry) -> Non
     count(state, run_id)
     ledger.record_run(state, replace(run, finished_ms=entry.finished_ms or state.now_ms, reason=reason))
     state.happened("run", entry.outcome.value, key, run=run_id, node=command.node, reason=reason)
+    if state.tally is not None:
+        state.tally.started(run, attempt, entry.slot_ms)
+        state.tally.ended(attempt)
 
 
 def _refusal(state: ClusterState, command: RecordSlices) -> Refused | None:
