@@ -17,6 +17,7 @@ from peercron.http import (
     backfill,
     calendars,
     clients,
+    contract,
     documents,
     events,
     explain,
@@ -36,6 +37,7 @@ from peercron.http import (
 )
 from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route
+from peercron.http.contract import CONTRACT, Contract
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
 from peercron.http.leaving import leaving
@@ -70,6 +72,7 @@ ROUTES: tuple[Route, ...] = (
     *explain.ROUTES,
     *events.ROUTES,
     *metrics.ROUTES,
+    *contract.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
 #: How long open answers (logs that are followed, reads that wait) may go on when the node ends.
@@ -86,6 +89,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     app[SCRAPED] = Scraped()
     app[PRESENCE] = Presence()
     app[UNDER_WAY] = Counter()
+    app[CONTRACT] = Contract(ROUTES)
     for route in ROUTES:
         if route.method == "GET":
             app.router.add_get(route.path, _checked(route))  # HEAD too

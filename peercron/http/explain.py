@@ -11,6 +11,7 @@ from peercron.http.jobs import find_job, job_key
 
 
 async def explain_job(request: web.Request) -> web.Response:
+    """Why a job is running or is not, as sentences for people, and whether each node may run it."""
     state = await fresh(request)
     return json_answer(explain(state, find_job(state, job_key(request))))
 

@@ -80,6 +80,7 @@ def etag(revision: int) -> dict[str, str]:
 
 
 async def list_jobs(request: web.Request) -> web.Response:
+    """Jobs in the order in which they were made; ?namespace= and ?owner= choose among them."""
     node = node_of(request)
     limit = whole_number(request, "limit", JOBS_LISTED, low=1, high=JOBS_LISTED_MAX)
     offset = whole_number(request, "offset", 0)
@@ -98,6 +99,7 @@ async def list_jobs(request: web.Request) -> web.Response:
 
 
 async def get_job(request: web.Request) -> web.Response:
+    """One job, in the words of jobs.toml, with what the cluster knows of it."""
     node, key = node_of(request), job_key(request)
     return await blocking_answer(
         request,
@@ -107,6 +109,7 @@ async def get_job(request: web.Request) -> web.Response:
 
 
 async def create_job(request: web.Request) -> web.Response:
+    """A new job, in the words of jobs.toml; refused where there is one of this name."""
     spec = read_job(await json_body(request))
     return await _put(request, spec, revision=0, status=201)
 
@@ -158,6 +161,7 @@ async def _put(request: web.Request, spec: JobSpec, *, revision: int | None, sta
 
 
 async def delete_job(request: web.Request) -> web.Response:
+    """Forget a job; what runs goes on, and its runs can still be read."""
     key = job_key(request)
     done = await commit(request, DeleteJob(key, if_revision(request)))
     return json_answer({"deleted": key, "uid": done.value})
@@ -175,10 +179,12 @@ async def run_job(request: web.Request) -> web.Response:
 
 
 async def pause_job(request: web.Request) -> web.Response:
+    """Skip the slots of a job; what runs or waits goes on."""
     return await _paused(request, paused=True)
 
 
 async def resume_job(request: web.Request) -> web.Response:
+    """Let the schedule of a job go on."""
     return await _paused(request, paused=False)
 
 

@@ -24,6 +24,7 @@ ROLES = (Role.VOTER, Role.WITNESS)
 
 
 async def members(request: web.Request) -> web.Response:
+    """Everybody: who has a seat, who is expected, and who is still running something."""
     node = node_of(request)
     return await blocking_answer(request, lambda: {"members": _members(node)})
 
@@ -64,10 +65,12 @@ async def drain(request: web.Request) -> web.Response:
 
 
 async def undrain(request: web.Request) -> web.Response:
+    """It is given work again."""
     return await _drain(request, drained=False)
 
 
 async def transfer(request: web.Request) -> web.Response:
+    """Hand leadership to the member of this name, {"to": name}, or to the best one."""
     fields = await fields_of_body(request, "to")
     to = fields.get("to")
     if to is not None and not isinstance(to, str):

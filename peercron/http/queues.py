@@ -62,6 +62,7 @@ async def list_queues(request: web.Request) -> web.Response:
 
 
 async def get_queue(request: web.Request) -> web.Response:
+    """A queue: how many items are where, and its settings."""
     node, key = node_of(request), "/".join(_named(request))
     return await blocking_answer(request, lambda: queue_view(node.state, _find(node.state, key)))
 

@@ -61,6 +61,7 @@ def _chosen(runs: Iterator[Run], state_wanted: str | None, limit: int) -> Iterat
 
 
 async def get_run(request: web.Request) -> web.Response:
+    """One run, or what is left of it: of a slot that got none, or long ago, what the ledger knows."""
     node, run_id = node_of(request), request.match_info["id"]
 
     def view() -> dict[str, Any]:

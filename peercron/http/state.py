@@ -139,6 +139,7 @@ def _ttl_ms(text: Any) -> int:
 
 
 async def delete_key(request: web.Request) -> web.Response:
+    """Forget a key; If-Match: only that revision of it."""
     namespace, name = _named(request)
     await commit(request, DeleteKey(namespace, name, if_revision(request)))
     return json_answer({"deleted": f"{namespace}/{name}"})

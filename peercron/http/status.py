@@ -25,6 +25,7 @@ async def pause(request: web.Request) -> web.Response:
 
 
 async def resume(request: web.Request) -> web.Response:
+    """Let the schedules of all jobs go on."""
     await fields_of_body(request)
     await commit(request, ResumeCluster())
     return json_answer(node_of(request).status())
