@@ -181,14 +181,14 @@ class Unreachable(PeercronError):
 class Compacted(PeercronError):
     """Changes after that index are not all kept any more: list the keys, and watch from the index of that answer.
 
-    `index` is where the cluster stood when it said so.
+    `index` is where the cluster stood when it said so. `message`: of what else than changes of keys it is said.
     """
 
     code = "compacted"
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, index: int = 0, message: str = "") -> None:
         self.index = index
-        super().__init__()
+        super().__init__(message)
 
 
 class Expelled(PeercronError):

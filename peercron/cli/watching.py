@@ -8,7 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from peercron.errors import Compacted, NoLeader, Unreachable
+from peercron.errors import Compacted, NoLeader, PeercronError, Unreachable
 
 if TYPE_CHECKING:
     from peercron.client import Connection
@@ -69,5 +69,9 @@ def rows_of(connection: Connection, path: str, params: Mapping[str, str]) -> Ite
                 continue  # the other lines of an event
             row: Row = json.loads(text)
             if "error" in row:
-                raise Compacted(row["error"]["index"]) if row["error"]["code"] == "compacted" else NoLeader()
+                raise _error_of(row["error"])
             yield row
+
+
+def _error_of(told: Mapping[str, Any]) -> PeercronError:
+    return Compacted(told["index"], told["detail"]) if told["code"] == "compacted" else NoLeader(told["detail"])

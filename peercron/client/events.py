@@ -35,7 +35,7 @@ async def rows(link: Link, path: str, params: Mapping[str, str]) -> AsyncGenerat
             row: Row = json.loads(text)
             error = row.get("error")
             if error is not None and error["code"] == "compacted":
-                raise Compacted(error["index"])
+                raise Compacted(error["index"], error["detail"])
             if error is not None:
                 link.pass_over()  # it has nothing more to tell; another may
                 raise Unreachable(error["detail"])

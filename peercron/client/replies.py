@@ -44,7 +44,7 @@ def error_of(status: int, body: bytes, where: str) -> PeercronError:
         case "unknown_outcome":
             return OutcomeUnknown(detail)
         case "compacted":
-            return Compacted(int(problem.get("index", 0)))
+            return Compacted(int(problem.get("index", 0)), detail)
         case _ if found:
             return ConfigError(found)
         case _:

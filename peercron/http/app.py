@@ -75,6 +75,8 @@ ROUTES: tuple[Route, ...] = (
     *contract.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
+#: Of the first line of a request: what has a name that is too long is told so by us.
+LINE_BYTES_MAX = 32 * 1024
 #: How long open answers (logs that are followed, reads that wait) may go on when the node ends.
 SHUTDOWN_S = 0.5
 
@@ -146,7 +148,13 @@ async def serve(node: NodePort, clock: Clock | None = None) -> Server:
     settings = node.settings
     tls = _server_tls(settings)
     host, port = split_address(settings.http)
-    runner = web.AppRunner(make_app(node, clock), access_log=None, logger=SERVER_LOG, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(
+        make_app(node, clock),
+        access_log=None,
+        logger=SERVER_LOG,
+        shutdown_timeout=SHUTDOWN_S,
+        max_line_size=LINE_BYTES_MAX,
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls, reuse_address=True).start()

@@ -88,7 +88,8 @@ class _Story:
     def _next(self) -> list[Event]:
         batch = self.chronicle.after(self._place, BATCH_MAX)
         if batch is None:
-            raise Compacted(self._node.state.index)
+            index = self._node.state.index
+            raise Compacted(index, f"events after that id are not all kept any more: go on with those after {index}")
         # Nothing is left up to where this node stands; but it may stand behind what was seen elsewhere.
         self._place = batch[-1].place if batch else max(self._place, (self._node.state.index, LAST))
         return batch

@@ -64,6 +64,9 @@ async def answer_errors(
         return of_error(error, request)
     except web.HTTPException as error:
         return _of_http(error, request)
+    except web.RequestPayloadError as error:
+        told = str(error).replace("\n", "").replace("400, message:  ", "")
+        return of_error(BadRequest("body", f"cannot be read: {told}"), request)
     except ConnectionError:  # the client went away: nobody reads an answer
         raise
     except Exception:

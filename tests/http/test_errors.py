@@ -184,6 +184,25 @@ async def test_what_is_no_http_is_answered_and_leaves_no_traceback(
     assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.DEBUG]
 
 
+async def test_a_body_that_cannot_be_read_is_its_senders_fault(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    answer = await site.ask("PUT", "/v1/state/default/k", b"no gzip", headers={"Content-Encoding": "gzip"})
+    assert (answer.status, answer.json["errors"][0]["path"]) == (400, "body")
+    assert answer.json["detail"] == "body: cannot be read: Can not decode content-encoding: gzip"
+    host, port = site.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"PUT /v1/state/default/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await site.get("/livez")).status == 200
+    assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.DEBUG]
+
+
+async def test_a_name_that_is_too_long_is_told_as_every_error_is(site: Site) -> None:
+    answer = await site.ask("PUT", f"/v1/state/default/{'k' * 20_000}", b"v")
+    assert (answer.status, answer.json["code"]) == (422, "invalid")
+
+
 def test_what_else_goes_wrong_in_the_server_is_told_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     SERVER_LOG.error("Error handling request", exc_info=ZeroDivisionError("a defect"))
     SERVER_LOG.error("a sentence without one")

@@ -131,6 +131,7 @@ async def test_who_is_behind_what_is_kept_is_told_where_to_go_on(site: Site, mon
         assert await stream.next() is None
     answer = await site.get(f"/v1/events?from={seen}")
     assert (answer.status, answer.json["code"], answer.json["index"]) == (410, "compacted", site.node.state.index)
+    assert answer.json["detail"].startswith("events after that id are not all kept any more: go on with those after")
 
 
 async def test_a_state_that_came_as_a_snapshot_has_no_past(site: Site) -> None:
