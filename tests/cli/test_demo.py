@@ -108,9 +108,27 @@ def test_the_demo_has_a_verdict_also_when_a_run_stays_queued(monkeypatch: pytest
     demo = Play(nodes=3, for_s=None, kill_at_s=None, as_json=False, keep=False, line=lambda text="": said.append(text))
     monkeypatch.setattr(play, "SETTLE_S", 0)
     monkeypatch.setattr(Play, "_connection", lambda _: Cluster())
-    verdict = demo._judge([EVERY], 10**15)
+    verdict = demo._judge([EVERY], {"default/a": JOB})
     assert demo._sum_up(verdict) == FAILED
     assert said[-2:] == ["1 not ended: a 3000 queued: nobody is there", "the demo FAILED"]
+
+
+JOB = {"namespace": "default", "name": "a", "uid": "1", "revision": 4, "created_at": "9999-01-01T00:00:00Z"}
+
+
+def test_what_the_onlooker_has_done_is_told_and_not_judged() -> None:
+    asked = [Asked({"name": name}, every_ms=1_000) for name in "abc"]
+    before = {each.key: JOB for each in asked}
+    verdict = Verdict()
+    now = {"default/b": JOB, "default/c": JOB | {"revision": 9}, "default/mine": JOB, "ops/b": JOB}
+    assert verdict.look(asked, before, now) == [asked[1]]
+    assert verdict.well
+    told = list(verdict.lines(["n1"]))
+    assert told[2:5] == [
+        "a was removed meanwhile, and is not judged",
+        "c was changed meanwhile, and is not judged",
+        "not judged, as it is yours, and ended as it was: mine, ops/b",
+    ]
 
 
 class Cluster:
@@ -119,5 +137,5 @@ class Cluster:
     def request(self, method: str, path: str, body: object = None, *, params: object = None) -> Any:
         run = {"job": "default/a", "slot": 3_000, "state": "queued", "reason": "nobody is there", "finished_at": None}
         ended = run | {"finished_at": "2026"}
-        rows = {"runs": [run, ended], "jobs": [{"running": 0, "queued": 1}], "ledger": []}
+        rows = {"runs": [run, ended], "jobs": [JOB | {"running": 0, "queued": 1}], "ledger": []}
         return SimpleNamespace(json=rows)

@@ -91,12 +91,12 @@ class Play:
         self._wait(self._all_ready, START_S, "the nodes to be ready")
         self._introduce(self.clock.monotonic() - began_s)
         asked = self._sample_jobs()
-        created_ms = self._apply(asked)
+        before = self._apply(asked)
         self._invite(asked)
         with contextlib.suppress(KeyboardInterrupt):
             self._show()
         self.line("ending: pausing the jobs, waiting for what still runs")
-        verdict = self._judge(asked, created_ms)
+        verdict = self._judge(asked, before)
         return self._sum_up(verdict)
 
     # The opening.
@@ -129,11 +129,10 @@ class Play:
             Asked(once | common, at_ms=at_ms),
         ]
 
-    def _apply(self, asked: list[Asked]) -> int:
-        """Answers the time by which all of them were there."""
+    def _apply(self, asked: list[Asked]) -> dict[str, Any]:
+        """Answers how they are now."""
         self._connection().request("POST", "/v1/apply", {"version": 1, "jobs": [each.table for each in asked]})
-        jobs = self._connection().request("GET", "/v1/jobs").json["jobs"]
-        return max(parse_instant_ms(job["created_at"]) for job in jobs)
+        return self._jobs()
 
     def _invite(self, asked: list[Asked]) -> None:
         self.line(f"jobs   {', '.join(each.name for each in asked)}")
@@ -208,40 +207,41 @@ class Play:
 
     # The end.
 
-    def _judge(self, asked: list[Asked], created_ms: int) -> Verdict:
-        """Stop the jobs, wait until all has ended, and read the ledger."""
+    def _judge(self, asked: list[Asked], before: dict[str, Any]) -> Verdict:
+        """Stop the jobs, wait until all has ended, and read the ledger. Who looks on may have done what he liked."""
         self._bring_back()
         self._wait(self._all_ready, START_S, "all nodes to be back")
         through_ms = self.clock.wall_ms() - 1_000
+        verdict = Verdict()
+        asked = verdict.look(asked, before, self._jobs())
         for each in asked:
             self._connection().request("POST", f"/v1/jobs/{each.name}:pause", {})
-        verdict = Verdict()
-        if not self._until(self._nothing_runs, SETTLE_S):
-            verdict.leave(self._alive())
+        if not self._until(lambda: not self._alive(asked), SETTLE_S):
+            verdict.leave(self._alive(asked))
         self._show_fires()
+        created_ms = max(parse_instant_ms(job["created_at"]) for job in before.values())
         for each in asked:
             rows = self._connection().request("GET", f"/v1/jobs/{each.name}/ledger").json["ledger"]
             verdict.judge(each, rows, after_ms=created_ms, through_ms=through_ms, kept=LEDGER_KEPT_PER_JOB)
         return verdict
 
-    def _alive(self) -> list[dict[str, Any]]:
-        runs = self._connection().request("GET", "/v1/runs", params={"limit": 1_000}).json["runs"]
+    def _alive(self, asked: list[Asked]) -> list[dict[str, Any]]:
+        jobs = self._jobs()
+        if not any(jobs[each.key]["running"] or jobs[each.key]["queued"] for each in asked if each.key in jobs):
+            return []
+        paths = [f"/v1/jobs/{each.name}/runs" for each in asked if each.key in jobs]
+        runs = [run for path in paths for run in self._connection().request("GET", path).json["runs"]]
         return [run for run in runs if run["finished_at"] is None]
 
-    def _nothing_runs(self) -> bool:
+    def _jobs(self) -> dict[str, Any]:
         jobs = self._connection().request("GET", "/v1/jobs").json["jobs"]
-        return not any(job["running"] or job["queued"] for job in jobs)
+        return {f"{job['namespace']}/{job['name']}": job for job in jobs}
 
     def _sum_up(self, verdict: Verdict) -> int:
         well = verdict.well and (self.kill_at_s is None or bool(self.takeovers))
-        outcomes = ", ".join(f"{count} {word}" for word, count in sorted(verdict.outcomes.items()))
         self.line()
-        self.line(f"{verdict.slots} slots: {outcomes}; {verdict.second_attempts} took a second attempt")
-        for name in sorted(node.name for node in self.cast):
-            self.line(f"  {name}  {verdict.runs_of[name]} runs")
-        found = (("missing", verdict.missing), ("doubled", verdict.doubled), ("not ended", verdict.unended))
-        for what, slots in found:
-            self.line(f"{len(slots)} {what}{': ' + ', '.join(slots[:10]) if slots else ''}")
+        for line in verdict.lines(sorted(node.name for node in self.cast)):
+            self.line(line)
         self.line("every slot is in the ledger exactly once" if well else "the demo FAILED")
         if self.as_json:
             click.echo(json.dumps(self._summary(verdict, well=well)))

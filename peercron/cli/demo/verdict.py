@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,10 @@ class Asked:
     def name(self) -> str:
         return str(self.table["name"])
 
+    @property
+    def key(self) -> str:
+        return f"default/{self.name}"
+
     def due(self, after_ms: int, through_ms: int) -> list[int]:
         """Its slots in (after, through]."""
         if not self.every_ms:
@@ -37,6 +41,10 @@ class Verdict:
     slots: int = 0
     missing: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
+    #: Sample jobs that are not what they were, and why they are not judged.
+    aside: dict[str, str] = field(default_factory=dict)
+    #: Jobs of who looks on, which nobody promised anything of.
+    guests: list[str] = field(default_factory=list)
     #: Runs that were still alive when the demo had waited for long enough, and what each said.
     unended: list[str] = field(default_factory=list)
     second_attempts: int = 0
@@ -54,9 +62,32 @@ class Verdict:
             "missing": self.missing,
             "doubled": self.doubled,
             "unended": self.unended,
+            "not_judged": self.aside,
             "second_attempts": self.second_attempts,
             "outcomes": dict(self.outcomes),
         }
+
+    def lines(self, nodes: Sequence[str]) -> Iterator[str]:
+        """What was found, for people."""
+        outcomes = ", ".join(f"{count} {word}" for word, count in sorted(self.outcomes.items()))
+        yield f"{self.slots} slots: {outcomes}; {self.second_attempts} took a second attempt"
+        yield from (f"  {name}  {self.runs_of[name]} runs" for name in nodes)
+        yield from (f"{name} {why} meanwhile, and is not judged" for name, why in self.aside.items())
+        if self.guests:
+            yield f"not judged, as it is yours, and ended as it was: {', '.join(self.guests)}"
+        for what, slots in (("missing", self.missing), ("doubled", self.doubled), ("not ended", self.unended)):
+            yield f"{len(slots)} {what}{': ' + ', '.join(slots[:10]) if slots else ''}"
+
+    def look(self, asked: Sequence[Asked], before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Asked]:
+        """Those of the sample jobs that are still what they were; before and now: key -> job JSON."""
+        for each in asked:
+            was, is_ = before[each.key], now.get(each.key)
+            if is_ is None:
+                self.aside[each.name] = "was removed"
+            elif (is_["uid"], is_["revision"]) != (was["uid"], was["revision"]):
+                self.aside[each.name] = "was changed"
+        self.guests = [key.removeprefix("default/") for key in now if key not in before]
+        return [each for each in asked if each.name not in self.aside]
 
     def leave(self, runs: Rows) -> None:
         """Take in the runs that are not in the ledger yet."""
