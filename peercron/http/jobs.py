@@ -42,7 +42,7 @@ NEXT_SLOTS_MAX = 100
 JOBS_LISTED = 1_000
 JOBS_LISTED_MAX = 10_000
 #: What a view adds to the definition. A view that was read, edited and sent back is taken; these are not the sender's.
-_ADDED = frozenset(
+ADDED = frozenset(
     {"uid", "key", "revision", "created_at", "updated_at", "next", "running", "queued", "last", "incumbent", "line"}
 )  # fmt: skip
 
@@ -134,7 +134,7 @@ def _spec(request: web.Request, body: Any) -> JobSpec:
     namespace, _, name = job_key(request).partition("/")
     if not isinstance(body, dict):
         raise ConfigError([Problem("", "must be an object")])
-    spec = read_job({"name": name, "namespace": namespace} | {k: v for k, v in body.items() if k not in _ADDED})
+    spec = read_job({"name": name, "namespace": namespace} | {k: v for k, v in body.items() if k not in ADDED})
     if spec.key != f"{namespace}/{name}":
         raise ConfigError([Problem("name", f"{spec.key} is not the job of the path, {namespace}/{name}")])
     return spec

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from peercron.clock import ManualClock
+from peercron.core import views
 from peercron.core.apply import apply
 from peercron.core.apply.configuration import configure
 from peercron.core.apply.once import answer_once
@@ -34,6 +35,7 @@ from peercron.settings import Settings, load
 from peercron.wire import snapshot
 from peercron.wire.staging import Staging
 from tests.core.builders import run_row
+from tests.http.promises import hold
 
 NOW_MS = 1_800_000_000_000
 
@@ -118,9 +120,13 @@ class FakeNode:
         return row.ttl_ms
 
     def status(self) -> dict[str, Any]:
-        id_ = f"id-{self.name}"
-        member = {"name": self.name, "id": id_, "state": "leader", "applied": self.state.index, "behind": 0}
-        return {"cluster": "peercron", "healthy": True, "leader": self.leader(), "members": [member]}
+        state, leader = self.state, self.leader()
+        rows = [views.member_view(state, row) for row in state.members.values()]
+        seen = {"state": "leader", "applied": state.index, "behind": 0, "silent_ms": None, "rtt_ms": 0.2, "clock_ms": 0}
+        here = [row | seen for row in rows if row["name"] == self.name]
+        told = {"cluster": "peercron", "healthy": leader is not None, "leader": leader, "term": self.term}
+        told |= {"index": state.index, "level": state.level, "voters": len(rows), "quorum": len(rows) // 2 + 1}
+        return told | {"survives": 0, "halted": None, "paused": state.paused, "notes": [], "members": here}
 
     def slices(self) -> dict[str, Any]:
         told = {"slot": NOW_MS, "scheduled_for": "2027-01-15T08:00:00.000Z", "outcome": "failed", "reason": "no"}
@@ -200,7 +206,9 @@ class Site:
         elif body is not None:
             more["data"] = body
         async with self.session.request(method, self.url + path, **more) as answer:
-            return Answer(answer.status, answer.headers, await answer.read())
+            found = Answer(answer.status, answer.headers, await answer.read())
+        hold(method, path, found.status, found.headers, found.body, more.get("json"))
+        return found
 
     async def get(self, path: str, **more: Any) -> Answer:
         return await self.ask("GET", path, **more)

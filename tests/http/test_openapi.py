@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
-import msgspec
+import pytest
 from openapi_spec_validator import validate
 
 from peercron import __version__
+from peercron.http import asking
 from peercron.http.app import ROUTES
+from peercron.http.jobs import ADDED
 from peercron.http.openapi.described import OPERATIONS
-from peercron.http.openapi.document import document, key_of
+from peercron.http.openapi.document import key_of
+from peercron.http.openapi.operation import JSON
+from peercron.jobspec import tables
 from tests.http.conftest import Site
-
-#: As it is read.
-DOCUMENT = msgspec.json.decode(msgspec.json.encode(document(ROUTES)))
+from tests.http.promises import DOCUMENT
 
 
 def operations() -> list[tuple[str, dict[str, Any]]]:
@@ -41,6 +44,27 @@ def test_every_operation_has_a_name_of_its_own_and_a_sentence() -> None:
     twice = [name for name, count in Counter(o["operationId"] for _, o in operations()).items() if count > 1]
     assert twice == []
     assert [key for key, operation in operations() if not operation.get("summary")] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "operation"), [(key, o) for key, o in operations() if JSON in o.get("requestBody", {}).get("content", {})]
+)
+async def test_a_body_has_the_fields_that_are_taken(
+    site: Site, monkeypatch: pytest.MonkeyPatch, key: str, operation: dict[str, Any]
+) -> None:
+    """The server knows which fields it takes, and says so to whoever sends another."""
+    schema = operation["requestBody"]["content"][JSON]["schema"]
+    if "$ref" not in schema:  # any JSON
+        return
+    asked: list[tuple[str, ...]] = []
+    for module in (asking, tables):
+        monkeypatch.setattr(module, "nearest", lambda word, known: asked.append(tuple(known)) or "")
+    method, path = re.sub(r"\{\w+\}", "1", key).split()
+    await site.put_job("1")
+    answer = await site.ask(method, path, {"no such field": 1})
+    assert answer.status == 422
+    documented = set(DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"])
+    assert documented - (ADDED if "jobs" in key else set()) == set(asked[0])
 
 
 async def test_it_is_served_without_a_leader_and_known_again(site: Site) -> None:

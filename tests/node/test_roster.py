@@ -14,6 +14,7 @@ from peercron.core.member import Configuration, MemberInfo, Role
 from peercron.core.state import ClusterState
 from peercron.node.attendance import Attendance
 from peercron.node.roster import Roster
+from tests.http.promises import hold_shape
 from tests.node.staged import Driver, driver
 
 
@@ -36,12 +37,17 @@ class View:
 
     @property
     def members(self) -> dict[str, Any]:
-        return {row["name"]: row for row in self.roster.status()["members"]}
+        return {row["name"]: row for row in self.status()["members"]}
+
+    def status(self) -> dict[str, Any]:
+        status = self.roster.status()
+        hold_shape("Status", status)
+        return status
 
 
 def test_the_leader_sees_who_is_there() -> None:
     view = View(driver("a", "b", "c", there="ab"))
-    status = view.roster.status()
+    status = view.status()
     assert (status["healthy"], status["voters"], status["quorum"], status["survives"]) == (False, 3, 2, 0)
     assert [row["state"] for row in status["members"]] == ["leader", "follower", "unreachable"]
     assert (view.members["B"]["behind"], view.members["B"]["rtt_ms"], view.members["B"]["silent_ms"]) == (2, 1.25, None)
@@ -53,7 +59,7 @@ def test_whoever_has_not_answered_a_new_leader_is_not_called_well() -> None:
     """The connection of a node that hangs stands for seconds after an election that it took no part in."""
     view = View(driver("a", "b", "c"))
     view.at.replica.kernel.unheard = {"c"}
-    status = view.roster.status()
+    status = view.status()
     assert (status["healthy"], status["survives"]) == (False, 0)
     assert [row["state"] for row in status["members"]] == ["leader", "follower", "connected"]
     assert (view.members["C"]["applied"], view.members["C"]["behind"]) == (None, None)
@@ -62,9 +68,9 @@ def test_whoever_has_not_answered_a_new_leader_is_not_called_well() -> None:
     following = View(driver("a", "b", "c"))
     following.at.replica.kernel.is_leader = False
     following.roster.on_mail(view.at.replica.mails[0][2], 100.0)
-    assert [row["state"] for row in following.roster.status()["members"]] == ["leader", "follower", "connected"]
+    assert [row["state"] for row in following.status()["members"]] == ["leader", "follower", "connected"]
     view.at.replica.kernel.unheard.clear()
-    assert view.roster.status()["healthy"] is True
+    assert view.status()["healthy"] is True
 
 
 def test_a_follower_repeats_what_the_leader_told() -> None:
@@ -74,16 +80,16 @@ def test_a_follower_repeats_what_the_leader_told() -> None:
     assert (peer, kind) == ("b", "roster")
     following.at.replica.kernel.is_leader = False
     following.roster.on_mail(tuple((*each, "of a newer version") for each in body), 100.0)
-    assert [row["state"] for row in following.roster.status()["members"]] == ["leader", "follower", "unreachable"]
+    assert [row["state"] for row in following.status()["members"]] == ["leader", "follower", "unreachable"]
     assert following.members["C"]["silent_ms"] == 90_000
     following.at.replica.kernel.leader = None
-    assert [row["state"] for row in following.roster.status()["members"]] == ["up", "connected", "connected"]
+    assert [row["state"] for row in following.status()["members"]] == ["up", "connected", "connected"]
 
 
 def test_without_a_leader_it_says_what_it_sees_itself() -> None:
     view = View(driver("a", "b", "c", there="ab"))
     view.at.replica.kernel.leader, view.at.replica.kernel.is_leader = None, False
-    assert [row["state"] for row in view.roster.status()["members"]] == ["up", "connected", "unreachable"]
+    assert [row["state"] for row in view.status()["members"]] == ["up", "connected", "unreachable"]
     assert view.roster.reach() == "2 of 3 voters reach each other, an election is due"
     view.at.connected = {"z"}  # whom we do not know counts for nothing
     assert "reaches 1 of 3 voters, itself included; a quorum is 2; missing: B, C" in view.roster.reach()
@@ -91,7 +97,7 @@ def test_without_a_leader_it_says_what_it_sees_itself() -> None:
 
 def test_learners_and_witnesses_are_told_apart() -> None:
     view = View(driver("a", "b", l=Role.LEARNER, w=Role.WITNESS))
-    status = view.roster.status()
+    status = view.status()
     assert (status["healthy"], status["voters"], status["survives"]) == (True, 3, 1)
     assert {name: (row["role"], row["state"]) for name, row in view.members.items()} == {
         "A": ("voter", "leader"),
@@ -111,7 +117,7 @@ def test_the_drained_the_invited_and_the_leaving_are_shown() -> None:
     assert view.members["B"]["drained"] is True
     assert (view.members["N"]["state"], view.members["N"]["id"]) == ("invited", None)
     assert view.members["C"]["state"] == "removed"
-    assert view.roster.status()["healthy"] is True
+    assert view.status()["healthy"] is True
 
 
 @pytest.mark.parametrize(
@@ -124,17 +130,17 @@ def test_the_drained_the_invited_and_the_leaving_are_shown() -> None:
     ],
 )
 def test_two_votes_are_no_better_than_one(at: Driver, said: str) -> None:
-    notes = " ".join(View(at).roster.status()["notes"])
+    notes = " ".join(View(at).status()["notes"])
     assert (said in notes) if said else ("losing either" not in notes)
 
 
 def test_who_has_no_log_yet_says_so() -> None:
     view = View(driver())
     view.at.replica.kernel.leader = None
-    assert "has not been given the log" in view.roster.status()["notes"][0]
+    assert "has not been given the log" in view.status()["notes"][0]
 
 
 def test_a_wrong_clock_is_said() -> None:
     view = View(driver("a", "b", "c"))
     view.at.replica.clocks.suspect = True
-    assert "the clock of this node is 7000 ms off" in view.roster.status()["notes"][0]
+    assert "the clock of this node is 7000 ms off" in view.status()["notes"][0]

@@ -39,6 +39,7 @@ from peercron.node import slices as slices_module
 from peercron.node.slice_journal import SliceJournal
 from peercron.node.slices import Slices
 from tests.core.builders import NOW, SECOND, definition, info
+from tests.http.promises import hold_shape
 from tests.node.staged import until
 from tests.sim.disk import SimDisk
 
@@ -135,6 +136,7 @@ class Stage:
 
     def untold(self) -> dict[int, tuple[str, str]]:
         (job,) = self.slices.view()
+        hold_shape("SliceJob", job)
         return {entry["slot"]: (entry["outcome"], entry["reason"]) for entry in job["untold"]}
 
     def ledger(self) -> dict[int, str]:
@@ -412,6 +414,7 @@ async def test_the_view_names_what_runs_and_what_comes(stage: Stage) -> None:
     stage.put()
     stage.pass_time(25)
     (job,) = stage.slices.view()
+    hold_shape("SliceJob", job)
     assert job["job"] == "default/job"
     assert job["nodes"] == ["a", "b"]
     assert [each["slot"] for each in job["running"]] == own(1)

@@ -12,6 +12,7 @@ from peercron.http.openapi import (
     cluster,
     documents,
     events,
+    health,
     jobs,
     locks,
     members,
@@ -25,6 +26,7 @@ from peercron.http.openapi.operation import Operation
 _NOUNS: Final[Mapping[str, ModuleType]] = {
     "jobs": jobs,
     "runs": runs,
+    "health": health,
     "documents": documents,
     "occasions": occasions,
     "catalogs": catalogs,

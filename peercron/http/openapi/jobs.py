@@ -11,9 +11,9 @@ from msgspec import UNSET, UnsetType
 from peercron.core.job import Mode
 from peercron.core.limits import LEDGER_KEPT_PER_JOB
 from peercron.core.run import RunState
-from peercron.http.jobs import JOBS_LISTED, JOBS_LISTED_MAX, NEXT_SLOTS_MAX
+from peercron.http.jobs import ADDED, JOBS_LISTED, JOBS_LISTED_MAX, NEXT_SLOTS_MAX
 from peercron.http.openapi.job_forms import REFINED as _FORMS
-from peercron.http.openapi.operation import Content, Operation, optional
+from peercron.http.openapi.operation import JSON, Content, Operation, optional
 from peercron.http.openapi.parameters import INSTANT, OF_JOB, whole
 from peercron.http.openapi.runs import ASKED, RunList
 from peercron.http.openapi.shape import Count, GivenInstant, Instant, Key, Number, Shape
@@ -65,6 +65,23 @@ class JobView(JobTable, kw_only=True):
     last: LedgerEntry | None
     incumbent: str | UnsetType | None = UNSET
     line: list[str] | UnsetType = UNSET
+
+
+#: As a PUT takes it: the name stands in the path, and what a view adds is passed over.
+JobPut = msgspec.defstruct(
+    "JobPut",
+    [("name", str | UnsetType, UNSET), *((key, Any, UNSET) for key in sorted(ADDED))],
+    bases=(JobTable,),
+    namespace={"__doc__": "A job in the words of jobs.toml. What a JobView has besides is passed over."},
+    kw_only=True,
+)
+JobPatch = msgspec.defstruct(
+    "JobPatch",
+    [],
+    bases=(JobPut,),
+    namespace={"__doc__": "What is to be different in a job (RFC 7396): null takes a key away."},
+    kw_only=True,
+)
 
 
 class JobList(Shape):
@@ -170,82 +187,8 @@ class Backfilled(Shape):
     runs: list[str]
 
 
-class Observation(Shape):
-    """What one observer says of one check on one node."""
-
-    node: str
-    well: bool
-    since: Instant
-    detail: str
-
-
-class Health(Shape):
-    """One check of one job on one node.
-
-    well: null: nobody has said anything yet
-    reason: why it is not
-    """
-
-    job: Key
-    check: str
-    node: str
-    well: bool | None
-    reason: str
-    since: Instant | None
-    observers: list[Observation]
-
-
-class HealthList(Shape):
-    """Every check of every job on every node that the job is for."""
-
-    health: list[Health]
-
-
-class SliceSlot(Shape):
-    """A slot that runs here now."""
-
-    slot: int
-    scheduled_for: Instant
-
-
-class SliceEntry(Shape):
-    """The outcome of a slot that the ledger has not been told yet."""
-
-    slot: int
-    scheduled_for: Instant
-    outcome: RunState
-    reason: str
-    started_at: Instant | None
-    finished_at: Instant | None
-    exit_code: int | None
-
-
-class SliceJob(Shape):
-    """What the asked node knows of its own slots of a job.
-
-    nodes: whose turn it is, in their order
-    next: the next slot of the asked node
-    """
-
-    job: Key
-    nodes: list[str]
-    next: Instant | None
-    running: list[SliceSlot]
-    untold: list[SliceEntry]
-
-
-class Slices(Shape):
-    """Slices that need no quorum, as the asked node knows them.
-
-    doubt: why it starts nothing in them; null: it does
-    """
-
-    node: str
-    doubt: str | None
-    jobs: list[SliceJob]
-
-
 REFINED: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = _FORMS
+MERGE_PATCH: Final = "application/merge-patch+json"
 _JOB = "/v1/jobs/{name}"
 _NAME: Final = {"name": OF_JOB}
 _REVISION: Final = ("If-Match", "If-None-Match")
@@ -262,11 +205,17 @@ OPERATIONS: Final = {
     f"PUT {_JOB}": Operation(
         "putJob",
         {200: _WITH_ETAG, 201: _CREATED},
-        body=JobTable,
+        body=JobPut,
         parameters=_NAME,
         headers=_REVISION,
     ),
-    f"PATCH {_JOB}": Operation("patchJob", {200: _WITH_ETAG}, body=JobTable, parameters=_NAME, headers=_REVISION),
+    f"PATCH {_JOB}": Operation(
+        "patchJob",
+        {200: _WITH_ETAG},
+        body=Content(kinds={JSON: JobPatch, MERGE_PATCH: JobPatch}),
+        parameters=_NAME,
+        headers=_REVISION,
+    ),
     f"DELETE {_JOB}": Operation("deleteJob", {200: JobDeleted}, parameters=_NAME, headers=_REVISION),
     f"POST {_JOB}:run": Operation("runJob", {202: ASKED}, body=optional(RunBody), parameters=_NAME),
     f"POST {_JOB}:pause": Operation("pauseJob", {200: JobView}, parameters=_NAME),
@@ -292,6 +241,4 @@ OPERATIONS: Final = {
         parameters=_NAME | {"limit": whole("at most so many", low=1, usual=LEDGER_KEPT_PER_JOB)},
     ),
     f"GET {_JOB}/explain": Operation("explainJob", {200: Explanation}, parameters=_NAME),
-    "GET /v1/health": Operation("listHealth", {200: HealthList}, refuses=frozenset({404})),
-    "GET /v1/slices": Operation("listSlices", {200: Slices}, spares=frozenset({503})),
 }

@@ -155,13 +155,14 @@ OPERATIONS: Final = {
         {200: LockList},
         parameters={"limit": whole("at most so many", low=1, high=LOCKS_LISTED_MAX, usual=LOCKS_LISTED)},
     ),
-    f"GET {_LOCK}": Operation("getLock", {200: LockView}),
+    f"GET {_LOCK}": Operation("getLock", {200: LockView}, refuses=frozenset({422})),
     f"POST {_LOCK}:acquire": Operation("acquireLock", {200: Granted}, body=AcquireBody, of_run=False),
     f"POST {_LOCK}:renew": Operation("renewLock", {200: Granted}, body=TokenBody),
     f"POST {_LOCK}:release": Operation("releaseLock", {200: Released}, body=TokenBody),
     "GET /v1/fence/{name}": Operation(
         "checkFence",
         {200: Fence},
+        refuses=frozenset({422}),
         parameters={
             "name": text("a lock: its name in namespace default, or namespace/name", minLength=1),
             "token": whole("the token that is asked about"),
