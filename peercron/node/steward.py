@@ -112,8 +112,8 @@ class Steward:
             return None
         for seat in now.seats:
             if seat.address == address:
-                cure = f"if that node is gone for good, `peercron member remove {seat.name}` first"
-                raise Refused("conflict", f"{address} is the address of member {seat.name}; {cure}")
+                cure = f"if that node is gone for good, `peercron member remove {self._called(seat)}` first"
+                raise Refused("conflict", f"{address} is the address of member {self._called(seat)}; {cure}")
         invitation = self._state().invitations.get(address)
         if invitation is not None:
             if role and role != invitation.role:
@@ -145,26 +145,31 @@ class Steward:
             return None
         left = tuple(each for each in now.seats if each is not seat)
         if not any(each.role is Role.VOTER for each in left):
-            raise Refused("not_ready", f"without {seat.name} there would be no voter left that runs jobs")
+            raise Refused("not_ready", f"without {self._called(seat)} there would be no voter left that runs jobs")
         if seat.role in VOTING:
             self._check_majority(seat, left)
         if member == self._driver.replica.me:
             self._resign()
-            raise NoLeader(f"{seat.name} leads, and hands leadership over first")
+            raise NoLeader(f"{self._called(seat)} leads, and hands leadership over first")
         return left
 
     def _check_majority(self, seat: Seat, left: Seats) -> None:
         """A cluster that is left with too few who are there could not even commit that it is."""
         voters = [each for each in left if each.role in VOTING]
         there = {self._driver.replica.me, *self._driver.connected}
-        missing = [each.name for each in voters if each.id not in there]
+        missing = [self._called(each) for each in voters if each.id not in there]
         quorum = len(voters) // 2 + 1
         if len(voters) - len(missing) < quorum:
             raise Refused(
                 "not_ready",
-                f"without {seat.name} there would be {len(voters)} voters, of whom {quorum} must be there, and "
-                f"{', '.join(missing)} cannot be reached: bring back or remove {missing[0]} first",
+                f"without {self._called(seat)} there would be {len(voters)} voters, of whom {quorum} must be there,"
+                f" and {', '.join(missing)} cannot be reached: bring back or remove {missing[0]} first",
             )
+
+    def _called(self, seat: Seat) -> str:
+        """The name that its node goes by. A founder's seat is named after its address until it has said another one."""
+        row = self._state().members.get(seat.id)
+        return row.info.name if row is not None else seat.name
 
     # The change.
 

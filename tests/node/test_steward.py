@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from peercron.core.member import Invitation, Role, Seat
+from peercron.core.apply import apply
+from peercron.core.commands import OpenSession
+from peercron.core.member import Invitation, MemberInfo, Role, Seat
 from peercron.core.state import ClusterState
 from peercron.errors import NoLeader, Refused
 from peercron.node import steward as steward_module
@@ -137,6 +139,13 @@ async def test_who_cannot_be_taken_in_is_told_why(asked: tuple[str, ...], said: 
     state.invitations["other:1"] = Invitation("other:1", Role.VOTER, "expected", 0)
     assert said in await refusal(steward(at, state).serve("b", "admit", asked))
     assert at.replica.changes == []
+
+
+async def test_a_founder_goes_by_its_name_before_its_seat_does() -> None:
+    at, state = driver("a", "b"), ClusterState()
+    apply(state, OpenSession(MemberInfo("b", "two", "b:7400", "", incarnation="x"), 1), 0)
+    said = await refusal(steward(at, state).serve("b", "admit", newcomer(address="b:7400")))
+    assert "is the address of member two; if that node is gone for good, `peercron member remove two` first" in said
 
 
 async def test_a_name_that_was_not_chosen_gives_way() -> None:

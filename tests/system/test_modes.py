@@ -9,8 +9,8 @@ import pytest
 
 from tests.system.processes import cluster_in
 from tests.system.trials import (
+    BESIDE_WORK_MS,
     QUORUMS,
-    TOGETHER_MS,
     WHEN,
     add_contended,
     add_together,
@@ -33,7 +33,7 @@ def test_five_start_together_and_what_their_quorum_declares_when_one_dies_in_the
         add_together(cluster)
         starts = [start_together(cluster) for _ in range(5)]
         print(*starts, sep="\n")
-        assert statistics.median(trial.measured for trial in starts) < TOGETHER_MS
+        assert statistics.median(trial.measured for trial in starts) < BESIDE_WORK_MS
         trial = dies_at_barrier(cluster, "in", "majority")
         assert not trial.wrong, trial
 

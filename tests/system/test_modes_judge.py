@@ -139,6 +139,17 @@ def test_two_nodes_of_which_one_is_lost_have_no_fault(mode: str, misfire: str) -
     assert Records(mode, ("n1", "n2"), misfire).faults() == []
 
 
+def test_a_run_that_takes_a_little_longer_has_the_next_slot_skipped() -> None:
+    records = Records("contend")
+    drop(records, 6_000), drop(records, 6_000), drop(records, 6_000)
+    records.row(6_000).update(outcome="skipped", reason="u/5000 was still running")
+    assert any("slot 6000 is skipped" in fault for fault in records.faults())
+    put(records.life(5_000, 2), last_ms=6_150)
+    assert records.faults() == []
+    put(records.life(5_000, 2), last_ms=6_900)
+    assert any("slot 6000 is skipped" in fault for fault in records.faults())
+
+
 Change = Callable[[Records], object]
 
 

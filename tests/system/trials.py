@@ -30,6 +30,8 @@ from tests.system.soak import witness
 LEASE_S = PROFILES["lan"].lease_ms / 1_000
 WITHIN_S = LEASE_S + 1.0
 TOGETHER_MS = 50.0
+#: That they start together at all, on a machine that does a lot else: what tests ask for.
+BESIDE_WORK_MS = 400.0
 #: Runs that are there to be killed live for longer than any trial; those that shall end, for less than a lease.
 LONG_S, SHORT_S = 60.0, 1.0
 WHEN = ("before", "in", "after")
@@ -182,7 +184,7 @@ def not_declared(cluster: Cluster, when: str, quorum: str, whole: dict[str, Any]
     if done != min(len(seen), others):
         yield f"{done} came to their end"
     starts = [life.start_ms for life in seen]
-    if starts and starts[-1] - starts[0] > TOGETHER_MS:
+    if starts and starts[-1] - starts[0] > BESIDE_WORK_MS:
         yield f"they started within {starts[-1] - starts[0]:.1f} ms"
 
 
