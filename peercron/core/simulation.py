@@ -6,35 +6,25 @@ Every run is taken to succeed after as long as the job's last success took, or a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heappop, heappush, merge
 from types import MappingProxyType
 
 from peercron.core.apply import apply
 from peercron.core.commands import ApplyJobs, AttemptFinished, Command, ExpireSession, Fire, OpenSession, SetCalendar
+from peercron.core.happening import Happening
 from peercron.core.history import entries_of, runs_of
 from peercron.core.job import Definition
 from peercron.core.level import LEVEL
 from peercron.core.member import MemberInfo
 from peercron.core.planner import Planner
-from peercron.core.run import AttemptState, LedgerEntry, Run, RunState
+from peercron.core.run import AttemptState, LedgerEntry, RunState
+from peercron.core.slice_simulation import slice_happenings
+from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Refused
 
 #: Outcomes of slots that got no run.
 _UNMADE = frozenset({RunState.SKIPPED, RunState.MISSED})
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """A run starts on a node, or a slot comes to nothing, with the reason."""
-
-    at_ms: int
-    job: str
-    slot_ms: int
-    what: str
-    node: str = ""
-    reason: str = ""
 
 
 def cluster_of(
@@ -70,7 +60,20 @@ def without(state: ClusterState, node: str) -> bool:
 
 def simulate(state: ClusterState, *, from_ms: int, through_ms: int, lasting_ms: int) -> Iterator[Happening]:
     """What happens from one instant through another, in order of time. The state is used up; stop taking to stop."""
-    return _Run(state, lasting_ms).happenings(from_ms, through_ms)
+    span = {"from_ms": from_ms, "through_ms": through_ms}
+    uids = [job.uid for job in state.jobs.values() if unled(job.definition)]
+    own = [slice_happenings(state, uid, **span, lasting_ms=_lasts_ms(state, uid, lasting_ms)) for uid in uids]
+    led = _Run(state, lasting_ms).happenings(from_ms, through_ms)
+    yield from merge(led, *own, key=lambda happening: happening.at_ms)
+
+
+def _lasts_ms(state: ClusterState, uid: str, lasting_ms: int) -> int:
+    """As long as the job's last success took, or as is assumed."""
+    for past in runs_of(state, uid):
+        last = past.attempts[-1] if past.attempts else None
+        if past.state is RunState.SUCCEEDED and last is not None and last.started_ms and last.finished_ms:
+            return max(1, last.finished_ms - last.started_ms)
+    return lasting_ms
 
 
 class _Run:
@@ -109,7 +112,7 @@ class _Run:
                     continue
                 self._seen[token] = None
                 run = self._state.runs[run_id]
-                heappush(self._ends, (now_ms + self._lasts_ms(run), run_id, token))
+                heappush(self._ends, (now_ms + _lasts_ms(self._state, run.job_uid, self._lasting_ms), run_id, token))
                 name = self._state.members[member_id].info.name
                 yield Happening(now_ms, run.job_key, run.slot_ms, "starts", name)
 
@@ -123,13 +126,6 @@ class _Run:
         for entry in reversed(found):
             if entry.outcome in _UNMADE and entry.slot_ms in fire.slots:
                 yield Happening(now_ms, job.key, entry.slot_ms, entry.outcome.value, reason=entry.reason)
-
-    def _lasts_ms(self, run: Run) -> int:
-        for past in runs_of(self._state, run.job_uid):
-            last = past.attempts[-1] if past.attempts else None
-            if past.state is RunState.SUCCEEDED and last is not None and last.started_ms and last.finished_ms:
-                return max(1, last.finished_ms - last.started_ms)
-        return self._lasting_ms
 
     def _end(self, now_ms: int) -> None:
         while self._ends and self._ends[0][0] <= now_ms:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from peercron.core.commands import SetPool
+from peercron.core.happening import Happening
 from peercron.core.job import CronTrigger, EveryTrigger, ManualTrigger, Mode, Overlap
-from peercron.core.simulation import Happening, cluster_of, simulate, without
+from peercron.core.simulation import cluster_of, simulate, without
 from peercron.core.state import ClusterState
 from tests.core.builders import HOUR, definition, done
 from tests.core.invariants import violations
@@ -54,6 +55,33 @@ def test_slots_that_come_to_nothing_say_why() -> None:
     found = hours(site(hourly()), 4, lasting_ms=HOUR + 1)
     assert [row.what for row in found] == ["starts", "skipped", "starts", "skipped"]
     assert "overlap forbid" in found[1].reason
+
+
+def test_slices_are_the_nodes_own_and_their_slots_are_told_too() -> None:
+    rows = (hourly(), definition("own", trigger=EveryTrigger(2_000), mode=Mode.SLICE, slice_ms=10_000))
+    found = list(simulate(site(*rows), from_ms=MIDNIGHT, through_ms=MIDNIGHT + 20_000, lasting_ms=1))
+    own = [row for row in found if row.job == "default/own"]
+    assert [row.at_ms - MIDNIGHT for row in own] == list(range(2_000, 20_001, 2_000))
+    assert [row.what for row in own].count("missed") == 2
+    assert {row.reason for row in own if row.what == "missed"} == {
+        "2000 ms were left of its slice; the last 2500 ms of each are the guard band"
+    }
+    begin = (MIDNIGHT // 10_000) % 2
+    assert {row.node for row in own[:4] if row.node} == {"ab"[begin]}
+    assert {row.node for row in own[4:9] if row.node} == {"ab"[1 - begin]}
+    state = site(*rows)
+    without(state, "a")
+    found = list(simulate(state, from_ms=MIDNIGHT, through_ms=MIDNIGHT + HOUR, lasting_ms=1))
+    assert {row.node for row in found if row.node} == {"b"}
+    assert "it is node a's, which is down" in {row.reason for row in found}
+    assert [row.at_ms for row in found] == sorted(row.at_ms for row in found)
+    assert (found[0].at_ms, found[-1].job) == (MIDNIGHT + 2_000, "default/own")
+
+
+def test_in_slices_too_a_run_blocks_the_next() -> None:
+    row = definition("own", trigger=EveryTrigger(2_000), mode=Mode.SLICE, slice_ms=10_000)
+    found = list(simulate(site(row), from_ms=MIDNIGHT, through_ms=MIDNIGHT + 8_000, lasting_ms=3_000))
+    assert [row.what for row in found] == ["starts", "skipped", "starts", "missed"]
 
 
 def test_a_pool_holds_runs_back() -> None:
