@@ -18,7 +18,7 @@ from peercron.jobfile import to_toml
 from peercron.jobspec import read_document, read_job, render_document, render_job
 
 SLOW = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

@@ -45,7 +45,7 @@ def test_all_nodes_are_killed_at_once(tmp_path: Path) -> None:
         assert len(set(cluster.digests().values())) == 1
 
 
-@pytest.mark.parametrize("count", [1, 37])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 37])
 def test_a_journal_lost_its_end(tmp_path: Path, count: int) -> None:
     """A torn tail is what a power cut leaves; the others still have every acknowledged entry."""
     with cluster_in(tmp_path) as cluster:
