@@ -1,18 +1,23 @@
 """Handover: a leader makes another the leader: it holds proposals back until that one has the whole log, and says so.
 
-A witness does it as soon as it wins: it may alone have had the newest log, and is not there to lead.
+A witness does it as soon as it wins: it may alone have had the newest log, and is not there to lead. And so does, once,
+whoever has just been started, if its clock is far from that of the only other one: that one may know which of the two
+has moved, and what is in the log is time that has been.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from peercron.consensus.clocks import Moved
 from peercron.consensus.installer import Installer
 from peercron.core.member import Role
 
 #: A witness that leads holds proposals back for so long to hand over, then lets them pass for so long.
 WITNESS_HOLD_S: Final = 0.5
 WITNESS_PAUSE_S: Final = 0.5
+#: And whoever has just come and cannot say whose clock is wrong, once.
+STRANGER_HOLD_S: Final = 1.0
 
 
 class Handover(Installer):
@@ -20,6 +25,7 @@ class Handover(Installer):
 
     _handover_until_s = float("-inf")
     _handover_to: str | None = None
+    _yielded = False
 
     def hand_over(self, to: str | None, until_s: float) -> None:
         """Make `to`, or whoever can, the leader as soon as it has the whole log; proposals wait until then."""
@@ -33,6 +39,9 @@ class Handover(Installer):
             self._handover_until_s = float("-inf")
         elif self._only_votes() and self._now_s > self._handover_until_s + WITNESS_PAUSE_S:
             self.hand_over(None, self._now_s + WITNESS_HOLD_S)
+        elif not self._yielded and self.clocks.moved() is Moved.NEVER_AGREED:
+            self._yielded = True
+            self.hand_over(None, self._now_s + STRANGER_HOLD_S)
         if not self._handing_over():
             return
         last = self.journal.last[0]

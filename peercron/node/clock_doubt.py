@@ -12,11 +12,8 @@ whoever is there: a machine that lost its battery wakes up in another year.
 
 from __future__ import annotations
 
-from peercron.consensus.clocks import Clocks
+from peercron.consensus.clocks import Clocks, Moved
 from peercron.core.limits import CLOCK_BOUND_MS
-
-#: Two clocks that come apart by this much between two looks did not creep.
-LEAP_MS = CLOCK_BOUND_MS // 2
 
 
 class ClockDoubt:
@@ -28,9 +25,8 @@ class ClockDoubt:
 
     def __init__(self, clocks: Clocks) -> None:
         self._clocks = clocks
-        #: (how far apart two clocks were when they last agreed, by how much ours had been set then); None: never yet.
-        self._agreed: tuple[int, int] | None = None
-        #: The same, of the last time that anybody was heard.
+        #: (how far apart the clocks were, or last agreed to be, by how much ours had been set then) when anybody was
+        #: last heard.
         self._last = (0, 0)
 
     def look(self, now_ms: int, seen_ms: int) -> str:
@@ -50,17 +46,15 @@ class ClockDoubt:
         return doubt or (f"its clock is {behind_ms} ms before what was" if behind_ms > CLOCK_BOUND_MS else "")
 
     def _beside_others(self, apart_ms: int) -> str:
-        set_ms, agreed = self._clocks.set_ms, self._agreed
+        clocks, moved = self._clocks, self._clocks.moved()
+        other = clocks.only_other
+        if moved is Moved.THEIRS and other is not None and other.agreed is not None:
+            self._last = (other.agreed[0], clocks.set_ms)
+            return ""
+        self._last = (apart_ms, clocks.set_ms)
         if abs(apart_ms) <= CLOCK_BOUND_MS:
-            self._agreed = self._last = (apart_ms, set_ms)
             return ""
-        if self._clocks.peers > 1:
-            self._last = (apart_ms, set_ms)
+        if moved is None:
             return f"its clock is {apart_ms} ms off the median of all"
-        ours_was_set = agreed is not None and abs(set_ms - agreed[1]) >= LEAP_MS
-        if agreed is not None and not ours_was_set and abs(apart_ms - agreed[0]) > LEAP_MS:
-            self._last = (agreed[0], set_ms)
-            return ""
-        self._last = (apart_ms, set_ms)
-        whose = "its own was set" if ours_was_set else "nobody can say which is wrong"
+        whose = "its own was set" if moved is Moved.OURS else "nobody can say which is wrong"
         return f"its clock and that of the only other node are {abs(apart_ms)} ms apart, and {whose}"

@@ -91,7 +91,7 @@ class Node(Asked):
         self._dispatch = Dispatch(
             self.me, lambda: mine.name, settings.http_url, pass_of, self._machine, self._clock, propose
         )
-        self._planning = Planning(self._machine, propose, self._clock, self._clock_is_right)
+        self._planning = Planning(self._machine, propose, self._stamp_ms, self._clock_is_right)
         self._health = Health(self.me, self._machine, propose, parts.prober())
         self._slices = Slices(
             self._roster_name,
@@ -268,6 +268,11 @@ class Node(Asked):
     def _clock_doubt(self, now_ms: int, seen_ms: int) -> str:
         self._driver.replica.clocks.read(self._clock.wall_ms(), self._clock.monotonic())
         return self._doubt.look(now_ms, seen_ms)
+
+    def _stamp_ms(self) -> int:
+        now_s = self._clock.monotonic()
+        self._driver.replica.clocks.read(self._clock.wall_ms(), now_s)
+        return self._driver.replica.clocks.stamp_ms(now_s)
 
     def _clock_is_right(self) -> bool:
         clocks = self._driver.replica.clocks

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from peercron.clock import Clock
 from peercron.core.commands import Command
 from peercron.core.planner import Planner
 from peercron.core.verdict import Verdict
@@ -31,12 +30,14 @@ class Planning:
     Args:
         machine: whose state is planned for.
         propose: takes a command and a time-out in seconds.
-        clock: wall time decides what is due.
-        is_right: is that wall time to be trusted at this very moment?
+        now_ms: the time that the log is stamped with decides what is due.
+        is_right: is that time to be trusted at this very moment?
     """
 
-    def __init__(self, machine: Machine, propose: Propose, clock: Clock, is_right: Callable[[], bool]) -> None:
-        self._machine, self._propose, self._clock, self._is_right = machine, propose, clock, is_right
+    def __init__(
+        self, machine: Machine, propose: Propose, now_ms: Callable[[], int], is_right: Callable[[], bool]
+    ) -> None:
+        self._machine, self._propose, self._now_ms, self._is_right = machine, propose, now_ms, is_right
         self._planner: Planner | None = None
         self._generation = self._seen_index = -1
         #: When we began to lead, UTC: slots from before had no leader, which is why they were not fired.
@@ -49,7 +50,7 @@ class Planning:
             return
         if self._leading_since_ms is None or self._planner is not None:
             # Another state while we lead is a snapshot that was restored: nobody led it until now.
-            self._leading_since_ms = self._clock.wall_ms()
+            self._leading_since_ms = self._now_ms()
         self._put_away()
         self._planner = Planner(self._machine.state, leading_since_ms=self._leading_since_ms)
         self._generation = self._machine.generation
@@ -85,16 +86,16 @@ class Planning:
         self._seen_index = self._machine.state.index
         self._cancel_timer()
         due_ms = planner.next_due_ms()
-        if due_ms is not None and due_ms <= self._clock.wall_ms() and not self._propose_all(planner):
+        if due_ms is not None and due_ms <= self._now_ms() and not self._propose_all(planner):
             self._wake_in(BUSY_PAUSE_S)
             return
         due_ms = planner.next_due_ms()
         if due_ms is not None:
-            self._wake_in(min(max(0.0, (due_ms - self._clock.wall_ms()) / 1000), LOOK_S_MAX))
+            self._wake_in(min(max(0.0, (due_ms - self._now_ms()) / 1000), LOOK_S_MAX))
 
     def _propose_all(self, planner: Planner) -> bool:
         room = True
-        for command in planner.plan(self._clock.wall_ms()):
+        for command in planner.plan(self._now_ms()):
             if not room:
                 planner.settle(command, None)
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
+from peercron.consensus.clocks import Moved
 from peercron.consensus.driver import Driver
 from peercron.core.level import LEVEL, RELEASES, behind
 from peercron.core.member import VOTING, Invitation, Role, Seat
@@ -205,11 +206,22 @@ class Roster:
         if replica.clocks.suspect:
             off_ms = replica.clocks.deviation_ms()
             notes.append(f"the clock of this node is {off_ms} ms off the median of all: it does not lead")
+        elif moved := replica.clocks.moved():
+            notes.append(_apart(replica.clocks.apart_ms(), moved))
         level = self._state().level
         if level < LEVEL:
             missing = ", ".join(behind(self._state(), LEVEL))
             notes.append(f"level {level} is in force until all members run {RELEASES[LEVEL]} or newer: {missing}")
         return notes
+
+
+def _apart(apart_ms: int, moved: Moved) -> str:
+    """What is to be known of two clocks that came apart."""
+    whose = {
+        Moved.OURS: "this one was set, so the other counts until they agree",
+        Moved.THEIRS: "that one leapt, so this one counts until they agree",
+    }.get(moved, "nobody can say which is wrong")
+    return f"the clock of this node is {apart_ms} ms off that of the only other one: {whose}"
 
 
 def frailty(seats: Iterable[Seat]) -> str:

@@ -74,6 +74,8 @@ class Stage:
     def __init__(self, *peers: str, disk: SimDisk | None = None, **kinds: Any) -> None:
         self.disk = disk or a_disk_that_has_met_a_leader("a", *peers)
         self.now_s = 1_000.0
+        #: What its wall clock shows while it stands still; None: it goes.
+        self.wall_ms: int | None = None
         self.kinds = kinds
         self.peers = peers
         self.boot()
@@ -96,7 +98,7 @@ class Stage:
     def turn(self, seconds: float = 0.0) -> Output:
         """Time passes, and one turn is made and is durable."""
         self.now_s += seconds
-        out = self.replica.step(self.now_s, int(self.now_s * 1000))
+        out = self.replica.step(self.now_s, int(self.now_s * 1000) if self.wall_ms is None else self.wall_ms)
         self.replica.journal.flush()
         self.last = out
         return out

@@ -6,6 +6,7 @@ import pytest
 
 from peercron.consensus import replica as replica_module
 from peercron.consensus.guard import SafetyViolation
+from peercron.consensus.handover import STRANGER_HOLD_S
 from peercron.consensus.messages import ProtocolError
 from peercron.consensus.replica import QUEUE_MAX
 from tests.consensus.staged import Stage, command
@@ -308,6 +309,28 @@ def test_leadership_is_handed_to_whoever_has_the_whole_log() -> None:
     stage.turn()
     assert stage.said("timeout_now", "b") == []
     assert stage.said("timeout_now", "c")[0]["term"] == term
+
+
+def test_who_was_just_started_with_another_clock_than_the_only_other_lets_that_one_lead_once() -> None:
+    """It may know whose clock has moved; what is stamped in the log meanwhile is time that has been."""
+    stage = Stage("b")
+    stage.lead()  # "b" says that it is 1970
+    stage.replica.propose([(1, b"x")])
+    stage.acknowledge("b", stage.replica.journal.last[0])
+    assert stage.said("timeout_now", "b")
+    assert stage.replica.journal.last[0] == 2, "nothing but the entry of the election is in the log"
+    for _ in range(2):  # "b" does not take it
+        stage.turn(STRANGER_HOLD_S / 2)
+        stage.acknowledge("b", 2)
+    assert (stage.said("timeout_now", "b"), stage.replica.journal.last[0]) == ([], 3)
+
+
+def test_who_agrees_with_the_only_other_keeps_what_it_has() -> None:
+    stage = Stage("b")
+    stage.wall_ms = 0
+    stage.lead()
+    stage.acknowledge("b", stage.replica.journal.last[0])
+    assert stage.said("timeout_now", "b") == []
 
 
 def test_who_is_asked_to_take_over_stands_at_once_and_says_why() -> None:

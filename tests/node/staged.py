@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from peercron.consensus.clocks import Moved
 from peercron.core.member import Configuration, Role, Seat
 
 
@@ -28,6 +29,13 @@ class Kernel:
 @dataclass
 class Clocks:
     suspect: bool = False
+    two: Moved | None = None
+
+    def moved(self) -> Moved | None:
+        return self.two
+
+    def apart_ms(self) -> int:
+        return 7_000
 
     def deviation_ms(self) -> int:
         return 7_000

@@ -69,10 +69,12 @@ def test_of_two_that_never_agreed_both_are_in_doubt() -> None:
 
 def test_of_two_that_crept_apart_both_are_in_doubt() -> None:
     pair = Pair(0, 0)
-    for _ in range(60):
+    for seconds in range(1, 200):
         pair.ahead_ms[1] += 20
         said = pair.look(1.0)
-    assert all("nobody can say which is wrong" in each for each in said)
+        # Seen late, by as much as a measurement counts.
+        if 20 * seconds > CLOCK_BOUND_MS + 20 * (FRESH_S + 1):
+            assert all("nobody can say which is wrong" in each for each in said), seconds
 
 
 def test_who_is_left_alone_goes_on_with_what_it_knew_last() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from peercron.consensus.clocks import Moved
 from peercron.core.apply import apply
 from peercron.core.apply.configuration import configure
 from peercron.core.commands import DrainMember, Invite, OpenSession
@@ -144,3 +145,20 @@ def test_a_wrong_clock_is_said() -> None:
     view = View(driver("a", "b", "c"))
     view.at.replica.clocks.suspect = True
     assert "the clock of this node is 7000 ms off" in view.status()["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("moved", "said"),
+    [
+        (Moved.OURS, "this one was set, so the other counts"),
+        (Moved.THEIRS, "that one leapt, so this one counts"),
+        (Moved.UNKNOWN, "nobody can say which is wrong"),
+        (Moved.NEVER_AGREED, "nobody can say which is wrong"),
+    ],
+)
+def test_of_two_clocks_that_came_apart_is_said_which_counts(moved: Moved, said: str) -> None:
+    view = View(driver("a", "b"))
+    view.at.replica.clocks.two = moved
+    (note,) = [note for note in view.status()["notes"] if "clock" in note]
+    assert note.startswith("the clock of this node is 7000 ms off that of the only other one: ")
+    assert said in note

@@ -87,10 +87,6 @@ def plan_of(
     narrow = rng.random() < 0.25
     if work == "modes":
         members = members or random.Random(f"modes members {seed}").choice(MODES_MEMBERS)
-        if members == 2:
-            # Of two clocks nobody can say which is wrong: who leads stamps the log with its own, and where that is far
-            # ahead both nodes stand before what was, and start nothing in slices until time has come there.
-            faults = faults.replace("z", "")
     return Plan(
         seed=seed,
         members=members or rng.choice((3, 3, 3, 3, 5)),
