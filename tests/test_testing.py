@@ -293,3 +293,22 @@ def test_who_asks_for_a_job_that_is_not_there_is_told() -> None:
             cluster.run("report")
         with pytest.raises(JobNotFound):
             cluster.runs("report")
+
+
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [
+        (lambda ctx: ctx.state.put("k", float("nan")), "value: nan is no number of JSON"),
+        (lambda ctx: ctx.queue("mail").put([float("inf")]), "payload[0]: inf is no number of JSON"),
+        (lambda ctx: ctx.state.get(""), "key: the name must not be empty"),
+        (lambda ctx: ctx.queue("a/b/c").put(1), "with one slash"),
+    ],
+)
+def test_what_a_cluster_refuses_by_name_is_refused_here_too(deed: Any, told: str) -> None:
+    class Wrong(Job):
+        async def run(self, ctx: Any) -> None:
+            await deed(ctx)
+
+    with LocalCluster(Wrong) as cluster:
+        ended = cluster.run("wrong")
+    assert (ended.state, told in ended.reason) == ("failed", True)

@@ -77,7 +77,7 @@ def key_path(key: str, deed: str = "") -> str:
     >>> key_path("ops:a/b", ":incr")
     '/v1/state/ops/a%2Fb:incr'
     """
-    return _path("state", key, _parted(key, ":"), deed)
+    return _path("state", key_parts(key), deed)
 
 
 def name_path(kind: str, name: str, deed: str = "") -> str:
@@ -86,11 +86,21 @@ def name_path(kind: str, name: str, deed: str = "") -> str:
     >>> name_path("locks", "reports/db", ":acquire"), name_path("queues", "mail", "/items")
     ('/v1/locks/reports/db:acquire', '/v1/queues/default/mail/items')
     """
-    parts = _parted(name, "/")
-    if "/" in parts[1]:
+    return _path(kind, name_parts(kind.removesuffix("s"), name), deed)
+
+
+def key_parts(key: str) -> tuple[str, str]:
+    """Namespace and name of a key. ConfigError: there is none."""
+    return _parted("key", key, ":")
+
+
+def name_parts(what: str, name: str) -> tuple[str, str]:
+    """Namespace and name of a lock or a queue (`what`). ConfigError: there is none."""
+    namespace, inner = _parted(what, name, "/")
+    if "/" in inner:
         form = "NAME, which is in the namespace default, or NAMESPACE/NAME, with one slash"
-        raise ConfigError([Problem(kind.removesuffix("s"), f"{name!r:.99} is not {form}")])
-    return _path(kind, name, parts, deed)
+        raise ConfigError([Problem(what, f"{name!r:.99} is not {form}")])
+    return namespace, inner
 
 
 def path(kind: str, name: str, deed: str = "") -> str:
@@ -100,22 +110,22 @@ def path(kind: str, name: str, deed: str = "") -> str:
     '/v1/jobs/ops%2Fbeat:run'
     """
     if not all(name.split("/")):
-        raise _empty(kind, name)
+        raise _empty(kind.removesuffix("s"), name)
     return f"/v1/{kind}/{quote(name, safe='')}{deed}"
 
 
-def _parted(name: str, sign: str) -> tuple[str, str]:
+def _parted(what: str, name: str, sign: str) -> tuple[str, str]:
     namespace, parted, inner = name.partition(sign)
-    return (namespace, inner) if parted else (DEFAULT_NAMESPACE, name)
-
-
-def _path(kind: str, given: str, parts: tuple[str, str], deed: str) -> str:
+    parts = (namespace, inner) if parted else (DEFAULT_NAMESPACE, name)
     if not all(parts):
-        raise _empty(kind, given)
+        raise _empty(what, name)
+    return parts
+
+
+def _path(kind: str, parts: tuple[str, str], deed: str) -> str:
     return f"/v1/{kind}/{'/'.join(quote(part, safe='') for part in parts)}{deed}"
 
 
-def _empty(kind: str, given: str) -> ConfigError:
-    where = "key" if kind == "state" else kind.removesuffix("s")
+def _empty(what: str, given: str) -> ConfigError:
     of_both = f"{given!r:.99}: neither the name nor its namespace may be empty"
-    return ConfigError([Problem(where, of_both if given else "the name must not be empty")])
+    return ConfigError([Problem(what, of_both if given else "the name must not be empty")])

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from peercron.client.words import DEFAULT_NAMESPACE, Duration, seconds
+from peercron.client.words import Duration, as_json, key_parts, name_parts, seconds
 from peercron.core.commands import (
     AcquireLock,
     Command,
@@ -57,19 +57,19 @@ class LocalState:
         return None if found is None else Entry(key, _read(found.value), found.revision)
 
     async def put(self, key: str, value: Any, *, ttl: Duration | None = None, if_revision: int | None = None) -> int:
-        content = value if isinstance(value, bytes) else json.dumps(value).encode()
-        done = self._place.do(PutKey(*_parted(key, ":"), content, if_revision, _ms(ttl)))
+        content = value if isinstance(value, bytes) else as_json(value, "value")
+        done = self._place.do(PutKey(*key_parts(key), content, if_revision, _ms(ttl)))
         return int(done.value or 0)
 
     async def cas(self, key: str, value: Any, if_revision: int, *, ttl: Duration | None = None) -> int:
         return await self.put(key, value, ttl=ttl, if_revision=if_revision)
 
     async def incr(self, key: str, by: int = 1, *, ttl: Duration | None = None) -> int:
-        return int(self._place.do(IncrKey(*_parted(key, ":"), by, _ms(ttl))).value or 0)
+        return int(self._place.do(IncrKey(*key_parts(key), by, _ms(ttl))).value or 0)
 
     async def delete(self, key: str, *, if_revision: int | None = None) -> bool:
         try:
-            self._place.do(DeleteKey(*_parted(key, ":"), if_revision))
+            self._place.do(DeleteKey(*key_parts(key), if_revision))
         except Refused as refused:
             if refused.code == "not_found":
                 return False
@@ -77,7 +77,7 @@ class LocalState:
         return True
 
     def _find(self, key: str) -> Key | None:
-        namespace, name = _parted(key, ":")
+        namespace, name = key_parts(key)
         return self._place.state.keys.get(namespace, {}).get(name)
 
 
@@ -87,7 +87,7 @@ class LocalLock:
     def __init__(self, place: Place, node: str, name: str, wait: Duration | None, claim: Claim, lock: Lock) -> None:
         self._place, self._node, self._wait = place, node, wait
         self._claim, self._lock = claim, lock
-        self._namespace, self._name = _parted(name, "/")
+        self._namespace, self._name = name_parts("lock", name)
         self.token = 0
 
     @property
@@ -139,7 +139,7 @@ class LocalQueue:
     """See `peercron.client.queue.Queue`; here runs only put: what is there is read off `LocalCluster.queued`."""
 
     def __init__(self, place: Place, name: str) -> None:
-        self._place, (self._namespace, self._name) = place, _parted(name, "/")
+        self._place, (self._namespace, self._name) = place, name_parts("queue", name)
 
     async def put(
         self,
@@ -151,7 +151,7 @@ class LocalQueue:
         group: str | None = None,
     ) -> int:
         binary = isinstance(payload, bytes)
-        content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        content = payload if isinstance(payload, bytes) else as_json(payload, "payload")
         more = {"priority": priority, "group": group or "", "delay_ms": _ms(delay)}
         item = PutItem(self._namespace, self._name, content, binary, key or "", **more)  # type: ignore[arg-type]
         return int(self._place.do(item).value or 0)
@@ -222,17 +222,16 @@ def _kind(permits: int, shared: bool) -> LockKind:
     return LockKind.MUTEX if permits == 1 else LockKind.SEMAPHORE
 
 
-def _parted(name: str, sign: str) -> tuple[str, str]:
-    namespace, parted, inner = name.partition(sign)
-    return (namespace, inner) if parted else (DEFAULT_NAMESPACE, name)
-
-
 def _ms(ttl: Duration | None) -> int:
     return 0 if ttl is None else round(seconds(ttl) * 1_000)
 
 
 def _read(value: bytes) -> Any:
     try:
-        return json.loads(value)
+        return json.loads(value, parse_constant=_no_json)
     except ValueError:
         return value
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is none")
