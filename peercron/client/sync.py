@@ -6,7 +6,9 @@ done; arguments, answers and errors are those of the method of the same name.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from peercron.client.client import Client
@@ -16,6 +18,7 @@ from peercron.client.portal import Block, Portal, Twin, arguments_of, blocking, 
 from peercron.client.queue import Delivery, Item, Queue
 from peercron.client.state import State
 from peercron.client.words import Duration
+from peercron.errors import PeercronError
 
 
 class SyncState(Twin[State]):
@@ -152,7 +155,9 @@ class SyncClient(Block[Client]):
     ...     with client.lock("reports/db", wait="10s") as lock:
     ...         write_report(fencing_token=lock.token)
 
-    The owner of a lock says which thread has it: "host/pid/Thread-2". Arguments as of `Client`.
+    The owner of a lock says which thread has it: "host/pid/Thread-2". A program that comes to its end without `close`,
+    also by an exception, gives back then what it holds; one that is killed has it for `session_ttl` yet. Arguments as
+    of `Client`.
     """
 
     lock = facing(Client.lock, SyncLock)
@@ -166,9 +171,11 @@ class SyncClient(Block[Client]):
         self.label = self._inner.label
         self.state = SyncState(self._portal, self._inner.state)
         self.jobs = SyncJobs(self._portal, self._inner.jobs)
+        atexit.register(self._at_exit)
 
     def close(self) -> None:
         """Give back what is held, close the connections, and end the thread behind them."""
+        atexit.unregister(self._at_exit)
         try:
             self._portal.call(self._inner.close())
         finally:
@@ -176,3 +183,9 @@ class SyncClient(Block[Client]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _at_exit(self) -> None:
+        # A process that was forked ends here too, and has nothing of ours. RuntimeError: the interpreter starts no
+        # threads any more, which looking up a host needs. Then the session's own time frees what it holds.
+        with suppress(PeercronError, RuntimeError):
+            self.close()

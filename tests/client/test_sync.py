@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +51,33 @@ def url(portal: Portal, tmp_path: Path) -> Iterator[str]:
     server = portal.call(begin())
     yield server.url
     portal.call(server.close())
+
+
+#: Takes a lock; a child of it comes to its end; then it ends itself, and closes nothing.
+ENDS = """
+import os, sys
+from peercron import SyncClient
+
+client = SyncClient(sys.argv[1])
+lock = client.lock("db")
+lock.acquire()
+child = os.fork()
+if not child:
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+lock.check()
+SyncClient(sys.argv[1]).lock("other").acquire()
+raise SystemExit(sys.argv[2])
+"""
+
+
+def test_a_program_that_ends_gives_back_what_it_holds(url: str) -> None:
+    with SyncClient(url) as client:
+        program = [sys.executable, "-W", "error", "-c", ENDS, url, "its last word"]
+        told = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+        assert (told.returncode, told.stderr) == (1, "its last word\n")
+        with client.lock("db", wait=0), client.lock("other", wait=0):
+            pass
 
 
 def test_state_and_jobs(url: str) -> None:
