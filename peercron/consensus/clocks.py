@@ -21,6 +21,8 @@ FRESH_S: Final = 5.0
 STEP_MS: Final = 100
 #: A peer's clock that moves by this much between two looks did not creep, nor did ours where steps add up to it.
 LEAP_MS: Final = CLOCK_BOUND_MS // 2
+#: Peers of which is known how they came to stand: those that were met last. It is asked only of the only other.
+KNOWN_MAX: Final = 64
 #: What two clocks may creep apart by in a time, as a share of it. Whoever was not heard for long has not leapt.
 CREEP_SHARE: Final = 0.02
 
@@ -116,8 +118,8 @@ class Clocks:
 
     @property
     def only_other(self) -> Acquaintance | None:
-        """What is known of the only other clock; None: there are more, or none."""
-        return self._known[next(iter(self._offsets))] if len(self._offsets) == 1 else None
+        """What is known of the only other clock; None: there are more, or none, or many were met since."""
+        return self._known.get(next(iter(self._offsets))) if len(self._offsets) == 1 else None
 
     def moved(self) -> Moved | None:
         """Which of two clocks came away from the other; None: they are within the bound, or are not two."""
@@ -152,9 +154,10 @@ class Clocks:
     def _meet(self, peer: str, apart_ms: float, now_s: float) -> None:
         """Note how the clocks of two stand; a leap of the peer's is one between two looks."""
         unset_ms = apart_ms - self.set_ms
-        known = self._known.get(peer)
-        if known is None:
-            known = self._known[peer] = Acquaintance(unset_ms, now_s)
+        known = self._known.pop(peer, None) or Acquaintance(unset_ms, now_s)
+        self._known[peer] = known
+        if len(self._known) > KNOWN_MAX:
+            del self._known[next(iter(self._known))]
         creep_ms = (now_s - known.seen_s) * 1000 * CREEP_SHARE
         known.leapt = known.leapt or abs(unset_ms - known.apart_unset_ms) > LEAP_MS + creep_ms
         known.apart_unset_ms, known.seen_s = unset_ms, now_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peercron.consensus.clocks import CLOCK_BOUND_MS, FRESH_S, Clocks, Moved
+from peercron.consensus.clocks import CLOCK_BOUND_MS, FRESH_S, KNOWN_MAX, Clocks, Moved
 
 NOON_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -152,6 +152,19 @@ def test_who_was_just_started_has_agreed_with_nobody() -> None:
     two.go_on(1)
     two.set_ours(5_000)
     assert two.clocks.moved() is Moved.OURS
+
+
+def test_of_many_peers_that_come_and_go_those_met_last_are_known() -> None:
+    clocks = Clocks()
+    clocks.read(NOON_MS, 100.0)
+    peers = [f"p{n}" for n in range(KNOWN_MAX + 1)]
+    for peer in peers:
+        clocks.told(peer, NOON_MS + HOUR_MS, 100.0)
+    for peer in peers[1:]:
+        clocks.forget(peer)
+    assert (clocks.only_other, clocks.moved()) == (None, None)
+    clocks.told("p0", NOON_MS + HOUR_MS, 100.0)
+    assert clocks.moved() is Moved.NEVER_AGREED
 
 
 def test_a_leap_gets_nowhere_either_while_the_other_is_away_for_a_moment() -> None:
