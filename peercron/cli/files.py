@@ -35,6 +35,8 @@ def apply(file: str, prune: bool, dry_run: bool) -> None:
     answer = options.connection().request("POST", "/v1/plan" if dry_run else "/v1/apply", document, params=params)
     _print_changes(options, answer.json["changes"])
     changed = _counts(answer.json["changes"])
+    if not changed and (done := answer.json.get("changed")):  # it came twice, and the answer of the first time was lost
+        changed = f"{done} job{'s' if done != 1 else ''}, at the first try"
     say(options, f"{'would change' if dry_run else 'applied'}: {changed or 'nothing to do'}")
 
 

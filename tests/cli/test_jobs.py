@@ -237,6 +237,13 @@ def test_plan_and_apply(shell: Shell, tmp_path: Path) -> None:
     assert shell.ok("job", "list", "-o", "name").split() == ["a"]
 
 
+def test_an_apply_that_came_twice_tells_what_the_first_has_done(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peercron.client.blocking.key_of", lambda method, path: {"Idempotency-Key": "same"})
+    both = {"PEERCRON_ADDR": f"{shell.url},{shell.url}"}
+    assert "applied: 2 to create" in shell.ok("apply", "-f", "-", stdin=FILE, **both)
+    assert "applied: 2 jobs, at the first try" in shell.ok("apply", "-f", "-", stdin=FILE, **both)
+
+
 def test_apply_from_standard_input_and_export_again(shell: Shell) -> None:
     shell.ok("apply", "-f", "-", stdin=FILE)
     exported = shell.ok("job", "export")
