@@ -8,13 +8,14 @@ import msgpack
 import pytest
 
 from peercron.core import level
-from peercron.core.commands import Command, OpenSession, Proposal, PutKey
+from peercron.core.commands import Command, OpenSession, PauseJob, Proposal, PutJob, PutKey
 from peercron.core.member import Configuration, MemberInfo, Seat
 from peercron.core.verdict import Done
 from peercron.core.views import digest
 from peercron.errors import TooOld
 from peercron.machine import Machine
 from peercron.wire.codec import pack_proposal
+from tests.core.builders import definition
 
 SEATS = Configuration((Seat("a", "n1", "a:1"), Seat("b", "n2", "b:1")))
 OURS, NEXT = level.LEVEL, level.LEVEL + 1
@@ -133,3 +134,19 @@ def test_a_snapshot_with_something_unknown_is_refused_with_nothing_changed() -> 
     with pytest.raises(TooOld, match="'dreams'"):
         ours.restore(blocks)
     assert digest(ours.state) == before
+
+
+def test_what_is_counted_begins_when_it_is_said_and_goes_on_over_another_state() -> None:
+    ours, others = machine(), machine()
+    ours.apply(3, 1_000, (told("a", 2, PutJob(definition("before"))),))
+    assert ours.state.tally is None
+    ours.count()
+    ours.apply(4, 1_000, (told("a", 3, PutJob(definition("after"))),))
+    others.apply(3, 1_000, (told("a", 2, PutJob(definition("x"))), told("a", 3, PauseJob("default/x"))))
+    ours.take_over(others.state)
+    tally = ours.state.tally
+    assert tally is not None
+    assert (tally.events["job", "created"], list(tally.paused)) == (1, ["default/x"])
+    third = machine()
+    third.take_over(machine().state)
+    assert third.state.tally is None

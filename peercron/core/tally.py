@@ -41,6 +41,8 @@ REASONS: Final[tuple[tuple[str, str], ...]] = (
     ("there is no node", "node_down"),
 )
 REASON_OTHER: Final = "other"
+#: All words for reasons.
+WORDS: Final = (*dict.fromkeys(word for _, word in REASONS), REASON_OTHER)
 
 LATENESS_MS: Final = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 3_600_000)
 DURATION_MS: Final = (50, 250, 1_000, 5_000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 14_400_000)

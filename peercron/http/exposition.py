@@ -4,8 +4,8 @@ What is of the whole cluster (jobs, runs, queues, locks) is read from the replic
 so that whoever adds nodes up counts twice; take the largest. What is of a node (its log, its loop, its clock, its HTTP)
 is its own. Counters begin at nought with the process.
 
-Labels are bounded: `job` by TALLIED_JOBS_MAX and `queue` by QUEUES_SHOWN_MAX (what is beyond is told as "other" in the
-namespace ""), `member` and `peer` by MEMBERS_MAX; all others have a few fixed values.
+Labels are bounded: `job_name` (`job` is Prometheus' own) by TALLIED_JOBS_MAX and `queue` by QUEUES_SHOWN_MAX (what is
+beyond is told as "other" in the namespace ""), `member` and `peer` by MEMBERS_MAX; all others have a few fixed values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from peercron.core.lease import LeaseKind
 from peercron.core.limits import TALLIED_JOBS_MAX
 from peercron.core.queue import Queue
 from peercron.core.state import ClusterState
-from peercron.core.tally import ENDS, Tally
+from peercron.core.tally import ENDS, UNMADE, WORDS, Tally
 from peercron.http.families import MS_PER_S, by_one, counter, counters, gauge, gauges, histogram
 from peercron.http.port import NodePort
 from peercron.meters import Meters, Readings
@@ -38,6 +38,8 @@ OTHER: Final = ("", "other")
 OLDEST_SEARCHED_MAX: Final = 100
 #: A queue that nothing has touched since the start is looked through only if it has no more items than this.
 LINE_BUILT_MAX: Final = 1_000
+#: Told of each job from its first run on: what never failed is at nought, so that the first failure is an increase.
+ENDED: Final = {"succeeded": 0, "failed": 0}
 CLUSTER: Final = "Of the cluster, the same on every node: "
 
 
@@ -176,18 +178,18 @@ def _jobs(state: ClusterState, tally: Tally, at: Readings, now_ms: int) -> Itera
         "peercron_slots_without_run",
         f"{CLUSTER}slots that were skipped or missed, by reason.",
         ("outcome", "reason"),
-        tally.unmade,
+        {(outcome, word): tally.unmade[outcome, word] for outcome in sorted(UNMADE) for word in WORDS},
     )
 
 
 def _runs(state: ClusterState, tally: Tally) -> Iterator[Metric]:
     made = dict.fromkeys(("schedule", "hand", "event"), 0) | tally.created
     yield counters("peercron_runs_created", f"{CLUSTER}runs, by what made them.", ("by",), by_one(made))
-    ended = {(*job, outcome): n for job, outcomes in tally.runs.items() for outcome, n in outcomes.items()}
+    ended = {(*job, outcome): n for job, ends in tally.runs.items() for outcome, n in (ENDED | ends).items()}
     yield counters(
         "peercron_runs_finished",
         f"{CLUSTER}runs that have ended, by outcome, of the first {TALLIED_JOBS_MAX} jobs, and of all others.",
-        ("namespace", "job", "outcome"),
+        ("namespace", "job_name", "outcome"),
         ended,
     )
     yield gauge("peercron_runs_alive", f"{CLUSTER}runs and shards that have not ended.", len(state.runs))

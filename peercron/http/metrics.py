@@ -52,14 +52,16 @@ class Scraped(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._families
 
-    async def text(self, told: list[Metric], accept: str) -> tuple[bytes, str]:
-        """The metrics in a format that the caller takes, and the format's name."""
-        answered = dict(self.requests)
-        self._families = [
-            *told,
-            counters("peercron_http_requests", ANSWERED, ("method", "route", "status"), answered),
+    def own(self) -> list[Metric]:
+        """What is told of HTTP."""
+        return [
+            counters("peercron_http_requests", ANSWERED, ("method", "route", "status"), self.requests),
             histograms("peercron_http_request_duration_seconds", TOOK, ("method", "route"), self.seconds),
         ]
+
+    async def text(self, told: list[Metric], accept: str) -> tuple[bytes, str]:
+        """The metrics in a format that the caller takes, and the format's name."""
+        self._families = [*told, *self.own()]
         encode, content_type = choose_encoder(accept)
         return await asyncio.to_thread(encode, self._registry), content_type
 

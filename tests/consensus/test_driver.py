@@ -146,6 +146,17 @@ async def test_what_anybody_proposes_is_applied_by_all(three: Three) -> None:
     assert all(m.machine.values == first.machine.values for m in others)
 
 
+async def test_the_disk_and_the_loop_are_watched(three: Three) -> None:
+    leader = await three.leader()
+    meters = leader.driver.meters
+    before = meters.flush_s.count
+    leader.propose(b"x")
+    await three.until(lambda: b"x" in leader.machine.values)
+    assert meters.flush_s.count > before
+    assert meters.flush_s.sum > 0
+    assert sum(member.replica.campaigns for member in three.members) >= 1
+
+
 async def test_a_read_sees_what_was_written_before_it(three: Three) -> None:
     leader = await three.leader()
     for number in range(5):

@@ -15,6 +15,7 @@ from peercron.clock import ManualClock
 from peercron.consensus import scribe
 from peercron.consensus.scribe import BEHIND_MAX, SLICE_BYTES, SLICE_S, SNAPSHOT_PER_JOURNAL, Scribe
 from peercron.consensus.snapshots import SYNC_BYTES, SnapshotStore, split_header
+from peercron.meters import Meters
 from tests.consensus.staged import Stage
 from tests.sim.disk import SimDisk
 
@@ -34,7 +35,8 @@ class Scene:
         self.asked: list[int] = []
         self.turned = 0
         self.block_s = 0.0
-        self.scribe = Scribe(self.stage.replica, self.clock, self.frozen, journal_bytes_max=0)
+        self.meters = Meters()
+        self.scribe = Scribe(self.stage.replica, self.clock, self.frozen, journal_bytes_max=0, meters=self.meters)
 
     def commit(self, payload: bytes) -> None:
         self.stage.replica.propose_here([(1, payload)])
@@ -72,6 +74,7 @@ async def test_what_is_written_is_what_was_frozen() -> None:
     scene.store.verify(info)
     assert b"".join(split_header(scene.store.contents(info))[1]) == BLOCK * 12
     assert scene.stage.replica.snapshot_index == info.index
+    assert (dict(scene.meters.snapshots), scene.meters.snapshot_bytes) == ({"written": 1}, info.size)
     assert not [name for name in scene.stage.disk.names() if name.endswith(".new")]
 
 
@@ -124,7 +127,7 @@ async def test_a_disk_without_room_gets_back_what_was_taken(
             await scene.write()
         await asyncio.sleep(0)
     assert "snapshot_failed" in caplog.text
-    assert (scene.store.all(), scene.scribe.is_due) == ([], True)
+    assert (scene.store.all(), scene.scribe.is_due, scene.meters.snapshots["failed"]) == ([], True, 1)
     await scene.write()
     assert len(scene.store.all()) == 1
 

@@ -67,7 +67,7 @@ async def test_jobs_and_runs_are_counted_as_they_come(site: Site) -> None:
     assert await value(site, "peercron_runs_created_total", by="hand") == 1
     await site.node.start_attempt(run["id"])
     await site.node.finish_attempt(run["id"], exit_code=3)
-    ended = {"namespace": "default", "job": "a", "outcome": "failed"}
+    ended = {"namespace": "default", "job_name": "a", "outcome": "failed"}
     assert await value(site, "peercron_runs_finished_total", **ended) == 1
     assert await value(site, "peercron_attempts_finished_total", outcome="failed") == 1
     assert await value(site, "peercron_attempt_duration_seconds_count") == 1
