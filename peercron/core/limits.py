@@ -179,6 +179,8 @@ ITEM_VARIABLE_BYTES_MAX = 100 * 1024
 #: Items that one turn of the leader's planner makes runs of, for one job and for all.
 TAKEN_PER_JOB_MAX = 32
 TAKEN_PER_PLAN_MAX = 256
+#: Items of a queue that are looked at to find the first that is not delayed.
+OLDEST_SEARCHED_MAX = 100
 #: Dead letters that one command puts back.
 REPLAYED_MAX = 1_000
 #: A member's fall counts with the one before it if it comes within this time, and each doubles the time that the member

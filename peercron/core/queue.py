@@ -7,8 +7,12 @@ item cost little, and it can be thrown away and built anew on any member at any 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, nsmallest
+from itertools import islice
+
+from peercron.core.limits import OLDEST_SEARCHED_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +201,14 @@ class Line:
 
 def _rank(item: Item) -> tuple[int, int, int]:
     return -item.priority, item.place, item.id
+
+
+def oldest_ms(items: Iterable[Item], now_ms: int) -> int | None:
+    """Since when the first of the items, which come in order of their places, has been there, or has not been delayed
+    any more; None: none is there, or all of those that are looked at are delayed.
+    """
+    for item in islice(items, OLDEST_SEARCHED_MAX):
+        since_ms = max(item.put_ms, item.not_before_ms)
+        if since_ms <= now_ms:
+            return since_ms
+    return None

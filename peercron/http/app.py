@@ -18,6 +18,7 @@ from peercron.http import (
     calendars,
     clients,
     contract,
+    doctor,
     documents,
     events,
     explain,
@@ -72,6 +73,7 @@ ROUTES: tuple[Route, ...] = (
     *explain.ROUTES,
     *events.ROUTES,
     *metrics.ROUTES,
+    *doctor.ROUTES,
     *contract.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024

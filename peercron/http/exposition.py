@@ -24,7 +24,7 @@ from peercron import __version__
 from peercron.core.apply.queue import line_of
 from peercron.core.lease import LeaseKind
 from peercron.core.limits import TALLIED_JOBS_MAX
-from peercron.core.queue import Queue
+from peercron.core.queue import Queue, oldest_ms
 from peercron.core.state import ClusterState
 from peercron.core.tally import ENDS, UNMADE, WORDS, Tally
 from peercron.http.families import MS_PER_S, by_one, counter, counters, gauge, gauges, histogram
@@ -34,8 +34,6 @@ from peercron.meters import Meters, Readings
 #: Queues that are told one by one, the oldest; items of the others are told together.
 QUEUES_SHOWN_MAX: Final = 100
 OTHER: Final = ("", "other")
-#: Items that are looked at to find the oldest that waits: those before it are delayed.
-OLDEST_SEARCHED_MAX: Final = 100
 #: A queue that nothing has touched since the start is looked through only if it has no more items than this.
 LINE_BUILT_MAX: Final = 1_000
 #: Told of each job from its first run on: what never failed is at nought, so that the first failure is an increase.
@@ -259,11 +257,8 @@ def _line(state: ClusterState, queue: Queue) -> Any:
 
 
 def _oldest_age_s(state: ClusterState, queue: Queue, now_ms: int) -> float:
-    for item in islice(state.items.get(queue.key, {}).values(), OLDEST_SEARCHED_MAX):
-        since_ms = max(item.put_ms, item.not_before_ms)
-        if since_ms <= now_ms:
-            return (now_ms - since_ms) / MS_PER_S
-    return 0.0
+    since_ms = oldest_ms(state.items.get(queue.key, {}).values(), now_ms)
+    return (now_ms - since_ms) / MS_PER_S if since_ms is not None else 0.0
 
 
 def _locks(state: ClusterState, tally: Tally) -> Iterator[Metric]:

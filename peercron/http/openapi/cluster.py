@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
+from peercron.http.doctor import SCOPES
 from peercron.http.openapi.members import MemberView
 from peercron.http.openapi.operation import ANYTHING, JSON, TEXT, Content, Operation
-from peercron.http.openapi.parameters import switch
+from peercron.http.openapi.parameters import choice, switch
 from peercron.http.openapi.shape import Count, Shape
 
 BYTES: Final = "application/octet-stream"
@@ -72,6 +73,36 @@ class Restored(Shape):
     keys: Count
 
 
+class FindingView(Shape):
+    """One thing that is not as it should be.
+
+    severity: note: worth knowing, and may be meant
+    check: stable name of what was looked at
+    where: "cluster", or a kind and a name like "node a" or "job default/x"
+    advice: what to do, with the command where there is one
+    """
+
+    severity: Literal["critical", "warning", "note"]
+    check: str
+    where: str
+    what: str
+    advice: str
+
+
+class Diagnosis(Shape):
+    """What a node finds wrong, the worst first.
+
+    node: who says it
+    leader: null: none is known there
+    """
+
+    node: str
+    leader: str | None
+    term: Count
+    index: Count
+    findings: list[FindingView]
+
+
 _CHECK: Final = Content(kinds={PLAIN: TEXT})
 _VERBOSE: Final = {"verbose": switch("each check on a line of its own")}
 OPERATIONS: Final = {
@@ -89,6 +120,12 @@ OPERATIONS: Final = {
     "GET /livez": Operation("isAlive", {200: _CHECK, 503: _CHECK}, parameters=_VERBOSE),
     "GET /readyz": Operation("isReady", {200: _CHECK, 503: _CHECK}, parameters=_VERBOSE),
     "GET /metrics": Operation("readMetrics", {200: Content(kinds={PLAIN: TEXT, "application/openmetrics-text": TEXT})}),
+    "GET /v1/doctor": Operation(
+        "diagnose",
+        {200: Diagnosis},
+        parameters={"scope": choice("node: what it finds of itself alone", *SCOPES, usual="all")},
+        spares=frozenset({503}),
+    ),
     "GET /openapi.json": Operation(
         "describe",
         {200: Content(kinds={JSON: {"type": "object"}}, headers=("ETag",)), 304: Content(headers=("ETag",))},
