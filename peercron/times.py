@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 _UNITS_MS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _PART = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?(ms|[wdhms])")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Ten thousand years: far beyond every bound, and within what the log can write.
+DURATION_MS_MAX = 10_000 * 366 * 86_400_000
 DURATION_FORM = "a duration like 250ms, 30s, 15m or 1h30m"
 INSTANT_FORM = "an instant with its offset, like 2026-12-01T10:00:00Z"
 
@@ -26,6 +28,8 @@ def parse_duration_ms(text: str) -> int:
         at = part.end()
     if at != len(text) or not text or not text.isascii():
         raise ValueError(f"{text!r:.80} is not {DURATION_FORM}")
+    if total_ms > DURATION_MS_MAX:
+        raise ValueError(f"{text!r:.80} is longer than ten thousand years")
     return total_ms
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peercron.times import format_duration, format_instant, parse_duration_ms, parse_instant_ms
+from peercron.times import DURATION_MS_MAX, format_duration, format_instant, parse_duration_ms, parse_instant_ms
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,9 @@ def test_what_is_no_instant(text: str) -> None:
 @given(st.integers(0, 4_102_444_800_000))
 def test_an_instant_comes_back(instant_ms: int) -> None:
     assert parse_instant_ms(format_instant(instant_ms)) == instant_ms
+
+
+def test_a_duration_beyond_all_bounds_is_none() -> None:
+    assert parse_duration_ms("520000w") < DURATION_MS_MAX
+    with pytest.raises(ValueError, match="longer than ten thousand years"):
+        parse_duration_ms("999999999999999w")

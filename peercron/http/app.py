@@ -37,7 +37,7 @@ from peercron.http import (
     status,
 )
 from peercron.http.answers import CHANGES, LastChanges, add_headers
-from peercron.http.asking import CLOCK, NODE, Handler, Route
+from peercron.http.asking import CLOCK, NODE, Handler, Route, check_once, wants_stale
 from peercron.http.contract import CONTRACT, Contract
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
@@ -107,13 +107,15 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
 
 
 def _checked(route: Route) -> Handler:
-    """The route's handler, behind the refusal of parameters that it does not know."""
+    """The route's handler, behind the refusal of parameters that it does not know, and of what no route takes."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         for name in request.query:
             if name not in route.parameters:
                 hint = nearest(name, tuple(route.parameters))
                 raise BadRequest(f"query.{name}", f"unknown parameter{hint}")
+        wants_stale(request)
+        check_once(request)
         return await route.handler(request)
 
     return handle

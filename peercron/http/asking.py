@@ -55,14 +55,16 @@ def node_of(request: web.Request) -> NodePort:
 async def fresh(request: web.Request) -> ClusterState:
     """The state to answer from: with every write acknowledged before the request, or with `stale` as it is here."""
     node = node_of(request)
-    match request.query.get("consistency", "linearizable"):
-        case "linearizable":
-            await node.read_barrier(TIMEOUT_S)
-        case "stale":
-            pass
-        case other:
-            raise BadRequest("query.consistency", f"{other!r}: must be linearizable or stale")
+    if not wants_stale(request):
+        await node.read_barrier(TIMEOUT_S)
     return node.state
+
+
+def wants_stale(request: web.Request) -> bool:
+    text = request.query.get("consistency", "linearizable")
+    if text not in ("linearizable", "stale"):
+        raise BadRequest("query.consistency", f"{text!r:.80}: must be linearizable or stale")
+    return text == "stale"
 
 
 async def propose(node: NodePort, command: Command, once: Once | None = None) -> Done:
@@ -106,6 +108,15 @@ async def once_of(request: web.Request) -> Once | None:
     asked = hashlib.blake2b(f"{request.method} {request.path_qs}\n".encode(), digest_size=8)
     asked.update(await request.read())
     return Once(_numbered(key, number), asked.digest(), _since(request))
+
+
+def check_once(request: web.Request) -> None:
+    """Refuse a key or an index that is none also where nothing is committed by them, as this time there may be no need.
+
+    A header that is not understood must not be passed over.
+    """
+    idempotency_key(request)
+    _since(request)
 
 
 def _numbered(key: str, number: int) -> str:
@@ -159,7 +170,7 @@ def whole_number(request: web.Request, name: str, default: int, *, low: int = 0,
     text = request.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 15 and low <= int(text) <= high):
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and low <= int(text) <= high):
         raise BadRequest(f"query.{name}", f"{text!r}: must be a whole number from {low} to {high}")
     return int(text)
 

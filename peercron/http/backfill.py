@@ -16,7 +16,7 @@ from peercron.core.schedule import slots_between
 from peercron.errors import ConfigError, Problem
 from peercron.http.answers import json_answer
 from peercron.http.asking import CLOCK, Route, commit, fields_of_body, fresh
-from peercron.http.jobs import find_job, job_key
+from peercron.http.jobs import JOB, find_job, job_key
 from peercron.times import parse_instant_ms
 
 
@@ -62,4 +62,4 @@ def _instant_ms(body: dict[str, Any], key: str) -> int:
         raise ConfigError([Problem(key, str(error))]) from None
 
 
-ROUTES = (Route("POST", "/v1/jobs/{name}:backfill", backfill),)
+ROUTES = (Route("POST", f"{JOB}:backfill", backfill),)

@@ -7,7 +7,7 @@ from aiohttp import web
 from peercron.core.explain import explain
 from peercron.http.answers import json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, fresh
-from peercron.http.jobs import find_job, job_key
+from peercron.http.jobs import JOB, find_job, job_key
 
 
 async def explain_job(request: web.Request) -> web.Response:
@@ -16,4 +16,4 @@ async def explain_job(request: web.Request) -> web.Response:
     return json_answer(explain(state, find_job(state, job_key(request))))
 
 
-ROUTES = (Route("GET", "/v1/jobs/{name}/explain", explain_job, READ_PARAMETERS),)
+ROUTES = (Route("GET", f"{JOB}/explain", explain_job, READ_PARAMETERS),)

@@ -32,9 +32,6 @@ class Fields:
         self._body = body
         self._problems: list[Problem] = []
 
-    def given(self, name: str) -> bool:
-        return self._body.get(name) is not None
-
     def text(self, name: str, default: str | None = None) -> str:
         """Text; with no default it is required."""
         value = self._body.get(name)
@@ -51,8 +48,8 @@ class Fields:
         )
 
     def whole(self, name: str, default: int | None = None, *, low: int = 0) -> int:
-        """A whole number; with no default it is required."""
-        value = self._body.get(name, default)
+        """A whole number; with no default it is required. JSON has one kind of number, so that 3.0 is one."""
+        value = integral(self._body.get(name, default))
         if type(value) is int and low <= value <= NUMBER_MAX:
             return value
         problem = f"must be a whole number of at least {low}, not {value!r:.80}"
@@ -88,6 +85,11 @@ class Fields:
     def _wrong(self, name: str, message: str, stand_in: T) -> T:
         self._problems.append(Problem(name, message))
         return stand_in
+
+
+def integral(value: Any) -> Any:
+    """A float that is a whole number as that; all else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 async def fields_of(request: web.Request, *known: str) -> Fields:

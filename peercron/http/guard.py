@@ -57,6 +57,9 @@ def check_pass(request: web.Request, run_id: str, token: int) -> str:
     settings = node_of(request).settings
     run_id = holder_of(node_of(request).state, run_id, token)
     scheme, _, said = request.headers.get("Authorization", "").partition(" ")
+    if not scheme:
+        message = "wants `Bearer` and the PEERCRON_TOKEN of an attempt; without it nobody knows who asks"
+        raise BadRequest("header.Authorization", message, code="unauthorized", status=401)
     if scheme.lower() != "bearer" or not is_pass(said.strip(), settings.secret, settings.cluster, run_id, token):
         message = "wants `Bearer` and the PEERCRON_TOKEN of this very attempt"
         raise BadRequest("header.Authorization", message, code="forbidden", status=403)

@@ -38,6 +38,8 @@ from peercron.http.asking import (
 )
 from peercron.jobspec import JobSpec, read_job, read_params, render_job
 
+#: One job; no name has a colon, behind which stands what is to be done with it.
+JOB = "/v1/jobs/{name:[^/:]+}"
 NEXT_SLOTS_MAX = 100
 JOBS_LISTED = 1_000
 JOBS_LISTED_MAX = 10_000
@@ -269,15 +271,15 @@ _LIST = BLOCKING_PARAMETERS | {"limit"}
 ROUTES = (
     Route("GET", "/v1/jobs", list_jobs, _LIST | {"offset", "namespace", "owner"}),
     Route("POST", "/v1/jobs", create_job),
-    Route("GET", "/v1/jobs/{name}", get_job, BLOCKING_PARAMETERS),
-    Route("PUT", "/v1/jobs/{name}", replace_job),
-    Route("PATCH", "/v1/jobs/{name}", patch_job),
-    Route("DELETE", "/v1/jobs/{name}", delete_job),
-    Route("POST", "/v1/jobs/{name}:run", run_job),
-    Route("POST", "/v1/jobs/{name}:pause", pause_job),
-    Route("POST", "/v1/jobs/{name}:resume", resume_job),
-    Route("POST", "/v1/jobs/{name}:failback", fail_back),
-    Route("GET", "/v1/jobs/{name}/next", next_slots, READ_PARAMETERS | {"n", "from"}),
-    Route("GET", "/v1/jobs/{name}/runs", job_runs, _LIST),
-    Route("GET", "/v1/jobs/{name}/ledger", job_ledger, _LIST | {"from", "to"}),
+    Route("GET", JOB, get_job, BLOCKING_PARAMETERS),
+    Route("PUT", JOB, replace_job),
+    Route("PATCH", JOB, patch_job),
+    Route("DELETE", JOB, delete_job),
+    Route("POST", f"{JOB}:run", run_job),
+    Route("POST", f"{JOB}:pause", pause_job),
+    Route("POST", f"{JOB}:resume", resume_job),
+    Route("POST", f"{JOB}:failback", fail_back),
+    Route("GET", f"{JOB}/next", next_slots, READ_PARAMETERS | {"n", "from"}),
+    Route("GET", f"{JOB}/runs", job_runs, _LIST),
+    Route("GET", f"{JOB}/ledger", job_ledger, _LIST | {"from", "to"}),
 )

@@ -93,19 +93,19 @@ class _Asked:
 
 async def _asked(request: web.Request) -> _Asked:
     fields = await fields_of(request, *_FIELDS)
-    bound = fields.given("client") or fields.given("run")
+    client, run_id = fields.whole("client", 0), fields.text("run", "")
     shared, permits = fields.flag("shared"), fields.whole("permits", 1, low=1)
     usual = LockKind.RW if shared else LockKind.SEMAPHORE if permits > 1 else LockKind.MUTEX
     wait_ms = min(WAIT_MS_MAX, fields.duration_ms("wait", 0))
     own = fields.text("request", "") or (idempotency_key(request) or "")
     claim = Claim(
         owner=fields.text("owner"),
-        ttl_ms=fields.duration_ms("ttl", 0 if bound else TTL_MS),
+        ttl_ms=fields.duration_ms("ttl", 0 if client or run_id else TTL_MS),
         request=own or secrets.token_hex(8),
         shared=shared,
         delay_ms=fields.duration_ms("delay", LOCK_DELAY_MS),
-        client=fields.whole("client", 0),
-        run_id=fields.text("run", ""),
+        client=client,
+        run_id=run_id,
         attempt=fields.whole("attempt", 0),
     )
     kind = fields.choice("kind", LockKind, usual)
@@ -267,7 +267,7 @@ async def _token(request: web.Request) -> int:
 
 def _routes() -> Iterator[Route]:
     yield Route("GET", "/v1/locks", list_locks, BLOCKING_PARAMETERS | {"namespace", "limit"})
-    one = "/v1/locks/{namespace}/{name}"
+    one = "/v1/locks/{namespace}/{name:[^/:]+}"
     yield Route("GET", one, get_lock, BLOCKING_PARAMETERS)
     for deed in (acquire, renew, release):
         yield Route("POST", f"{one}:{deed.__name__}", deed)

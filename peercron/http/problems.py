@@ -129,6 +129,7 @@ def render(
         **more,
     }
     headers = {"Retry-After": RETRY_AFTER_S} if code in RETRYABLE else {}
+    headers |= {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
     return web.Response(
         status=status, body=msgspec.json.encode(body), content_type="application/problem+json", headers=headers
     )

@@ -37,7 +37,7 @@ from peercron.http.asking import (
     node_of,
     whole_number,
 )
-from peercron.http.fields import NUMBER_MAX, Fields, fields_of
+from peercron.http.fields import NUMBER_MAX, Fields, fields_of, integral
 from peercron.http.jobs import etag
 from peercron.http.queue_view import item_view, peeked, queue_view
 from peercron.http.receiving import received
@@ -202,14 +202,18 @@ async def _settled(request: web.Request, *more: str) -> tuple[int, tuple[int, ..
     """The token, and which items of its delivery; none: all."""
     in_path = request.match_info.get("id")
     body = await fields_of_body(request, "token", *more, *(() if in_path else ("items",)))
-    fields, items = Fields(body), body.get("items") or []
+    fields, given = Fields(body), body.get("items")
+    items = [] if given is None else [*map(integral, given)] if isinstance(given, list) else given
     token = fields.whole("token", low=1)
     if not isinstance(items, list) or any(type(id_) is not int or not 0 < id_ <= NUMBER_MAX for id_ in items):
         raise ConfigError([Problem("items", "must be a list of ids, which are whole numbers")])
     fields.check()
-    delivery = node_of(request).state.deliveries.get(token)
+    state = node_of(request).state
+    delivery = state.deliveries.get(token)
     if delivery is not None and delivery.queue != "/".join(_named(request)):
         raise Refused("stale_token", f"delivery {token} is one of queue {delivery.queue}")
+    if delivery is None and token in state.leases:
+        raise Refused("stale_token", f"{token} is the token of something else, and no delivery")
     return token, (int(in_path),) if in_path else tuple(items), fields
 
 
@@ -239,7 +243,7 @@ def _find(state: ClusterState, key: str) -> Queue:
     return queue
 
 
-_QUEUE = "/v1/queues/{namespace}/{name}"
+_QUEUE = "/v1/queues/{namespace}/{name:[^/:]+}"
 ROUTES = (
     Route("GET", "/v1/queues", list_queues, BLOCKING_PARAMETERS | {"namespace", "limit"}),
     Route("POST", f"{_QUEUE}/items", put_item),

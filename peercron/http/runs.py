@@ -18,6 +18,7 @@ from peercron.core.state import ClusterState
 from peercron.errors import ConfigError, Problem, RunNotFound
 from peercron.http.answers import blocking_answer, in_slices, json_answer
 from peercron.http.asking import BLOCKING_PARAMETERS, Route, commit, fields_of_body, node_of, whole_number
+from peercron.http.fields import integral
 from peercron.http.guard import check_pass
 from peercron.http.problems import BadRequest
 from peercron.http.runlog import LOG_PARAMETERS, run_log
@@ -98,10 +99,11 @@ async def retry_run(request: web.Request) -> web.Response:
 async def checkpoint(request: web.Request) -> web.Response:
     """{"token": the attempt's fencing token, "data": any JSON}: given to the next attempt, if there has to be one."""
     body = await fields_of_body(request, "token", "data")
-    if "data" not in body or type(body.get("token")) is not int:
+    token = integral(body.get("token"))
+    if "data" not in body or type(token) is not int:
         raise ConfigError([Problem("", "must be an object with a whole number `token` and some `data`")])
-    run_id = check_pass(request, request.match_info["id"], body["token"])
-    done = await commit(request, Checkpoint(run_id, body["token"], msgspec.json.encode(body["data"])))
+    run_id = check_pass(request, request.match_info["id"], token)
+    done = await commit(request, Checkpoint(run_id, token, msgspec.json.encode(body["data"])))
     return json_answer({"run": run_id, "token": done.value})
 
 

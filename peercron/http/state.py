@@ -29,6 +29,7 @@ from peercron.http.asking import (
     whole_number,
 )
 from peercron.http.feed import is_json, value_view
+from peercron.http.fields import integral
 from peercron.http.jobs import etag
 from peercron.http.watching import changes_after, wants_stream, watch
 from peercron.times import parse_duration_ms
@@ -119,7 +120,7 @@ def _written(request: web.Request, done: Done) -> web.Response:
 
 
 def _whole(body: dict[str, Any], field: str, default: int | None, *, low: int) -> int:
-    number = body.get(field, default)
+    number = integral(body.get(field, default))
     if type(number) is not int or not low <= number <= NUMBER_MAX:
         raise ConfigError([Problem(field, f"must be a whole number from {low} to {NUMBER_MAX}")])
     return number

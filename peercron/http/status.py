@@ -43,6 +43,7 @@ async def digest(request: web.Request) -> web.Response:
 async def livez(request: web.Request) -> web.Response:
     """Whether this process is worth keeping: never depends on the quorum, or a cut-off node would be restarted."""
     alive = node_of(request).alive()
+    switch(request, "verbose")  # there is one check, and nothing to add; but what is no switch is told so
     return web.Response(
         text="ok\n" if alive else "the consensus has stopped; /readyz says why\n", status=200 if alive else 503
     )

@@ -14,6 +14,9 @@ from peercron.http.feed import FEED, Batch, Line
 from peercron.http.problems import BadRequest
 from peercron.http.streaming import NDJSON, SSE, stream
 
+#: Of an index in a header.
+INDEX_DIGITS_MAX = 18
+
 
 async def changes_after(request: web.Request, listing: Any) -> web.Response:
     """The changes after ?index=N: at once if there are any, or when they come, or none when ?wait is up.
@@ -65,8 +68,9 @@ class _Changes:
 
 async def _begin(request: web.Request) -> int:
     """The index that is watched from. Without one, what was acknowledged before the request is not news."""
-    last = request.headers.get("Last-Event-ID", "")
-    if last.isascii() and last.isdigit():
+    if last := request.headers.get("Last-Event-ID", ""):
+        if not (last.isascii() and last.isdigit() and len(last) <= INDEX_DIGITS_MAX):
+            raise BadRequest("header.Last-Event-ID", f"{last!r:.80}: must be the index of a change")
         return int(last)
     if "from" in request.query:
         return whole_number(request, "from", 0)
@@ -94,4 +98,6 @@ def wants_stream(request: web.Request) -> bool:
         raise BadRequest("query.watch", f"{text!r}: must be 1 or 0")
     if text == "1" and {"index", "wait", "limit", "after"} & request.query.keys():
         raise BadRequest("query.watch", "goes with from and prefix: index and wait are for answers that end")
+    if text == "0" and "from" in request.query:
+        raise BadRequest("query.from", "goes with watch=1; for an answer that ends it is index")
     return text == "1"

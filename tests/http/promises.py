@@ -50,6 +50,11 @@ def hold_shape(shape: str, value: Any) -> None:
     _fits(_pointer("components", "schemas", shape), msgspec.json.decode(msgspec.json.encode(value)))
 
 
+def hold_line(shape: str, line: Any) -> None:
+    """The same of a line of a stream, which is the data of a server-sent event of this shape."""
+    _fits(_pointer("components", "schemas", shape, "properties", "data", "contentSchema"), line)
+
+
 def _hold_answer(where: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
     answers = _at(where)["responses"]
     assert str(status) in answers, f"{where} does not say that it answers {status}: {body.decode('utf-8', 'replace')}"

@@ -16,6 +16,7 @@ from peercron.core.commands import SetPool
 from peercron.http import streaming
 from tests.core.builders import done
 from tests.http.conftest import Answer, Site, StartSite
+from tests.http.promises import hold_line
 
 
 class Stream:
@@ -33,6 +34,8 @@ class Stream:
                 field, _, value = line.partition(": ")
                 self.id = value if field == "id" else self.id
                 data = json.loads(value) if field == "data" else data
+        if data is not None:
+            hold_line("EventSent", data)
         return data
 
     async def event(self) -> Any:

@@ -221,7 +221,7 @@ async def test_a_process_speaks_for_its_own_attempt_only(site: Site) -> None:
     for run_id, said in ((other["id"], token), (mine["id"], token + 1), (other["id"], other["attempts"][0]["token"])):
         answer = await checkpoint(site, run_id, said, 1, own)
         assert (answer.status, answer.json["code"]) == (403, "forbidden")
-    assert (await site.ask("POST", url_of(mine["id"], ":checkpoint"), json={"token": token, "data": 1})).status == 403
+    assert (await site.ask("POST", url_of(mine["id"], ":checkpoint"), json={"token": token, "data": 1})).status == 401
 
 
 async def test_an_attempt_that_has_ended_cannot_say_anything(site: Site) -> None:

@@ -18,6 +18,7 @@ from peercron.http import feed, streaming
 from peercron.http.feed import Feed, change_view
 from tests.core.builders import cluster, done
 from tests.http.conftest import Site, StartSite
+from tests.http.promises import hold_line
 
 STATE = "/v1/state/default/"
 
@@ -33,7 +34,9 @@ class Stream:
             return bytes(await self.answer.content.readline())
 
     async def next(self) -> Any:
-        return json.loads(await self.line())
+        told = json.loads(await self.line())
+        hold_line("ChangeSent", told)
+        return told
 
 
 @asynccontextmanager

@@ -6,13 +6,16 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from peercron.core.calendar import WEEKDAYS
 from peercron.core.limits import CALENDAR_RULES_MAX, POOL_SIZE_MAX
 from peercron.http.openapi.operation import Operation
-from peercron.http.openapi.shape import Count, Shape
+from peercron.http.openapi.shape import DATE, MONTH_DAY, Count, Shape
 
 _Size = Annotated[int, Meta(ge=0, le=POOL_SIZE_MAX, description="0: nothing runs")]
+_Day = Annotated[str, Meta(pattern=rf"^({DATE}(\.\.{DATE})?|{MONTH_DAY}|{'|'.join(WEEKDAYS)})$")]
 _Days = Annotated[
-    list[str], Meta(max_length=CALENDAR_RULES_MAX, description="like 2026-12-25, 2026-12-24..2027-01-01, 12-25 or sat")
+    list[_Day],
+    Meta(min_length=1, max_length=CALENDAR_RULES_MAX, description="2026-12-25, 2026-12-24..2027-01-01, 12-25 or sat"),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from peercron.http.openapi.operation import Operation, optional
 from peercron.http.openapi.parameters import text
-from peercron.http.openapi.shape import Count, Number, Seconds, Shape, Span
+from peercron.http.openapi.shape import Count, Life, Number, Seconds, Shape
 
 
 class ClientBody(Shape):
@@ -17,7 +17,7 @@ class ClientBody(Shape):
     """
 
     label: str | None = None
-    ttl: Span | None = "30s"
+    ttl: Life | None = "30s"
 
 
 class ClientOpened(Shape):

@@ -46,4 +46,4 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 TAG_OF: Final = {key: name for name, noun in _NOUNS.items() for key in noun.OPERATIONS}
 TAGS: Final = {name: noun.__doc__ or "" for name, noun in _NOUNS.items()}
 #: Shape -> what is to be added to its schema, where its type does not say all.
-REFINED: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = jobs.REFINED
+REFINED: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {**jobs.REFINED, **queues.REFINED}

@@ -29,9 +29,11 @@ _MORE_HEADERS: Final = {
     "ETag": ("string", "the revision, for If-Match"),
     "Location": ("string", "where the new one is"),
     "Retry-After": ("integer", "seconds after which the same request may go well"),
+    "WWW-Authenticate": ("string", "Bearer"),
     "Peercron-Log": ("string", "file, or tail where only the end of it is left"),
 }
-_RETRIED: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+#: What is on refusals of these statuses.
+_REFUSED_WITH: Final = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
 #: {name} or {name:regular expression}, which may have braces of its own.
 _PLACE: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 #: A line of a docstring about a field, and where such a line goes on.
@@ -161,7 +163,7 @@ class _Writer:
         return told | ({"content": found} if found else {})
 
     def _problem(self, status: int) -> Schema:
-        headers = _headers("Retry-After") if status in _RETRIED else _headers()
+        headers = _headers(_REFUSED_WITH[status]) if status in _REFUSED_WITH else _headers()
         return response_of(status) | {"headers": headers, "content": {PROBLEM: {"schema": self.schemas[Problem]}}}
 
 
@@ -179,6 +181,7 @@ def _doc(handler: Handler) -> str:
 def _shapes(operation: Operation) -> Iterator[Any]:
     bodies = () if operation.body is None else (content_of(operation.body),)
     for content in (*bodies, *operation.contents.values()):
+        yield from content.within
         for shape in content.shapes.values():
             if not isinstance(shape, Mapping):
                 yield from shape if isinstance(shape, tuple) else (shape,)
@@ -208,7 +211,7 @@ def _headers(*more: str) -> Schema:
 def _parameters(route: Route, places: Mapping[str, str], operation: Operation) -> Iterator[Schema]:
     for name, pattern in places.items():
         schema = operation.parameters.get(name) or parameters.PATH[name]
-        if pattern not in ("", ".+"):
+        if pattern not in ("", ".+") and "pattern" not in schema:
             schema = {**schema, "pattern": f"^{pattern}$"}
         yield _parameter(name, "path", schema) | {"required": True}
     for name in sorted(route.parameters):

@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any, Final
 
 from peercron.core import limits
-from peercron.http.openapi.shape import DURATION, NAME
+from peercron.http.openapi.shape import DURATION, IN_NAMESPACE, NAME
 from peercron.jobspec.tasks import METHODS
 
 Schema = dict[str, Any]
 
 _DURATION: Final[Schema] = {"type": "string", "pattern": DURATION, "examples": ["30s"]}
 _NAME: Final[Schema] = {"type": "string", "pattern": f"^{NAME}$"}
-_KEY: Final[Schema] = {"type": "string", "pattern": f"^({NAME}/)?{NAME}$"}
+_KEY: Final[Schema] = {"type": "string", "pattern": f"^{IN_NAMESPACE}$"}
 _AT: Final[Schema] = {"type": "string", "format": "date-time", "examples": ["2026-12-01T10:00:00Z"]}
 _POSITIVE: Final[Schema] = {"type": "integer", "minimum": 1}
 _REFERENCE: Final[Schema] = {

@@ -16,7 +16,7 @@ from peercron.http.openapi.job_forms import REFINED as _FORMS
 from peercron.http.openapi.operation import JSON, Content, Operation, optional
 from peercron.http.openapi.parameters import INSTANT, OF_JOB, whole
 from peercron.http.openapi.runs import ASKED, RunList
-from peercron.http.openapi.shape import Count, GivenInstant, Instant, Key, Number, Shape
+from peercron.http.openapi.shape import Count, Given, GivenInstant, Instant, Key, Number, Shape
 from peercron.jobspec.tables import JobTable
 
 
@@ -157,7 +157,7 @@ class Explanation(Shape):
 class RunBody(Shape):
     """What a run is given on its way: it sees them as PEERCRON_PARAM_<NAME>."""
 
-    params: dict[str, str | float | bool] = msgspec.field(default_factory=dict)
+    params: Given = msgspec.field(default_factory=dict)
 
 
 class BackfillBody(Shape):

@@ -6,12 +6,12 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from peercron.core.limits import PERMITS_MAX
+from peercron.core.limits import OWNER_LENGTH_MAX, PERMITS_MAX
 from peercron.core.lock import LockKind
 from peercron.http.lock_view import LOCKS_LISTED, LOCKS_LISTED_MAX
 from peercron.http.openapi.operation import Operation
 from peercron.http.openapi.parameters import text, whole
-from peercron.http.openapi.shape import Count, Instant, Key, Number, Seconds, Shape, Span
+from peercron.http.openapi.shape import Count, Instant, Key, Life, Number, Seconds, Shape, Span
 
 
 class Holder(Shape):
@@ -98,8 +98,8 @@ class AcquireBody(Shape):
     attempt: the fencing token of that
     """
 
-    owner: Annotated[str, Meta(min_length=1)]
-    ttl: Span | None = "30s"
+    owner: Annotated[str, Meta(min_length=1, max_length=OWNER_LENGTH_MAX)]
+    ttl: Life | None = "30s"
     wait: Span | None = "0s"
     kind: LockKind | None = None
     permits: Annotated[int, Meta(ge=1, le=PERMITS_MAX)] = 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from peercron.core.member import Role
 from peercron.http.openapi.operation import Operation, optional
-from peercron.http.openapi.shape import Count, Instant, Shape
+from peercron.http.openapi.parameters import text
+from peercron.http.openapi.shape import NAME, Count, Instant, Shape
 
 MemberState = Literal["leader", "follower", "learner", "connected", "up", "unreachable", "halted", "removed", "invited"]
 
@@ -72,9 +73,9 @@ class InviteBody(Shape):
     name: empty: as it says itself
     """
 
-    address: str
+    address: Annotated[str, Meta(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
     role: Literal["voter", "witness"] | None = "voter"
-    name: str | None = ""
+    name: Annotated[str, Meta(pattern=f"^({NAME})?$")] | None = ""
 
 
 class Invited(Shape):
@@ -117,12 +118,13 @@ class Leader(Shape):
     leader: str | None
 
 
+_MEMBER: Final = {"name": text("a member: its name, its id or its address", minLength=1)}
 OPERATIONS: Final = {
     "GET /v1/members": Operation("listMembers", {200: MemberList}),
     "POST /v1/members": Operation("addMember", {200: (MemberView, Invited), 201: Invited}, body=InviteBody),
-    "DELETE /v1/members/{name}": Operation("removeMember", {200: (MemberRemoved, Uninvited)}),
-    "POST /v1/members/{name}:drain": Operation("drainMember", {200: MemberView}),
-    "POST /v1/members/{name}:undrain": Operation("undrainMember", {200: MemberView}),
+    "DELETE /v1/members/{name}": Operation("removeMember", {200: (MemberRemoved, Uninvited)}, parameters=_MEMBER),
+    "POST /v1/members/{name}:drain": Operation("drainMember", {200: MemberView}, parameters=_MEMBER),
+    "POST /v1/members/{name}:undrain": Operation("undrainMember", {200: MemberView}, parameters=_MEMBER),
     "POST /v1/leader:transfer": Operation(
         "transferLeadership", {200: Leader}, body=optional(TransferBody), refuses=frozenset({404})
     ),

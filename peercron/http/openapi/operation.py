@@ -21,6 +21,7 @@ class Content:
         headers: an answer's, beside those of every answer.
         kinds: media type -> shape, or a schema, where there are others.
         says: what it is, where its status does not say it.
+        within: shapes of what stands within its text.
         required: a request is not taken without this body.
     """
 
@@ -28,6 +29,7 @@ class Content:
     headers: tuple[str, ...] = ()
     kinds: Mapping[str, Any] = field(default_factory=dict)
     says: str = ""
+    within: tuple[type, ...] = ()
     required: bool = True
 
     @property

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from peercron.core.limits import KEY_BYTES_MAX, NAME_LENGTH_MAX
+from peercron.core.limits import KEY_BYTES_MAX
 from peercron.http.asking import IDEMPOTENCY_KEY_MAX
-from peercron.http.openapi.shape import DURATION, NAME
+from peercron.http.openapi.shape import DURATION, IN_NAMESPACE, NAME
+from peercron.http.openapi.shape import INSTANT as AN_INSTANT
 
 Schema = dict[str, Any]
 
@@ -33,15 +34,15 @@ def switch(says: str) -> Schema:
 
 
 #: The job of the path.
-OF_JOB: Final = text("a job: its name in namespace default, or namespace%2Fname", pattern=f"^({NAME}/)?{NAME}$")
-INSTANT: Final = text("an RFC 3339 instant, or milliseconds since 1970")
+OF_JOB: Final = text("a job: its name in namespace default, or namespace%2Fname", pattern=f"^{IN_NAMESPACE}$")
+INSTANT: Final = text("an RFC 3339 instant, or milliseconds since 1970", pattern=f"^([0-9]{{1,15}}|{AN_INSTANT})$")
 
 PATH: Final[Mapping[str, Schema]] = MappingProxyType(
     {
-        "namespace": text("a namespace", minLength=1, maxLength=NAME_LENGTH_MAX),
-        "name": text("a name", minLength=1, maxLength=NAME_LENGTH_MAX),
+        "namespace": text("a namespace", pattern=f"^{NAME}$"),
+        "name": text("a name", pattern=f"^{NAME}$"),
         "key": text("a key; a slash in it may be written as %2F", minLength=1, maxLength=KEY_BYTES_MAX),
-        "id": text("the id of a run, job-uid%2Fslot"),
+        "id": text("the id of a run; its slash may be written as %2F", pattern="^[a-z0-9]+(/[a-z0-9#-]+)?$"),
     }
 )
 QUERY: Final[Mapping[str, Schema]] = MappingProxyType(
@@ -78,11 +79,11 @@ HEADERS: Final[Mapping[str, Schema]] = MappingProxyType(
         ),
         "If-Match": text(
             "only over this revision: an ETag, or * for any",
-            pattern=r'^ *(\*|(W/)?"[0-9]{1,18}"|[0-9]{1,18}) *$',
+            pattern=r'^(\*|(W/)?"[0-9]{1,18}"|[0-9]{1,18})?$',
             examples=["*"],
         ),
         "If-None-Match": text("*: only where there is none"),
-        "Last-Event-ID": text("go on after this event, at whichever node", pattern=r"^[0-9]{1,18}(\.[0-9]{1,9})?$"),
+        "Last-Event-ID": text("go on after this event, at whichever node", pattern=r"^([0-9]{1,18}(\.[0-9]{1,9})?)?$"),
         "X-Hub-Signature-256": text(
             "sha256= and the HMAC of the body by the webhook's secret, in hexadecimal; required where the job has one",
             pattern="^sha256=[0-9a-f]{64}$",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -9,11 +10,10 @@ from msgspec import UNSET, Meta, UnsetType
 from peercron.core.limits import ATTEMPTS_PER_ITEM, ATTEMPTS_PER_ITEM_MAX, PRIORITY_MAX, RECEIVED_MAX, REPLAYED_MAX
 from peercron.http.openapi.operation import Content, Operation, optional
 from peercron.http.openapi.parameters import text, whole
-from peercron.http.openapi.shape import Count, Duration, Instant, Key, Number, Seconds, Shape, Span
+from peercron.http.openapi.shape import Base64, Count, Duration, Instant, Key, Life, Number, Seconds, Shape, Span
 from peercron.http.queues import ITEMS_LISTED, ITEMS_LISTED_MAX, QUEUES_LISTED
 
-Base64 = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})]
-Attempts = Annotated[int, Meta(ge=1, le=ATTEMPTS_PER_ITEM_MAX)]
+Attempts = Annotated[int, Meta(ge=0, le=ATTEMPTS_PER_ITEM_MAX, description="0: no limit")]
 Priority = Annotated[int, Meta(ge=-PRIORITY_MAX, le=PRIORITY_MAX)]
 
 
@@ -26,7 +26,7 @@ class QueueView(Shape):
     behind: those that are not the first of their group
     dead: dead letters
     visibility: how long who receives an item has it
-    max_attempts: how often it is received before it is a dead letter
+    max_attempts: how often it is received before it is a dead letter; 0: no limit
     dead_letters: the queue in which these are
     """
 
@@ -60,7 +60,7 @@ class QueueBody(Shape):
     dead_letters: the name of a queue; empty: as usual
     """
 
-    visibility: Span | None = "30s"
+    visibility: Life | None = "30s"
     max_attempts: Attempts = ATTEMPTS_PER_ITEM
     dead_letters: str | None = ""
 
@@ -245,6 +245,12 @@ class Replayed(Shape):
     replayed: Count
 
 
+def _one_payload(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": ["payload"]}, {"required": ["payload_base64"]}]
+
+
+#: Shape -> what is added to its schema.
+REFINED: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {"ItemBody": _one_payload}
 _QUEUE = "/v1/queues/{namespace}/{name}"
 _ITEM = f"{_QUEUE}/items/{{id}}"
 _ID: Final = {"id": text("the id of an item")}

@@ -15,6 +15,7 @@ from peercron.http.problems import STATUS
 #: Codes beside those of STATUS, by status; `http` is what the HTTP server itself refuses.
 _MORE: Final[dict[int, tuple[str, ...]]] = {
     400: ("bad_request", "http"),
+    401: ("unauthorized",),
     403: ("forbidden",),
     405: ("method_not_allowed",),
     408: ("bad_request",),
@@ -81,6 +82,8 @@ def refusals_of(route: Route, operation: Operation) -> list[int]:
         found.add(HTTPStatus.NOT_FOUND)
     if operation.body is not None and "application/json" in content_of(operation.body).shapes:
         found.add(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    if operation.of_run is not None:
+        found.add(HTTPStatus.UNAUTHORIZED)
     if "If-Match" in operation.headers:
         found.add(HTTPStatus.PRECONDITION_FAILED)
     return sorted((found | operation.refuses) - operation.spares)

@@ -7,12 +7,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from peercron.core.limits import LEASE_MS_MAX, LEASE_MS_MIN, PARAMS_MAX
 from peercron.times import DURATION_FORM, INSTANT_FORM
 
 NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 DURATION = r"^([0-9]{1,15}(\.[0-9]{1,6})?(ms|[wdhms]))+$"
-_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_INSTANT = rf"^{_DATE}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}"
+#: Name of a job, a lock or a queue in namespace "default", or with its namespace before a slash.
+IN_NAMESPACE = f"({NAME}/)?{NAME}"
+MONTH_DAY = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+DATE = f"[0-9]{{4}}-{MONTH_DAY}"
+TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+#: With the offset, without which it would mean another instant on each host.
+INSTANT = rf"{DATE}T{TIME}(\.[0-9]{{1,6}})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 
 
 class Shape(msgspec.Struct, forbid_unknown_fields=True):
@@ -23,13 +29,24 @@ class Shape(msgspec.Struct, forbid_unknown_fields=True):
 
 
 #: An instant in an answer.
-Instant = Annotated[str, Meta(pattern=rf"{_INSTANT}\.[0-9]{{3}}Z$", extra_json_schema={"format": "date-time"})]
+Instant = Annotated[str, Meta(pattern=rf"^{DATE}T{TIME}\.[0-9]{{3}}Z$", extra_json_schema={"format": "date-time"})]
 #: An instant in a body.
-GivenInstant = Annotated[str, Meta(description=INSTANT_FORM, extra_json_schema={"format": "date-time"})]
+GivenInstant = Annotated[
+    str, Meta(pattern=f"^{INSTANT}$", description=INSTANT_FORM, extra_json_schema={"format": "date-time"})
+]
 #: A duration as text.
 Duration = Annotated[str, Meta(pattern=DURATION, description=DURATION_FORM, examples=["30s"])]
 #: A duration in a body: as text, or in seconds.
-Span = Duration | Annotated[float, Meta(ge=0, description="seconds")]
+Span = Duration | Annotated[float, Meta(ge=0, le=LEASE_MS_MAX / 1_000, description="seconds")]
+#: That of a lease.
+Life = Duration | Annotated[float, Meta(ge=LEASE_MS_MIN / 1_000, le=LEASE_MS_MAX / 1_000, description="seconds")]
+Base64 = Annotated[
+    str,
+    Meta(
+        pattern="^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        extra_json_schema={"contentEncoding": "base64"},
+    ),
+]
 #: Seconds, counted from when the request was sent.
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -37,3 +54,8 @@ Count = Annotated[int, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1)]
 #: "namespace/name".
 Key = Annotated[str, Meta(pattern="^[^/]+/.+$")]
+#: What a run is given.
+Given = Annotated[
+    dict[str, str | float | bool],
+    Meta(max_length=PARAMS_MAX, extra_json_schema={"propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$"}}),
+]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
 from peercron.core.limits import NUMBER_MAX
 from peercron.http.openapi.operation import ANYTHING, JSON, TEXT, Content, Operation, optional
 from peercron.http.openapi.parameters import switch, text, whole
-from peercron.http.openapi.queues import Base64
-from peercron.http.openapi.shape import DURATION, Count, Duration, Key, Number, Shape
+from peercron.http.openapi.shape import DURATION, Base64, Count, Duration, Key, Number, Shape
+from peercron.http.openapi.streams import WITHIN, ChangeSent, KeyChange
 from peercron.http.streaming import NDJSON, SSE
 
 _BYTES: Final = "application/octet-stream"
@@ -31,16 +31,6 @@ class KeyEntry(Shape):
     created: Number
     value: Any | UnsetType = UNSET
     base64: Base64 | UnsetType = UNSET
-
-
-class KeyChange(Shape):
-    """A write: with its value (any JSON), or base64 where it is none, or deleted."""
-
-    key: str
-    revision: Number
-    value: Any | UnsetType = UNSET
-    base64: Base64 | UnsetType = UNSET
-    deleted: Literal[True] | UnsetType = UNSET
 
 
 class KeyList(Shape):
@@ -72,7 +62,7 @@ class CasBody(Shape):
 
     if_revision: Count
     value: Any
-    ttl: Duration = "0s"
+    ttl: Duration | None = None
 
 
 class IncrBody(Shape):
@@ -82,7 +72,7 @@ class IncrBody(Shape):
     """
 
     by: Annotated[int, Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)] = 1
-    ttl: Duration = "0s"
+    ttl: Duration | None = None
 
 
 class Counted(Shape):
@@ -101,13 +91,14 @@ class KeyDeleted(Shape):
 
 
 _KEY = "/v1/state/{namespace}/{key}"
+_LISTED: Final = "Keys; or, with watch=1, a stream of lines, or of server-sent events where Accept asks for these"
 _REVISION: Final = ("If-Match", "If-None-Match")
 _VALUE: Final = Content(kinds={JSON: ANYTHING, _BYTES: ANYTHING}, headers=("ETag",))
 _WRITTEN: Final = Content(Written, headers=("ETag",))
 OPERATIONS: Final = {
     "GET /v1/state/{namespace}/": Operation(
         "listKeys",
-        {200: Content(kinds={JSON: KeyList, NDJSON: TEXT, SSE: TEXT})},
+        {200: Content(kinds={JSON: KeyList, NDJSON: TEXT, SSE: ChangeSent}, within=WITHIN, says=_LISTED)},
         parameters={
             "prefix": text("only those that begin so"),
             "after": text("only those behind this one"),
