@@ -13,6 +13,7 @@ from peercron.core.policy import Gap, misses
 from peercron.core.run import RunState
 from peercron.core.slices import Own, Room, Share, Slice, SliceEntry, Slices, room, slice_at, unled
 from peercron.core.state import ClusterState
+from peercron.core.where import fits
 
 PAUSED = "the job was paused"
 GUARD = f"the last {SLICE_GUARD_MS} ms of each are the guard band"
@@ -80,6 +81,8 @@ def unfit_here(state: ClusterState, plan: Plan, name: str) -> str:
         return f"node {name} is a {role.value}, which runs nothing"
     if member.info.id in state.drained:
         return f"node {name} is drained"
+    if plan.job.definition.where and not fits(plan.job.definition.where, member.info):
+        return f"node {name} is not where the job wants to run"
     why = unfit(state, plan.job.definition, member)
     return f"node {name} is not well: {why}" if why else ""
 

@@ -27,11 +27,9 @@ def slice_happenings(
 def _happenings(state: ClusterState, plan: Plan, from_ms: int, through_ms: int, lasting_ms: int) -> Iterator[Happening]:
     #: Node -> when what it began is over.
     ends: dict[str, list[int]] = {}
-    slot_ms: int | None = from_ms
-    while slot_ms is not None:
-        slot_ms = next_slot(plan.job.definition.trigger, slot_ms, plan.job.uid)
-        if slot_ms is None or slot_ms > through_ms:
-            return
+    trigger, uid, slot_ms = plan.job.definition.trigger, plan.job.uid, from_ms
+    while (found := next_slot(trigger, slot_ms, uid)) is not None and found <= through_ms:
+        slot_ms = found
         where = slice_at(plan.slices.shares, slot_ms)
         if where is not None and where.owner:
             yield _decided(state, plan, slot_ms, where.owner, ends.setdefault(where.owner, []), lasting_ms)

@@ -9,8 +9,10 @@ import pytest
 
 from peercron.core.commands import SetPool
 from peercron.core.happening import Happening
-from peercron.core.job import CronTrigger, EveryTrigger, ManualTrigger, Mode, Overlap
+from peercron.core.job import AtTrigger, CronTrigger, EveryTrigger, ManualTrigger, Mode, OnAbsent, Overlap
 from peercron.core.simulation import cluster_of, simulate, without
+from peercron.core.slice_simulation import slice_happenings
+from peercron.core.slices import Share, Slices
 from peercron.core.state import ClusterState
 from tests.core.builders import HOUR, definition, done
 from tests.core.invariants import violations
@@ -82,6 +84,32 @@ def test_in_slices_too_a_run_blocks_the_next() -> None:
     row = definition("own", trigger=EveryTrigger(2_000), mode=Mode.SLICE, slice_ms=10_000)
     found = list(simulate(site(row), from_ms=MIDNIGHT, through_ms=MIDNIGHT + 8_000, lasting_ms=3_000))
     assert [row.what for row in found] == ["starts", "skipped", "starts", "missed"]
+
+
+def test_slices_end_with_the_job_s_slots_and_nobody_s_are_not_told() -> None:
+    once = definition("own", trigger=AtTrigger(MIDNIGHT + 2_000), mode=Mode.SLICE, slice_ms=10_000)
+    assert [row.at_ms - MIDNIGHT for row in hours(site(once), 1)] == [2_000]
+    every = definition("own", trigger=EveryTrigger(2_000), mode=Mode.SLICE, slice_ms=10_000)
+    state = site(every)
+    (uid,) = state.jobs
+    state.slices[uid] = Slices((Share(MIDNIGHT, 10_000, ()),))  # as where no voter is left that could run it
+    assert hours(state, 1) == []
+
+
+def test_in_slices_too_where_means_some_nodes_only() -> None:
+    elsewhere = definition("own", trigger=EveryTrigger(2_000), mode=Mode.SLICE, slice_ms=10_000, where='name == "b"')
+    found = [row for row in hours(site(elsewhere), 1) if "guard band" not in row.reason]
+    assert {(row.node, row.reason) for row in found} == {("b", ""), ("", "node a is not where the job wants to run")}
+
+
+def test_what_a_leader_fires_is_no_node_s_own() -> None:
+    filled = hourly(mode=Mode.SLICE, slice_ms=10_000, on_absent=OnAbsent.FILL)
+    for row in (hourly(), filled):
+        state = site(row)
+        (uid,) = state.jobs
+        own = slice_happenings(state, uid, from_ms=MIDNIGHT, through_ms=MIDNIGHT + 2 * HOUR, lasting_ms=1)
+        assert list(own) == []
+        assert [found.what for found in hours(state, 2)] == ["starts", "starts"]
 
 
 def test_a_pool_holds_runs_back() -> None:

@@ -155,6 +155,8 @@ def test_what_is_known_of_the_cluster_keeps_a_node_from_its_slices() -> None:
     assert unfit_here(state, of, "w") == "node w is a witness, which runs nothing"
     assert unfit_here(state, of, "d") == "node d is drained"
     assert unfit_here(state, of, "a") == unfit_here(state, of, "nobody that is known yet") == ""
+    elsewhere = plan(where='name == "w"')
+    assert unfit_here(state, elsewhere, "a") == "node a is not where the job wants to run"
     state.stage = Stage("r", 1, 1, 1, 0, NOW, ending=True)
     assert unfit_here(state, of, "a") == "everything makes room for a snapshot"
 
