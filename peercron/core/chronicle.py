@@ -27,6 +27,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "event": ("emitted",),
     "pool": ("set", "deleted"),
     "calendar": ("set", "deleted"),
+    "token": ("created", "revoked"),
     "cluster": ("paused", "resumed", "level_raised", "recovered", "restored"),
 }
 #: Events beyond EVENTS_KEPT that may be there before the oldest are forgotten, many at once.
@@ -47,7 +48,7 @@ class Event:
     at_ms: int
     kind: str
     what: str
-    #: "namespace/name" of a job, a lock or a queue; what a member, a pool or a client is called.
+    #: "namespace/name" of a job, a lock or a queue; what a member, a pool, a token or a client is called.
     name: str
     #: More about it, in words of its own.
     facts: tuple[tuple[str, str | int], ...] = ()

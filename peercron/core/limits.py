@@ -71,6 +71,9 @@ CALENDAR_RULE_LENGTH_MAX = 32
 CALENDARS_PER_JOB_MAX = 16
 POOLS_MAX = 1_000
 POOL_SIZE_MAX = 100_000
+#: Access tokens; a new one beyond is refused. None is good for longer than ten years, but for those that never end.
+TOKENS_MAX = 1_000
+TOKEN_MS_MAX = 3_660 * 24 * 3_600_000
 #: Jobs that one job may come after, and that may come after one job.
 AFTER_MAX = 64
 FOLLOWERS_MAX = 1_000

@@ -16,6 +16,7 @@ from peercron.core.commands import (
     CallHook,
     Checkpoint,
     Command,
+    CreateToken,
     EmitEvent,
     IncrKey,
     Invite,
@@ -40,6 +41,7 @@ from peercron.core.limits import (
     PARAMS_BYTES_MAX,
     VALUE_BYTES_MAX,
 )
+from peercron.core.token import DIGEST_BYTES
 
 
 class Bound(NamedTuple):
@@ -76,6 +78,7 @@ BOUNDS: Final[dict[type, dict[str, Bound]]] = {
     EmitEvent: {**_PLACE, **_PARAMS},
     SetCalendar: {"name": _NAME, "rules": Bound(CALENDAR_RULES_MAX * CALENDAR_RULE_LENGTH_MAX)},
     SetPool: {"name": _NAME},
+    CreateToken: {"name": _NAME, "digest": Bound(DIGEST_BYTES, "bytes")},
     Invite: {"address": Bound(ADDRESS_LENGTH_MAX), "name": _NAME},
 }
 

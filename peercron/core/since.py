@@ -14,6 +14,7 @@ from peercron.core.commands import (
     Checkpoint,
     CloseClient,
     Contend,
+    CreateToken,
     DeleteCalendar,
     DeletePool,
     DeleteQueue,
@@ -40,6 +41,7 @@ from peercron.core.commands import (
     ReplayItems,
     ReportHealth,
     ResumeCluster,
+    RevokeToken,
     RunJob,
     SetCalendar,
     SetPool,
@@ -208,4 +210,8 @@ SINCE: Final[dict[Any, int]] = {
     (ClusterState, "contests"): 2,
     AttemptReady: 2,
     Contend: 2,
+    # Who may do what.
+    CreateToken: 2,
+    RevokeToken: 2,
+    (ClusterState, "tokens"): 2,
 }

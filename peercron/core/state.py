@@ -20,6 +20,7 @@ from peercron.core.slices import Slices
 from peercron.core.standing import Incumbent, Place, Wellness
 from peercron.core.table import Table
 from peercron.core.tally import Tally
+from peercron.core.token import Token
 from peercron.core.verdict import Verdict
 
 #: Kind, namespace and name of something that programs wait for a change of.
@@ -192,6 +193,8 @@ class ClusterState:
     lacking: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: Index of the last answer that was forgotten: all that were given after it are among `answers`.
     answers_floor: int = 0
+    #: SHA-256 of an access token -> who holds it may do what; empty: whoever reaches a node may do everything.
+    tokens: dict[bytes, Token] = field(default_factory=dict)
 
     #: Not replicated: queues whose items changed since the planner here last looked; None: there is none.
     changed_queues: dict[str, None] | None = field(

@@ -69,6 +69,8 @@ NAMES: Final[dict[type, str]] = {
     c.DeletePool: "delete_pool",
     c.CallHook: "hook",
     c.EmitEvent: "event",
+    c.CreateToken: "create_token",
+    c.RevokeToken: "revoke_token",
     j.CronTrigger: "cron",
     j.EveryTrigger: "every",
     j.AtTrigger: "at",

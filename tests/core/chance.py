@@ -26,6 +26,7 @@ from peercron.core.commands import (
     CloseClient,
     Command,
     Contend,
+    CreateToken,
     DeleteCalendar,
     DeleteJob,
     DeleteKey,
@@ -61,6 +62,7 @@ from peercron.core.commands import (
     ReportHealth,
     ResumeCluster,
     ResumeJob,
+    RevokeToken,
     RunJob,
     SetCalendar,
     SetPool,
@@ -93,6 +95,7 @@ from peercron.core.pace import Backoff, Concurrency, Require, Retry, RetryOn
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry, unled
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from tests.core.builders import HOUR, SECOND, all_runs, definition, info
 
 NODES = ("a", "b", "c", "w")
@@ -347,6 +350,14 @@ def _pool(dice: Random, state: ClusterState) -> Command:
     return dice.choice((*[SetPool("db", dice.choice((0, 1, 3, -1)))] * 5, DeletePool("db")))
 
 
+def _access(dice: Random, state: ClusterState) -> Command:
+    name = dice.choice(("ci", "ops", "ops", "no good"))
+    if dice.random() < 0.4:
+        return RevokeToken(name, dice.random() < 0.5)
+    scopes = tuple(dice.sample(tuple(Scope), dice.randrange(4)))
+    return CreateToken(name, dice.randbytes(dice.choice((32, 32, 32, 31))), scopes, dice.choice((0, 5_000, -1)))
+
+
 def _key(dice: Random, state: ClusterState) -> Command:
     namespace, key = dice.choice(("default", "other", "no good")), dice.choice(("k", "l", ""))
     if_revision = dice.choice((None, None, 0, state.index))
@@ -513,6 +524,7 @@ CHOICES: tuple[Callable[[Random, ClusterState], Command], ...] = (
     _pool,
     _pause_all,
     _calendar,
+    _access,
     _backfill,
     *[_lease] * 2,
     *[_health] * 6,

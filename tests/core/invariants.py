@@ -30,10 +30,12 @@ from peercron.core.limits import (
     RESULTS_PER_SESSION_MAX,
     RUNS_KEPT_PER_JOB,
     SLICE_SHARES_KEPT,
+    TOKENS_MAX,
 )
 from peercron.core.occasion import EventTrigger, ProbeTrigger, QueueTrigger
 from peercron.core.run import LIVE_ATTEMPT_STATES, LIVE_RUN_STATES, Attempt, LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from tests.core.invariants_of_locks import in_force, locks
 from tests.core.invariants_of_queues import queue_violations
 
@@ -45,7 +47,7 @@ def violations(state: ClusterState) -> list[str]:
     """Sentences about what is wrong with the state; empty: nothing."""
     checks = (
         *(_runs, _lines, _attempts, _live_attempts, _unplaced, _ledger, _jobs, _members, _shards, _retries, _bounds),
-        *(_leases, _slices, _keys, _changes, _answers, _health, _standing, _order, _pools, _lacking),
+        *(_leases, _slices, _keys, _changes, _answers, _health, _standing, _order, _pools, _lacking, _tokens),
         queue_violations,
         locks,
     )
@@ -314,6 +316,16 @@ def _order(state: ClusterState) -> Iterator[str]:
             yield f"job {uid} has heard of {list(heard)} and waits for {after.get(uid)}"
     if state.ended:
         yield "what has ended was not told to those who wait for it"
+
+
+def _tokens(state: ClusterState) -> Iterator[str]:
+    rows = list(state.tokens.values())
+    if len({row.name for row in rows}) < len(rows) or len(rows) > TOKENS_MAX:
+        yield f"{len(rows)} tokens share names, or are too many"
+    if rows and not any(Scope.ADMIN in row.scopes for row in rows):
+        yield "nobody can make a token any more"
+    if any(not row.scopes or row.created_ms > state.now_ms for row in rows) or any(len(d) != 32 for d in state.tokens):
+        yield "a token is none"
 
 
 def _pools(state: ClusterState) -> Iterator[str]:

@@ -14,6 +14,7 @@ from peercron.core.commands import (
     CallHook,
     Checkpoint,
     Command,
+    CreateToken,
     EmitEvent,
     IncrKey,
     Invite,
@@ -29,6 +30,7 @@ from peercron.core.commands import (
 from peercron.core.lock import Claim
 from peercron.core.occasion import EventTrigger
 from peercron.core.oversize import BOUNDS, Bound, oversize
+from peercron.core.token import Scope
 from peercron.core.verdict import Refused
 from tests.core.builders import NOW, cluster, put
 
@@ -49,12 +51,13 @@ SAMPLES: tuple[Any, ...] = (
     SetCalendar("holidays", ("12-25",)),
     SetPool("db", 3),
     Invite("n9:7400"),
+    CreateToken("ops", bytes(32), (Scope.ADMIN,)),
 )
 #: From the path of a request, which no server takes beyond some thousand characters; or refused as a job would be.
 ELSEWHERE = {
     "ApplyJobs", "Backfill", "CancelRun", "DeleteCalendar", "DeleteJob", "DeleteKey", "DeletePool", "DeleteQueue",
     "FailBack", "ForsakeLock", "PauseJob", "PurgeQueue", "PutJob", "ReleaseLock", "ReplayItems", "ResumeJob",
-    "Uninvite",
+    "RevokeToken", "Uninvite",
 }  # fmt: skip
 #: What members and leaders say, and what a route cuts.
 CUT = {

@@ -19,6 +19,7 @@ from peercron.core.lock import Claim, LockKind
 from peercron.core.member import MemberInfo, Role
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry
+from peercron.core.token import Scope
 
 #: What msgpack can carry.
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -176,4 +177,6 @@ COMMANDS: tuple[c.Command, ...] = (
     ),
     c.TakeItem("12"),
     c.PutJob(j.Definition("mailer", j.ManualTrigger(), j.CommandTask(("true",)), queue="default/mail")),
+    c.CreateToken("ci", bytes(range(32)), (Scope.RUN, Scope.JOBS), 86_400_000),
+    c.RevokeToken("ci", True),
 )

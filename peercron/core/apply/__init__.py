@@ -34,6 +34,7 @@ from peercron.core.apply.restore import abandon_restore, adopt_snapshot, begin_r
 from peercron.core.apply.session import expire_session, open_session
 from peercron.core.apply.slices import arrange_slices, record_slices
 from peercron.core.apply.standing import fail_back
+from peercron.core.apply.token import create_token, revoke_token
 from peercron.core.commands import (
     AbandonRestore,
     AckItems,
@@ -52,6 +53,7 @@ from peercron.core.commands import (
     CloseClient,
     Command,
     Contend,
+    CreateToken,
     DeleteCalendar,
     DeleteJob,
     DeleteKey,
@@ -88,6 +90,7 @@ from peercron.core.commands import (
     ReportHealth,
     ResumeCluster,
     ResumeJob,
+    RevokeToken,
     RunJob,
     SetCalendar,
     SetPool,
@@ -161,6 +164,8 @@ APPLY: dict[type[Command], Callable[[ClusterState, Any], Verdict]] = {
     ForsakeLock: forsake_lock,
     CallHook: call_hook,
     EmitEvent: emit_event,
+    CreateToken: create_token,
+    RevokeToken: revoke_token,
 }
 
 

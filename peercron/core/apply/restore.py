@@ -42,6 +42,7 @@ KEPT: Final = GROWING | frozenset({
     "wellness", "lacking",  # how they have been, and what they do not have
     "stage", "staged", "adopted",  # the restore itself
     "health", "edges", "watch_revision",  # what its members see: of other jobs from now on
+    "tokens",  # who may do what here; a snapshot's are taken over where there are none
 })  # fmt: skip
 DIGEST_BYTES: Final = 32
 LOST: Final = "the cluster that ran it is gone: its snapshot was restored into this one"
@@ -140,8 +141,10 @@ def adopt(state: ClusterState, restored: ClusterState) -> None:
     Cursors stay where the old cluster left them: what came due since then goes through each job's misfire policy.
     All is made ready in `restored` first, so that a defect on the way leaves the state as it was.
     """
+    tokens = state.tokens or restored.tokens
     for name in KEPT - GROWING:
         setattr(restored, name, getattr(state, name))
+    restored.tokens = tokens
     restored.stage, restored.staged, restored.health, restored.edges = None, {}, {}, {}
     restored.now_ms = max(state.now_ms, restored.now_ms)
     restored.last_token = max(state.last_token, restored.last_token)

@@ -43,6 +43,7 @@ from peercron.core.commands.run import (
     RunJob,
 )
 from peercron.core.commands.slices import ArrangeSlices, RecordSlices
+from peercron.core.commands.token import CreateToken, RevokeToken
 from peercron.core.once import Once
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "CloseClient",
     "Command",
     "Contend",
+    "CreateToken",
     "DeleteCalendar",
     "DeleteJob",
     "DeleteKey",
@@ -100,6 +102,7 @@ __all__ = [
     "ReportHealth",
     "ResumeCluster",
     "ResumeJob",
+    "RevokeToken",
     "RunJob",
     "SetCalendar",
     "SetPool",
@@ -166,6 +169,8 @@ Command = (
     | EmitEvent
     | AttemptReady
     | Contend
+    | CreateToken
+    | RevokeToken
 )
 
 
