@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from peercron.client.blocking import Answer
-from peercron.client.once import ONCE_LEVEL
+from peercron.client.once import ONCE_LEVEL, STATUS
 from peercron.client.replies import SAFE, error_of, worse
 from peercron.client.words import as_json
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
@@ -79,6 +79,8 @@ class Link:
         until_s = loop.time() + self._timeout_s
         key = {} if method in SAFE else {"Idempotency-Key": secrets.token_hex(16)}
         sent = {**self._headers, **key, **(headers or {})}
+        if key and self._level == 0 and len(self.addresses) > 1:
+            await self._meet(until_s)
         again = {"Idempotency-Since": str(self._index)} if key else {}
         unknown: OutcomeUnknown | None = None
         while True:
@@ -102,6 +104,21 @@ class Link:
             if loop.time() + PAUSE_S >= until_s:
                 raise unknown or last
             await asyncio.sleep(PAUSE_S)
+
+    async def _meet(self, until_s: float) -> None:
+        """Before the first write: who answers is asked first, so that it goes to no node that hangs; and of what may
+        come again it has to be known how far the cluster was before. Where nobody answers the write will say so.
+        """
+        loop = asyncio.get_running_loop()
+        for place, address in enumerate(self._in_turn()):
+            left_s = max(0.05, until_s - loop.time()) / (len(self.addresses) - place)
+            try:
+                await self._ask(address, "GET", STATUS, None, None, self._headers, left_s)
+            except Unreachable:
+                continue
+            except PeercronError:  # it is there
+                return
+            return
 
     async def follow(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """Lines of an answer that goes on, from the first node that gives one. Ends with Unreachable at the latest when

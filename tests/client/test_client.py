@@ -213,6 +213,19 @@ async def test_a_retry_that_comes_too_late_to_be_known_is_unknown(
         assert await client.state.get("n") == 1
 
 
+async def test_the_very_first_write_is_known_again_where_much_was_answered_before(
+    start_site: StartSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "ANSWERS_KEPT", 2)
+    first, second = await start_site(), await start_site("n2")
+    for n in range(4):
+        await second.ask("PUT", "/v1/state/default/k", b"1", headers={"Idempotency-Key": f"other-{n}"})
+    first.node.fails = OutcomeUnknown()
+    async with Client([first.url, second.url]) as client:
+        assert await client.state.incr("n") == 1
+        assert await client.state.get("n") == 1
+
+
 async def test_the_very_first_write_is_asked_for_again_too(start_site: StartSite) -> None:
     """The node went away with it, and no other has said yet what the cluster understands: one is asked."""
     site = await start_site()
@@ -228,9 +241,8 @@ async def test_the_very_first_write_is_asked_for_again_too(start_site: StartSite
             assert await client.state.incr("n") == 1
         site.node.state.level = 1
         async with Client([url, site.url]) as client:
-            with pytest.raises(OutcomeUnknown):
-                await client.state.put("k", 1)
-    assert list(site.node.state.keys["default"]) == ["n"]
+            assert await client.state.put("k", 1), "it goes to who has just answered"
+    assert list(site.node.state.keys["default"]) == ["n", "k"]
 
 
 async def test_an_older_cluster_is_not_asked_twice(start_site: StartSite) -> None:
