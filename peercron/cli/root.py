@@ -18,6 +18,7 @@ COMMANDS = {
     "node": Lazy("peercron.cli.node:node", "Run a node in the foreground (the same as the bare --peers …)."),
     "demo": Lazy("peercron.cli.demo:demo", "A cluster on this machine with sample jobs, judged by its ledger."),
     "status": Lazy("peercron.cli.status:status", "The cluster on one screen."),
+    "top": Lazy("peercron.cli.top:top", "What goes on now, as a live screen."),
     "doctor": Lazy("peercron.cli.doctor:doctor", "What is wrong, how bad that is, and what to do."),
     "job": Lazy("peercron.cli.job:job", "Jobs: add, apply, list, run, pause, …"),
     "run": Lazy("peercron.cli.run:run", "Runs: list, show, logs, cancel."),

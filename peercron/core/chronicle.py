@@ -85,3 +85,7 @@ class Chronicle:
             return None
         at = bisect_right(self._events, place, key=lambda event: event.place)
         return self._events[at : at + most]
+
+    def last(self, most: int) -> list[Event]:
+        """The newest events, at most so many, the oldest of them first."""
+        return self._events[-most:] if most else []

@@ -28,6 +28,7 @@ from peercron.http import (
     member,
     metrics,
     occasions,
+    overview,
     pools,
     queues,
     runs,
@@ -44,6 +45,7 @@ from peercron.http.guard import refuse_foreign_pages
 from peercron.http.leaving import leaving
 from peercron.http.malformed import SERVER_LOG
 from peercron.http.metrics import SCRAPED, Scraped, measure
+from peercron.http.overview import COMING, Coming
 from peercron.http.port import NodePort
 from peercron.http.presence import PRESENCE, Presence
 from peercron.http.problems import BadRequest, answer_errors
@@ -74,6 +76,7 @@ ROUTES: tuple[Route, ...] = (
     *events.ROUTES,
     *metrics.ROUTES,
     *doctor.ROUTES,
+    *overview.ROUTES,
     *contract.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
@@ -91,6 +94,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     app[CHANGES] = LastChanges()
     app[FEED] = Feed()
     app[SCRAPED] = Scraped()
+    app[COMING] = Coming()
     app[PRESENCE] = Presence()
     app[UNDER_WAY] = Counter()
     app[CONTRACT] = Contract(ROUTES)

@@ -17,6 +17,7 @@ from peercron.http.openapi import (
     locks,
     members,
     occasions,
+    overview,
     queues,
     runs,
     state,
@@ -36,6 +37,7 @@ _NOUNS: Final[Mapping[str, ModuleType]] = {
     "clients": clients,
     "members": members,
     "cluster": cluster,
+    "overview": overview,
     "events": events,
 }
 #: Method and path of a route -> what is to be said of it.
