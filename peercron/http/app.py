@@ -38,7 +38,7 @@ from peercron.http import (
     status,
 )
 from peercron.http.answers import CHANGES, LastChanges, add_headers
-from peercron.http.asking import CLOCK, NODE, Handler, Route, check_once, wants_stale
+from peercron.http.asking import CLOCK, NODE, Handler, Route, check_names, check_once, wants_stale
 from peercron.http.contract import CONTRACT, Contract
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
@@ -120,6 +120,8 @@ def _checked(route: Route) -> Handler:
                 raise BadRequest(f"query.{name}", f"unknown parameter{hint}")
         wants_stale(request)
         check_once(request)
+        if "namespace" in request.match_info:
+            check_names(request.match_info)
         return await route.handler(request)
 
     return handle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp import web
 from peercron.clock import Clock
 from peercron.core.commands import Command, Once
 from peercron.core.limits import NAME_LENGTH_MAX
+from peercron.core.naming import named
 from peercron.core.oversize import oversize
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
@@ -164,6 +165,20 @@ async def fields_of_body(request: web.Request, *known: str) -> dict[str, Any]:
     if unknown := [key for key in body if key not in known]:
         raise ConfigError([Problem(key, f"unknown field{nearest(key, known)}") for key in unknown])
     return body
+
+
+def key_of(namespace: str, name: str) -> str:
+    """What the state calls something in a namespace. ConfigError: there can be none of that name."""
+    check_names({"namespace": namespace, "name": name})
+    return f"{namespace}/{name}"
+
+
+def check_names(parts: Mapping[str, str]) -> None:
+    """ConfigError, if there can be no namespace, lock or queue of a name that is among these parts of a path."""
+    form = f"wants letters, digits, '.', '_', '-', at most {NAME_LENGTH_MAX}, neither '.' nor '-' first"
+    given = [(part, parts[part]) for part in ("namespace", "name") if part in parts]
+    if problems := [Problem(part, f"{form}, not {text!r:.99}") for part, text in given if not named(text)]:
+        raise ConfigError(problems)
 
 
 def whole_number(request: web.Request, name: str, default: int, *, low: int = 0, high: int = 10**15) -> int:

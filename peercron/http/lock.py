@@ -23,6 +23,7 @@ from peercron.http.asking import (
     Route,
     fresh,
     idempotency_key,
+    key_of,
     node_of,
     once_of,
     propose,
@@ -31,7 +32,7 @@ from peercron.http.asking import (
 from peercron.http.fields import Fields, fields_of
 from peercron.http.guard import check_pass
 from peercron.http.leaving import LEAVING
-from peercron.http.lock_view import get_lock, key_of, list_locks
+from peercron.http.lock_view import get_lock, list_locks
 from peercron.http.port import NodePort
 from peercron.http.presence import PRESENCE, Gone
 

@@ -8,28 +8,15 @@ from typing import Any
 from aiohttp import web
 
 from peercron.core import views
-from peercron.core.limits import NAME_LENGTH_MAX
 from peercron.core.lock import Claim, Grant, Waiter
-from peercron.core.naming import named
 from peercron.core.state import ClusterState
-from peercron.errors import ConfigError, Problem
 from peercron.http.answers import blocking_answer, in_slices
-from peercron.http.asking import node_of, whole_number
+from peercron.http.asking import key_of, node_of, whole_number
 
 LOCKS_LISTED = 1_000
 LOCKS_LISTED_MAX = 10_000
 #: Waiters of one lock that are shown one by one; `waiting` counts them all.
 LINE_SHOWN = 100
-
-
-def key_of(namespace: str, name: str) -> str:
-    """What the state calls the lock. ConfigError: there can be none of that name."""
-    form = f"wants letters, digits, '.', '_', '-', at most {NAME_LENGTH_MAX}, neither '.' nor '-' first"
-    parts = (("namespace", namespace), ("name", name))
-    problems = [Problem(part, f"{form}, not {text!r:.99}") for part, text in parts if not named(text)]
-    if problems:
-        raise ConfigError(problems)
-    return f"{namespace}/{name}"
 
 
 async def list_locks(request: web.Request) -> web.Response:

@@ -155,10 +155,12 @@ def _command(settings: Settings, state: ClusterState, invite: Invite) -> str:
     return shlex.join(words)
 
 
+#: A member goes by its address too, which has a colon; but no port is called so.
+_MEMBER = "/v1/members/{name:[^/]+(?<!:drain)(?<!:undrain)}"
 ROUTES = (
     Route("GET", "/v1/members", members, BLOCKING_PARAMETERS),
     Route("POST", "/v1/members", add),
-    Route("DELETE", "/v1/members/{name}", remove),
+    Route("DELETE", _MEMBER, remove),
     Route("POST", "/v1/members/{name}:drain", drain),
     Route("POST", "/v1/members/{name}:undrain", undrain),
     Route("POST", "/v1/leader:transfer", transfer),

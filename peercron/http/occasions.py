@@ -13,9 +13,9 @@ from aiohttp import web
 
 from peercron.core import views
 from peercron.core.commands import CallHook, EmitEvent
-from peercron.core.job import EnvEntry
+from peercron.core.job import CommandTask, EnvEntry
 from peercron.core.occasion import HookTrigger
-from peercron.core.params import Params
+from peercron.core.params import Params, flaw
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.execution.environment import Unresolved, resolve
 from peercron.http.answers import json_answer
@@ -49,7 +49,10 @@ async def emit_event(request: web.Request) -> web.Response:
     text = request.match_info["name"]
     namespace, name = text.split("/", 1) if "/" in text else ("default", text)
     given = (await fields_of_body(request, "params")).get("params", {})
-    done = await commit(request, EmitEvent(namespace, name, read_params(given)))
+    params = read_params(given)
+    if wrong := flaw(params, CommandTask()):  # also where nobody waits for it
+        raise ConfigError([Problem(*wrong.split(": ", 1))])
+    done = await commit(request, EmitEvent(namespace, name, params))
     return json_answer({"event": f"{namespace}/{name}", "jobs": done.value}, status=202)
 
 

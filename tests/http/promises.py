@@ -50,6 +50,11 @@ def hold_shape(shape: str, value: Any) -> None:
     _fits(_pointer("components", "schemas", shape), msgspec.json.decode(msgspec.json.encode(value)))
 
 
+def hold_example(method: str, path: str, body: Any) -> None:
+    """The same of an example."""
+    _hold_body(_pointer("paths", path, method.lower()), body, "")
+
+
 def hold_line(shape: str, line: Any) -> None:
     """The same of a line of a stream, which is the data of a server-sent event of this shape."""
     _fits(_pointer("components", "schemas", shape, "properties", "data", "contentSchema"), line)

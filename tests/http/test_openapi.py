@@ -18,7 +18,7 @@ from peercron.http.openapi.document import key_of
 from peercron.http.openapi.operation import JSON
 from peercron.jobspec import tables
 from tests.http.conftest import Site
-from tests.http.promises import DOCUMENT
+from tests.http.promises import DOCUMENT, hold_example
 
 
 def operations() -> list[tuple[str, dict[str, Any]]]:
@@ -65,6 +65,17 @@ async def test_a_body_has_the_fields_that_are_taken(
     assert answer.status == 422
     documented = set(DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"])
     assert documented - (ADDED if "jobs" in key else set()) == set(asked[0])
+
+
+def test_examples_are_what_they_are_examples_of() -> None:
+    found = 0
+    for key, operation in operations():
+        example = operation.get("requestBody", {}).get("content", {}).get(JSON, {}).get("example")
+        if example is not None:
+            method, path = key.split()
+            hold_example(method, path, example)
+            found += 1
+    assert found
 
 
 async def test_it_is_served_without_a_leader_and_known_again(site: Site) -> None:

@@ -65,7 +65,9 @@ async def test_no_client_is_no_client_in_whichever_words(site: Site) -> None:
     assert (answer.status, answer.json["expires_in"]) == (200, 30.0)
 
 
-@pytest.mark.parametrize("path", ["/v1/jobs/a:run", "/v1/queues/default/q:ack", "/v1/locks/default/l:renew"])
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/a:run", "/v1/members/n1:drain", "/v1/queues/default/q:ack", "/v1/locks/default/l:renew"]
+)
 async def test_a_deed_is_no_name(site: Site, path: str) -> None:
     answer = await site.ask("PUT", path, {"shell": "true"})
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
@@ -77,3 +79,16 @@ async def test_who_does_not_say_who_it_is_may_say_so(site: Site) -> None:
     body = {"token": run["attempts"][0]["token"], "data": 1}
     answer = await site.ask("POST", f"/v1/runs/{run['id']}:checkpoint", body)
     assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/state/-x/"), ("POST", "/v1/queues/default/%20:receive"), ("GET", "/v1/queues/.a/b")],
+)
+async def test_nothing_can_be_of_that_name(site: Site, method: str, path: str) -> None:
+    assert (await site.ask(method, path)).status == 422
+
+
+async def test_params_are_judged_also_where_nobody_waits_for_the_event(site: Site) -> None:
+    answer = await site.ask("POST", "/v1/events/restocked", {"params": {"no name": 1}})
+    assert (answer.status, answer.json["errors"][0]["path"]) == (422, "params")

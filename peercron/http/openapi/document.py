@@ -14,7 +14,7 @@ import msgspec
 from peercron import __version__
 from peercron.http.asking import Handler, Route
 from peercron.http.openapi import described, parameters
-from peercron.http.openapi.operation import Content, Operation, content_of
+from peercron.http.openapi.operation import JSON, Content, Operation, content_of
 from peercron.http.openapi.refusals import STATUSES, Problem, refusals_of, response_of
 
 PROBLEM: Final = "application/problem+json"
@@ -148,7 +148,10 @@ class _Writer:
         return {key: value for key, value in told.items() if value}
 
     def _content(self, content: Content) -> Schema:
-        return {kind: {"schema": self._schema(shape)} for kind, shape in content.shapes.items()}
+        told = {kind: {"schema": self._schema(shape)} for kind, shape in content.shapes.items()}
+        if content.example is not None:
+            told[JSON]["example"] = content.example
+        return told
 
     def _schema(self, shape: Any) -> Schema:
         if isinstance(shape, Mapping):
@@ -211,7 +214,7 @@ def _headers(*more: str) -> Schema:
 def _parameters(route: Route, places: Mapping[str, str], operation: Operation) -> Iterator[Schema]:
     for name, pattern in places.items():
         schema = operation.parameters.get(name) or parameters.PATH[name]
-        if pattern not in ("", ".+") and "pattern" not in schema:
+        if pattern.startswith(("[0-9]", r"\d")):
             schema = {**schema, "pattern": f"^{pattern}$"}
         yield _parameter(name, "path", schema) | {"required": True}
     for name in sorted(route.parameters):

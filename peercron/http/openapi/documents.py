@@ -54,7 +54,10 @@ class Applied(Shape):
     changes: list[Change]
 
 
-_FILE: Final = Content(kinds={JSON: JobsFile, TOML: TEXT})
+_REPORT: Final = {"name": "nightly-report", "schedule": "0 2 * * *", "command": ["python3", "/srv/report.py"]}
+_FILE: Final = Content(
+    kinds={JSON: JobsFile, TOML: TEXT}, example={"version": 1, "owner": "ops/jobs.git", "jobs": [_REPORT]}
+)
 OPERATIONS: Final = {
     "POST /v1/plan": Operation("planJobs", {200: Plan}, body=_FILE),
     "POST /v1/apply": Operation("applyJobs", {200: Applied}, body=_FILE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import combinations
 from typing import Any, Final
 
 from peercron.core import limits
@@ -12,10 +13,11 @@ from peercron.jobspec.tasks import METHODS
 
 Schema = dict[str, Any]
 
-_DURATION: Final[Schema] = {"type": "string", "pattern": DURATION, "examples": ["30s"]}
+_DURATION: Final[Schema] = {"type": "string", "pattern": DURATION}
 _NAME: Final[Schema] = {"type": "string", "pattern": f"^{NAME}$"}
 _KEY: Final[Schema] = {"type": "string", "pattern": f"^{IN_NAMESPACE}$"}
-_AT: Final[Schema] = {"type": "string", "format": "date-time", "examples": ["2026-12-01T10:00:00Z"]}
+_AT: Final[Schema] = {"type": "string", "format": "date-time"}
+_DOTTED: Final = "[A-Za-z_][A-Za-z0-9_]*(\\.[A-Za-z_][A-Za-z0-9_]*)*"
 _POSITIVE: Final[Schema] = {"type": "integer", "minimum": 1}
 _REFERENCE: Final[Schema] = {
     "type": "object",
@@ -36,11 +38,11 @@ _JOB: Final[Mapping[str, Schema]] = {
     "name": _said("unique in its namespace", _NAME),
     "owner": _said("apply --prune touches only jobs of this owner", {"type": "string", "maxLength": 512}),
     "namespace": _NAME,
-    "schedule": _said("five fields of cron, or six with seconds first", {"type": "string", "examples": ["0 2 * * *"]}),
+    "schedule": _said("five fields of cron, or six with seconds first", {"type": "string"}),
     "every": _said("a fixed distance, from the anchor on", _DURATION),
     "at": _said("once", _AT),
     "anchor": _AT,
-    "when": _said("each time this comes true", {"type": "string", "examples": ['state("stock") < 10']}),
+    "when": _said("each time this comes true", {"type": "string"}),
     "webhook": _said("at each POST /v1/hooks/{name}"),
     "webhook_secret": _REFERENCE,
     "on": _said("when something happens outside, or in a queue"),
@@ -48,14 +50,14 @@ _JOB: Final[Mapping[str, Schema]] = {
     "shell": _said("for /bin/sh -c", {"type": "string", "pattern": r"\S"}),
     "http": _said("an HTTP call"),
     "tcp": _said("a TCP connection: what is sent, and what has to be in the answer"),
-    "class": _said("Python code: module:Class", {"type": "string", "examples": ["acme.jobs:Report"]}),
-    "memory_max": _said("of a job class", {"type": "string", "examples": ["512MiB"]}),
+    "class": _said("Python code: module:Class", {"type": "string", "pattern": f"^{_DOTTED}:{_DOTTED}$"}),
+    "memory_max": _said("of a job class", {"type": "string"}),
     "processes_max": _POSITIVE | {"maximum": limits.PROCESSES_MAX_MAX},
     "params": _said(
         "what each run is given, unless who asks for it gives other values",
         {"type": "object", "additionalProperties": _PLAIN, "maxProperties": limits.PARAMS_MAX},
     ),
-    "timezone": {"type": "string", "examples": ["Europe/Berlin"]},
+    "timezone": {"type": "string"},
     "timeout": _said("an attempt is ended after this; 0s: never", _DURATION),
     "overlap": _said("what comes of a slot while an earlier one is not done"),
     "misfire": _said("what comes of slots that nobody could start"),
@@ -109,6 +111,7 @@ _FORMS: Final[Mapping[str, Mapping[str, Schema]]] = {
 }
 #: Of each of these a job has one, or at most one. What is null or false is not written.
 _TASKS: Final = ("command", "shell", "http", "tcp", "class")
+_TRIGGERS: Final = ("schedule", "every", "at", "when", "webhook", "on")
 
 
 def _refine(schema: Schema, forms: Mapping[str, Schema]) -> None:
@@ -129,10 +132,11 @@ def _formed(said: Schema, form: Schema) -> Schema:
 def _of_job(schema: Schema) -> None:
     _refine(schema, _JOB)
     schema["oneOf"] = [_has(task) for task in _TASKS]
+    schema["not"] = {"anyOf": [{"allOf": [_has(one), _has(other)]} for one, other in combinations(_TRIGGERS, 2)]}
 
 
 def _has(key: str) -> Schema:
-    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
+    return {"required": [key], "properties": {key: {"not": {"enum": [None, False]}}}}
 
 
 def _as_patch(schema: Schema) -> None:

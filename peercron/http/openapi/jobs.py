@@ -188,6 +188,7 @@ class Backfilled(Shape):
 
 
 REFINED: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = _FORMS
+_REPORT: Final = {"schedule": "0 2 * * *", "command": ["python3", "/srv/report.py"], "timeout": "15m"}
 MERGE_PATCH: Final = "application/merge-patch+json"
 _JOB = "/v1/jobs/{name}"
 _NAME: Final = {"name": OF_JOB}
@@ -200,19 +201,21 @@ OPERATIONS: Final = {
         {200: JobList},
         parameters={"limit": whole("at most so many", low=1, high=JOBS_LISTED_MAX, usual=JOBS_LISTED)},
     ),
-    "POST /v1/jobs": Operation("createJob", {201: _CREATED}, body=JobTable),
+    "POST /v1/jobs": Operation(
+        "createJob", {201: _CREATED}, body=Content(JobTable, example={"name": "nightly-report"} | _REPORT)
+    ),
     f"GET {_JOB}": Operation("getJob", {200: _WITH_ETAG}, parameters=_NAME),
     f"PUT {_JOB}": Operation(
         "putJob",
         {200: _WITH_ETAG, 201: _CREATED},
-        body=JobPut,
+        body=Content(JobPut, example=_REPORT),
         parameters=_NAME,
         headers=_REVISION,
     ),
     f"PATCH {_JOB}": Operation(
         "patchJob",
         {200: _WITH_ETAG},
-        body=Content(kinds={JSON: JobPatch, MERGE_PATCH: JobPatch}),
+        body=Content(kinds={JSON: JobPatch, MERGE_PATCH: JobPatch}, example={"timeout": "1h", "retry": None}),
         parameters=_NAME,
         headers=_REVISION,
     ),

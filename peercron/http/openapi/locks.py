@@ -6,12 +6,24 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from peercron.core.limits import OWNER_LENGTH_MAX, PERMITS_MAX
+from peercron.core.limits import LOCK_DELAY_MS_MAX, OWNER_LENGTH_MAX, PERMITS_MAX
 from peercron.core.lock import LockKind
 from peercron.http.lock_view import LOCKS_LISTED, LOCKS_LISTED_MAX
-from peercron.http.openapi.operation import Operation
+from peercron.http.openapi.operation import Content, Operation
 from peercron.http.openapi.parameters import text, whole
-from peercron.http.openapi.shape import Count, Instant, Key, Life, Number, Seconds, Shape, Span
+from peercron.http.openapi.shape import (
+    IN_NAMESPACE,
+    PRINTABLE,
+    Count,
+    Duration,
+    Instant,
+    Key,
+    Life,
+    Number,
+    Seconds,
+    Shape,
+    Span,
+)
 
 
 class Holder(Shape):
@@ -82,6 +94,9 @@ class LockList(Shape):
     total: Count
 
 
+Delay = Duration | Annotated[float, Meta(ge=0, le=LOCK_DELAY_MS_MAX / 1_000, description="seconds")]
+
+
 class AcquireBody(Shape):
     """Who wants the lock, and how.
 
@@ -98,13 +113,13 @@ class AcquireBody(Shape):
     attempt: the fencing token of that
     """
 
-    owner: Annotated[str, Meta(min_length=1, max_length=OWNER_LENGTH_MAX)]
+    owner: Annotated[str, Meta(min_length=1, max_length=OWNER_LENGTH_MAX, pattern=PRINTABLE)]
     ttl: Life | None = "30s"
     wait: Span | None = "0s"
     kind: LockKind | None = None
     permits: Annotated[int, Meta(ge=1, le=PERMITS_MAX)] = 1
     shared: bool = False
-    delay: Span | None = "500ms"
+    delay: Delay | None = "500ms"
     request: str | None = None
     client: Count = 0
     run: str | None = None
@@ -148,6 +163,7 @@ class Fence(Shape):
     stale: bool | UnsetType = UNSET
 
 
+_ACQUIRE: Final = Content(AcquireBody, example={"owner": "batch/17", "ttl": "30s", "wait": "10s"})
 _LOCK = "/v1/locks/{namespace}/{name}"
 OPERATIONS: Final = {
     "GET /v1/locks": Operation(
@@ -155,8 +171,13 @@ OPERATIONS: Final = {
         {200: LockList},
         parameters={"limit": whole("at most so many", low=1, high=LOCKS_LISTED_MAX, usual=LOCKS_LISTED)},
     ),
-    f"GET {_LOCK}": Operation("getLock", {200: LockView}, refuses=frozenset({422})),
-    f"POST {_LOCK}:acquire": Operation("acquireLock", {200: Granted}, body=AcquireBody, of_run=False),
+    f"GET {_LOCK}": Operation("getLock", {200: LockView}),
+    f"POST {_LOCK}:acquire": Operation(
+        "acquireLock",
+        {200: Granted},
+        body=_ACQUIRE,
+        of_run=False,
+    ),
     f"POST {_LOCK}:renew": Operation("renewLock", {200: Granted}, body=TokenBody),
     f"POST {_LOCK}:release": Operation("releaseLock", {200: Released}, body=TokenBody),
     "GET /v1/fence/{name}": Operation(
@@ -164,7 +185,7 @@ OPERATIONS: Final = {
         {200: Fence},
         refuses=frozenset({422}),
         parameters={
-            "name": text("a lock: its name in namespace default, or namespace/name", minLength=1),
+            "name": text("a lock: its name in namespace default, or namespace/name", pattern=f"^{IN_NAMESPACE}$"),
             "token": whole("the token that is asked about"),
         },
     ),

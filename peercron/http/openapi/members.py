@@ -66,6 +66,9 @@ class MemberList(Shape):
     members: list[MemberView]
 
 
+_PORT: Final = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
+
 class InviteBody(Shape):
     """Whom to expect.
 
@@ -73,7 +76,7 @@ class InviteBody(Shape):
     name: empty: as it says itself
     """
 
-    address: Annotated[str, Meta(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
+    address: Annotated[str, Meta(pattern=rf"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):{_PORT}$")]
     role: Literal["voter", "witness"] | None = "voter"
     name: Annotated[str, Meta(pattern=f"^({NAME})?$")] | None = ""
 

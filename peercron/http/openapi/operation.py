@@ -22,6 +22,7 @@ class Content:
         kinds: media type -> shape, or a schema, where there are others.
         says: what it is, where its status does not say it.
         within: shapes of what stands within its text.
+        example: one of JSON.
         required: a request is not taken without this body.
     """
 
@@ -30,6 +31,7 @@ class Content:
     kinds: Mapping[str, Any] = field(default_factory=dict)
     says: str = ""
     within: tuple[type, ...] = ()
+    example: Any = None
     required: bool = True
 
     @property

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from peercron.core.limits import ATTEMPTS_PER_ITEM, ATTEMPTS_PER_ITEM_MAX, PRIORITY_MAX, RECEIVED_MAX, REPLAYED_MAX
 from peercron.http.openapi.operation import Content, Operation, optional
 from peercron.http.openapi.parameters import text, whole
-from peercron.http.openapi.shape import Base64, Count, Duration, Instant, Key, Life, Number, Seconds, Shape, Span
+from peercron.http.openapi.shape import NAME, Base64, Count, Duration, Instant, Key, Life, Number, Seconds, Shape, Span
 from peercron.http.queues import ITEMS_LISTED, ITEMS_LISTED_MAX, QUEUES_LISTED
 
 Attempts = Annotated[int, Meta(ge=0, le=ATTEMPTS_PER_ITEM_MAX, description="0: no limit")]
@@ -62,7 +62,7 @@ class QueueBody(Shape):
 
     visibility: Life | None = "30s"
     max_attempts: Attempts = ATTEMPTS_PER_ITEM
-    dead_letters: str | None = ""
+    dead_letters: Annotated[str, Meta(pattern=f"^({NAME})?$")] | None = ""
 
 
 class QueueDeleted(Shape):
@@ -251,6 +251,7 @@ def _one_payload(schema: dict[str, Any]) -> None:
 
 #: Shape -> what is added to its schema.
 REFINED: Final[Mapping[str, Callable[[dict[str, Any]], None]]] = {"ItemBody": _one_payload}
+_PUT: Final = Content(ItemBody, example={"payload": {"to": "x"}, "key": "order-17"})
 _QUEUE = "/v1/queues/{namespace}/{name}"
 _ITEM = f"{_QUEUE}/items/{{id}}"
 _ID: Final = {"id": text("the id of an item")}
@@ -268,7 +269,11 @@ OPERATIONS: Final = {
         headers=("If-Match", "If-None-Match"),
     ),
     f"DELETE {_QUEUE}": Operation("deleteQueue", {200: QueueDeleted}),
-    f"POST {_QUEUE}/items": Operation("putItem", {200: ItemPut, 201: ItemPut}, body=ItemBody),
+    f"POST {_QUEUE}/items": Operation(
+        "putItem",
+        {200: ItemPut, 201: ItemPut},
+        body=_PUT,
+    ),
     f"GET {_QUEUE}/items": Operation(
         "peekItems",
         {200: Peeked},

@@ -82,6 +82,8 @@ def refusals_of(route: Route, operation: Operation) -> list[int]:
         found.add(HTTPStatus.NOT_FOUND)
     if operation.body is not None and "application/json" in content_of(operation.body).shapes:
         found.add(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    if "{namespace}" in route.path:
+        found.add(HTTPStatus.UNPROCESSABLE_ENTITY)
     if operation.of_run is not None:
         found.add(HTTPStatus.UNAUTHORIZED)
     if "If-Match" in operation.headers:

@@ -8,14 +8,18 @@ import msgspec
 from msgspec import Meta
 
 from peercron.core.limits import LEASE_MS_MAX, LEASE_MS_MIN, PARAMS_MAX
+from peercron.http.fields import NUMBER_MAX
 from peercron.times import DURATION_FORM, INSTANT_FORM
 
 NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 DURATION = r"^([0-9]{1,15}(\.[0-9]{1,6})?(ms|[wdhms]))+$"
 #: Name of a job, a lock or a queue in namespace "default", or with its namespace before a slash.
 IN_NAMESPACE = f"({NAME}/)?{NAME}"
 MONTH_DAY = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-DATE = f"[0-9]{{4}}-{MONTH_DAY}"
+#: From 1 to 9999.
+_YEAR = "([1-9][0-9]{3}|0[0-9]{2}[1-9]|0[0-9][1-9]0|0[1-9]00)"
+DATE = f"{_YEAR}-{MONTH_DAY}"
 TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 #: With the offset, without which it would mean another instant on each host.
 INSTANT = rf"{DATE}T{TIME}(\.[0-9]{{1,6}})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
@@ -51,11 +55,11 @@ Base64 = Annotated[
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 #: A fencing token, the id of an item or of a session: the index of the command that gave it.
-Number = Annotated[int, Meta(ge=1)]
+Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 #: "namespace/name".
 Key = Annotated[str, Meta(pattern="^[^/]+/.+$")]
 #: What a run is given.
 Given = Annotated[
-    dict[str, str | float | bool],
+    dict[str, Annotated[str, Meta(pattern=r"^[^\u0000]*$")] | float | bool],
     Meta(max_length=PARAMS_MAX, extra_json_schema={"propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$"}}),
 ]

@@ -83,24 +83,24 @@ class EventSent(Shape):
     """One server-sent event.
 
     id: to go on behind it, at whichever node
-    event: index: how far the stream has come; error: why it ends; not there: something happened
+    event: index: how far the stream has come; error: why it ends; message, or not there: something happened
     """
 
     data: Annotated[str, Meta(extra_json_schema=_EVENT)]
     id: str | UnsetType = UNSET
-    event: Literal["index", "error"] | UnsetType = UNSET
+    event: Literal["message", "index", "error"] = "message"
 
 
 class ChangeSent(Shape):
     """One server-sent event.
 
     id: to go on behind it, at whichever node
-    event: index: how far the stream has come; error: why it ends; not there: a write
+    event: index: how far the stream has come; error: why it ends; message, or not there: a write
     """
 
     data: Annotated[str, Meta(extra_json_schema=_CHANGE)]
     id: str | UnsetType = UNSET
-    event: Literal["index", "error"] | UnsetType = UNSET
+    event: Literal["message", "index", "error"] = "message"
 
 
 #: What stands within the text of these streams.
