@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ FOLDER = ROOT / "deploy" / "prometheus"
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
+PROMTOOL = shutil.which("promtool")
 #: What Prometheus itself adds.
 OWN = {"up"}
 LABELS_ADDED = {"job", "instance"}
@@ -67,6 +70,19 @@ def test_a_rule_asks_for_what_is_told_and_says_what_to_do(rule: dict[str, Any], 
 def test_alert_names_are_unique() -> None:
     names = [rule["alert"] for rule in RULES]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+def test_prometheus_itself_takes_them_and_they_do_what_they_say(tmp_path: Path) -> None:
+    assert PROMTOOL is not None
+    cases = (Path(__file__).parent / "alerts.yml").read_text().replace("RULES", str(FOLDER / "alerts.yml"))
+    (tmp_path / "cases.yml").write_text(cases)
+    for command in (
+        ("check", "config", str(FOLDER / "prometheus.yml")),
+        ("test", "rules", str(tmp_path / "cases.yml")),
+    ):
+        told = subprocess.run([PROMTOOL, *command], capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stdout + told.stderr
 
 
 def labels_of(family: Metric) -> set[str]:
