@@ -98,14 +98,16 @@ class Tally:
         self.leases[lease.kind.value] += more
 
     def _run(self, what: str, name: str, facts: dict[str, Any]) -> None:
-        if what in UNMADE:
-            self.unmade[what, word_for(facts["reason"])] += 1
-        elif what in ENDS and "#" not in facts["run"]:  # a shard is a part of a run
-            self._place(name)[what] += 1
-        elif what == "created" and "#" not in facts["run"]:
-            self.created[facts["by"] if facts["by"] in ("hand", "schedule") else "event"] += 1
-        elif what == "retrying":
+        if what == "retrying":
             self.retries[facts["reason"].partition(":")[0]] += 1
+        elif "#" in facts["run"]:
+            return  # a shard is a part of a run
+        elif what in UNMADE:
+            self.unmade[what, word_for(facts["reason"])] += 1
+        elif what in ENDS:
+            self._place(name)[what] += 1
+        elif what == "created":
+            self.created[facts["by"] if facts["by"] in ("hand", "schedule") else "event"] += 1
 
     def _job(self, what: str, name: str) -> None:
         if what == "paused":

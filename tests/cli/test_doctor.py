@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from peercron.client import Connection
+from peercron.errors import Refused
 from peercron.http import vitals
 from tests.cli.conftest import Shell
 
@@ -103,6 +105,24 @@ def test_a_peer_port_that_only_the_members_reach_may_be_meant(shell: Shell, memb
     assert result.exit_code == 5
     found = {finding["check"]: finding["severity"] for finding in json.loads(result.stdout)["findings"]}
     assert found == {"peer_port": "critical", "member_unreachable": "warning"}
+
+
+def test_a_member_that_is_too_old_to_be_asked_is_noted(
+    shell: Shell, members: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Connection.request
+
+    def old(connection: Connection, method: str, path: str, *args: Any, **more: Any) -> Any:
+        if more.get("params") == {"scope": "node"}:
+            raise Refused("not_found", "there is no such thing")
+        return request(connection, method, path, *args, **more)
+
+    monkeypatch.setattr(Connection, "request", old)
+    found = json.loads(shell.ok("doctor", "-o", "json"))["findings"]
+    assert [(finding["check"], finding["where"]) for finding in found] == [
+        ("not_asked", "node n2"),
+        ("not_asked", "node n3"),
+    ]
 
 
 def test_nodes_that_name_different_leaders(shell: Shell) -> None:

@@ -21,7 +21,7 @@ from peercron.core.commands import (
     ResumeJob,
     RunJob,
 )
-from peercron.core.job import EveryTrigger, Job, Overlap
+from peercron.core.job import EveryTrigger, Job, Mode, Overlap
 from peercron.core.limits import TALLIED_JOBS_MAX
 from peercron.core.pace import Retry
 from peercron.core.run import AttemptState
@@ -118,6 +118,21 @@ def test_an_overlapping_slot_is_counted_as_one() -> None:
     fire(state, job, NOW + SECOND, NOW + SECOND)
     fire(state, job, NOW + 2 * SECOND, NOW + 2 * SECOND)
     assert dict(tally.unmade) == {("skipped", "overlap"): 1}
+
+
+def test_a_shard_is_no_run() -> None:
+    state, tally = counted("n1", "n2")
+    job = put(state, mode=Mode.PARALLEL)
+    run_id = fire(state, job, NOW + SECOND, NOW + SECOND)
+    shards = [run for run in state.runs.values() if run.parent == run_id]
+    assert len(shards) == 2
+    for shard in shards:
+        if state.runs[shard.id].live_attempt is None:
+            done(state, PlaceRun(shard.id), NOW + SECOND)
+        finish(state, shard.id, AttemptState.SUCCEEDED, NOW + SECOND)
+    assert tally.runs == {JOB: {"succeeded": 1}}
+    assert dict(tally.created) == {"schedule": 1}
+    assert dict(tally.attempts) == {"succeeded": 2}
 
 
 def test_a_slot_that_is_too_old_is_counted_as_missed() -> None:

@@ -38,7 +38,10 @@ def test_all_count_the_same_and_a_restart_counts_nothing_again(tmp_path: Path) -
         assert sum(each["peercron_is_leader"] for each in told) == 1
         assert sum(each["peercron_elections_total"] for each in told) >= 1
         assert all(each["peercron_log_fsync_duration_seconds_count"] > 0 for each in told)
-        assert all(each["peercron_survives_members"] == 1 for each in told)
+        wait_for(
+            lambda: all(scraped(node)["peercron_survives_members"] == 1 for node in cluster.nodes),
+            "all nodes to know that all are well",
+        )
         again = cluster.others(cluster.leader())[0]
         again.kill()
         again.spawn()

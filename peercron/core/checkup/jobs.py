@@ -43,14 +43,14 @@ def of_waiting(state: ClusterState, now_ms: int) -> Iterator[Finding]:
     """Runs whose turn has come long ago, and that have no node."""
     for run_id in tuple(state.unplaced):
         run = state.runs.get(run_id)
-        if run is None or run.posted:
+        job = state.jobs.get(run.job_uid) if run is not None else None
+        if run is None or job is None or run.posted:
             continue  # what stands in a queue waits for whoever pulls it
         since_ms = max(run.created_ms, run.not_before_ms, *(attempt.finished_ms or 0 for attempt in run.attempts[-1:]))
         if now_ms - since_ms >= WAITS_LONG_MS:
             what = f"run {run.id} has waited for {span(now_ms - since_ms)}: {run.reason or 'no node may run it'}"
             # Who waits for a lock or a pool may be meant to; whom no node takes is not.
-            definition = run.definition or state.jobs[run.job_uid].definition
-            found = note if eligible(state, definition) else warning
+            found = note if eligible(state, run.definition or job.definition) else warning
             yield found("run_waits", f"job {run.job_key}", what, f"peercron job explain {called(run.job_key)}")
 
 
