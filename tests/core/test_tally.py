@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import pytest
 
+from peercron.core.apply import apply
 from peercron.core.apply.ledger import CLUSTER_PAUSED, PAUSED
 from peercron.core.apply.restore import adopt
 from peercron.core.commands import (
@@ -21,6 +24,7 @@ from peercron.core.commands import (
     ResumeJob,
     RunJob,
 )
+from peercron.core.history import unpack_entry
 from peercron.core.job import EveryTrigger, Job, Mode, Overlap
 from peercron.core.limits import TALLIED_JOBS_MAX
 from peercron.core.pace import Retry
@@ -28,6 +32,7 @@ from peercron.core.run import AttemptState
 from peercron.core.state import ClusterState
 from peercron.core.tally import OTHER, REASON_OTHER, Tally, word_for
 from tests.core.builders import HOUR, NOW, SECOND, cluster, done, finished, fired, put, started
+from tests.core.chance import some_command
 
 JOB = ("default", "job")
 
@@ -191,3 +196,39 @@ def test_who_counts_nothing_applies_the_same() -> None:
         job = put(each, trigger=EveryTrigger(SECOND))
         fire(each, job, NOW + SECOND, NOW + SECOND)
     assert state == plain
+
+
+def decided(state: ClusterState) -> Counter[str]:
+    """Outcome -> entries of the ledger, over all jobs."""
+    return Counter(
+        unpack_entry(uid, packed).outcome.value for uid, entries in state.ledger.items() for packed in entries
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_entry_of_the_ledger_is_counted_once_and_stocks_are_right(seed: int) -> None:
+    dice, now_ms = Random(seed), 1_000_000
+    state = ClusterState(tally=Tally())
+    tally = state.tally
+    assert tally is not None
+    for _ in range(400):
+        now_ms += dice.choice((0, 1, 1_000, 5_000))
+        before, counted_before, generation = decided(state), told_of(tally), state.generation
+        deleted = tally.events["job", "deleted"]
+        apply(state, some_command(dice, state), now_ms)
+        twin = Tally()
+        twin.take_stock(state)
+        assert (tally.paused.keys(), +tally.leases) == (twin.paused.keys(), +twin.leases)
+        # A snapshot brings a past with it that did not happen here; what was told of a deleted job is not any more.
+        if (state.generation, tally.events["job", "deleted"]) == (generation, deleted):
+            assert told_of(tally) - counted_before == decided(state) - before
+
+
+def told_of(tally: Tally) -> Counter[str]:
+    """The same as `decided`, as it was counted."""
+    told = Counter[str]()
+    for outcomes in tally.runs.values():
+        told += outcomes
+    for (outcome, _), n in tally.unmade.items():
+        told[outcome] += n
+    return told
