@@ -16,6 +16,7 @@ from peercron.core.state import ClusterState
 from peercron.core.verdict import Done
 from peercron.jobfile import to_toml
 from peercron.jobspec import read_document, read_job, render_document, render_job
+from tests.http.promises import hold_shape
 
 SLOW = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -29,6 +30,7 @@ def test_a_definition_comes_back(any_definitions: st.SearchStrategy, data: st.Da
         table = json.loads(json.dumps(render_job(definition, paused=paused)))
         spec = read_job(table)
         assert (spec.definition, bool(spec.paused)) == (definition, paused)
+        hold_shape("JobTable", table)
 
 
 @SLOW
