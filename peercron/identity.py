@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from peercron.errors import ConfigError, DataDirError, Problem, TooOld
 from peercron.space import disk_full
 
 FORMAT: Final = 2
+#: The file by which who owns a data directory is root at its node, where the cluster has no secret.
+OWN_SECRET: Final = "root.secret"
+OWN_SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,16 @@ class DataDir:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataDirError(f"{path} is unreadable: {error}") from error
 
+    def own_secret(self) -> bytes:
+        """A secret that only who may read the directory has; made when it is first asked for. Raises as `write`."""
+        path = self.path / OWN_SECRET
+        try:
+            if not path.exists():
+                self._store(f"{secrets.token_hex(OWN_SECRET_BYTES)}\n", OWN_SECRET)
+            return path.read_bytes().strip()
+        except OSError as error:
+            raise DataDirError(f"{path} is unreadable: {error.strerror}") from error
+
     # The file itself; a simulator keeps it elsewhere.
 
     def _load(self) -> str | None:
@@ -150,15 +164,15 @@ class DataDir:
         except FileNotFoundError:
             return None
 
-    def _store(self, text: str) -> None:
-        """Durably, and all at once."""
-        beside = self.path / "identity.json.new"
+    def _store(self, text: str, name: str = "identity.json") -> None:
+        """Durably, all at once, and for its owner alone."""
+        beside = self.path / f"{name}.new"
         try:
-            with open(beside, "w", encoding="utf-8") as file:
+            with open(beside, "w", encoding="utf-8", opener=_private) as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, self.path / "identity.json")
+            os.replace(beside, self.path / name)
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
@@ -167,3 +181,7 @@ class DataDir:
         except OSError as error:
             cannot = DataDirError(f"{self.path} cannot be written: {error.strerror}")
             raise disk_full(error, self.path) or cannot from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

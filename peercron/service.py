@@ -102,7 +102,7 @@ async def _go_on(node: Node, server: Server, ending: asyncio.Event) -> int:
     calm = Calm()
     calm.begin()
     log.info("node_started", extra={"node": node.name, "address": node.settings.self_address, "http": server.url})
-    duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _seed(node), import_jobs(node)]
+    duties: list[Coroutine[Any, Any, None]] = [_tell_systemd(node), _warn(node), _seed(node), import_jobs(node)]
     tasks = [asyncio.get_running_loop().create_task(duty) for duty in duties]
     await _unless(ending, _over(node))
     notify("STOPPING=1")
@@ -180,14 +180,25 @@ def _contexts(settings: Settings) -> tuple[ssl.SSLContext | None, ssl.SSLContext
 
 async def _tell_systemd(node: Node) -> None:
     """READY once we are part of the cluster; then signs of life, as long as the log can be written."""
-    while not all(well for _, well, _ in node.ready()):  # noqa: ASYNC110 - made of several things, none of which tells
-        await asyncio.sleep(READY_LOOK_S)
+    await _ready(node)
     notify(f"READY=1\nSTATUS=member {node.name}, leader {node.leader()}, term {node.term}")
     every_s = watchdog_s()
     while every_s is not None:
         if node.alive():
             notify(f"WATCHDOG=1\nSTATUS=leader {node.leader()}, term {node.term}")
         await asyncio.sleep(every_s)
+
+
+async def _warn(node: Node) -> None:
+    """Once, when it is known whether there are access tokens."""
+    await _ready(node)
+    if exposed := node.exposed:
+        log.warning("open_to_all", extra={"reason": exposed})
+
+
+async def _ready(node: Node) -> None:
+    while not all(well for _, well, _ in node.ready()):  # noqa: ASYNC110 - made of several things, none of which tells
+        await asyncio.sleep(READY_LOOK_S)
 
 
 async def _seed(node: Node) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from peercron.errors import ConfigError, DataDirError, TooOld
-from peercron.identity import DataDir, cluster_id, cluster_name
+from peercron.identity import OWN_SECRET, DataDir, cluster_id, cluster_name
 
 PEERS = ("a:1", "b:1", "c:1")
 
@@ -142,3 +142,23 @@ def test_the_directory_is_its_owners(tmp_path: Path) -> None:
     DataDir(tmp_path / "d").close()
     assert (tmp_path / "d").stat().st_mode & 0o077 == 0
     assert (tmp_path / "d" / "lock").stat().st_mode & 0o077 == 0
+
+
+def test_the_directory_has_a_secret_that_only_its_owner_reads(tmp_path: Path) -> None:
+    first = DataDir(tmp_path / "one")
+    secret = first.own_secret()
+    assert len(secret) == 64
+    assert first.own_secret() == secret
+    assert (first.path / OWN_SECRET).stat().st_mode & 0o777 == 0o600
+    second = DataDir(tmp_path / "two")
+    assert second.own_secret() != secret
+    first.close()
+    second.close()
+
+
+def test_a_secret_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    (tmp_path / OWN_SECRET).mkdir()
+    with pytest.raises(DataDirError, match=r"root\.secret is unreadable"):
+        data_dir.own_secret()
+    data_dir.close()

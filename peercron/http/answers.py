@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from peercron.http.asking import CLOCK, duration_ms, fresh, node_of, whole_number
+from peercron.http.auth import check
 
 T = TypeVar("T")
 WAIT_MS = 30_000
@@ -112,6 +113,7 @@ async def blocking_answer(
         if node.state.index == seen:
             break
         await asyncio.sleep(min(COALESCE_S, left))
+        check(request)
         seen, body = node.state.index, await _body(view)
         changed_at = changes.changed_at(resource, body, seen)
     return _bytes_answer(body, headers=headers() | {"Peercron-Index": str(seen)})

@@ -36,9 +36,11 @@ from peercron.http import (
     snapshot,
     state,
     status,
+    tokens,
 )
 from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route, check_names, check_once, wants_stale
+from peercron.http.auth import DOOR, Door, admit
 from peercron.http.contract import CONTRACT, Contract
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
@@ -77,6 +79,7 @@ ROUTES: tuple[Route, ...] = (
     *metrics.ROUTES,
     *doctor.ROUTES,
     *overview.ROUTES,
+    *tokens.ROUTES,
     *contract.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
@@ -98,6 +101,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     app[PRESENCE] = Presence()
     app[UNDER_WAY] = Counter()
     app[CONTRACT] = Contract(ROUTES)
+    app[DOOR] = Door()
     for route in ROUTES:
         if route.method == "GET":
             app.router.add_get(route.path, _checked(route))  # HEAD too
@@ -111,9 +115,11 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
 
 
 def _checked(route: Route) -> Handler:
-    """The route's handler, behind the refusal of parameters that it does not know, and of what no route takes."""
+    """The route's handler, behind the door, the refusal of parameters that it does not know, and of what none takes."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        if route.scope is not None:
+            await admit(request, route.scope)
         for name in request.query:
             if name not in route.parameters:
                 hint = nearest(name, tuple(route.parameters))

@@ -11,21 +11,22 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from peercron.clock import Clock
 from peercron.core.commands import Command, Once
 from peercron.core.limits import NAME_LENGTH_MAX
 from peercron.core.naming import named
 from peercron.core.oversize import oversize
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.core.verdict import Done
 from peercron.errors import ConfigError, OutcomeUnknown, Problem, Refused
+from peercron.http.auth import CLOCK as CLOCK
+from peercron.http.auth import NODE as NODE
+from peercron.http.auth import check
 from peercron.http.port import NodePort
 from peercron.http.problems import BadRequest
 from peercron.sources import nearest
 from peercron.times import parse_duration_ms, parse_instant_ms
 
-NODE: web.AppKey[NodePort] = web.AppKey("node", NodePort)
-CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)
 #: How long a request waits for the cluster before it answers that it does not know.
 TIMEOUT_S = 5.0
 READ_PARAMETERS = frozenset({"consistency"})
@@ -41,11 +42,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One line of the table of routes: what is not among `parameters` in a query is refused by name."""
+    """One line of the table of routes: what is not among `parameters` in a query is refused by name.
+
+    `scope`: what a token has to have, once there is any; None: everybody may, or the handler asks in its own way.
+    """
 
     method: str
     path: str
     handler: Handler
+    scope: Scope | None
     parameters: frozenset[str] = frozenset()
 
 
@@ -58,6 +63,7 @@ async def fresh(request: web.Request) -> ClusterState:
     node = node_of(request)
     if not wants_stale(request):
         await node.read_barrier(TIMEOUT_S)
+        check(request)
     return node.state
 
 

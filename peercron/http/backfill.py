@@ -13,6 +13,7 @@ from peercron.core.commands import Backfill
 from peercron.core.job import Job
 from peercron.core.limits import QUEUED_SLOTS_MAX
 from peercron.core.schedule import slots_between
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem
 from peercron.http.answers import json_answer
 from peercron.http.asking import CLOCK, Route, commit, fields_of_body, fresh
@@ -62,4 +63,4 @@ def _instant_ms(body: dict[str, Any], key: str) -> int:
         raise ConfigError([Problem(key, str(error))]) from None
 
 
-ROUTES = (Route("POST", f"{JOB}:backfill", backfill),)
+ROUTES = (Route("POST", f"{JOB}:backfill", backfill, Scope.RUN),)

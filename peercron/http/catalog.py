@@ -10,6 +10,7 @@ from aiohttp import web
 
 from peercron.core.commands import Command
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, commit, fields_of_body, fresh, node_of
@@ -68,7 +69,7 @@ class Catalog:
     def routes(self) -> Iterator[Route]:
         """Its four routes."""
         all_, one = f"/v1/{self.word}s", f"/v1/{self.word}s/{{name}}"
-        yield Route("GET", all_, self.list_rows, READ_PARAMETERS)
-        yield Route("GET", one, self.get_row, READ_PARAMETERS)
-        yield Route("PUT", one, self.put_row)
-        yield Route("DELETE", one, self.delete_row)
+        yield Route("GET", all_, self.list_rows, Scope.READ, READ_PARAMETERS)
+        yield Route("GET", one, self.get_row, Scope.READ, READ_PARAMETERS)
+        yield Route("PUT", one, self.put_row, Scope.JOBS)
+        yield Route("DELETE", one, self.delete_row, Scope.JOBS)

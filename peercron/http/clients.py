@@ -8,6 +8,7 @@ from aiohttp import web
 
 from peercron.core.commands import CloseClient, OpenClient
 from peercron.core.lease import LeaseKind
+from peercron.core.token import Scope
 from peercron.errors import Refused
 from peercron.http.answers import blocking_answer, json_answer
 from peercron.http.asking import BLOCKING_PARAMETERS, TIMEOUT_S, Route, commit, fields_of_body, node_of
@@ -64,8 +65,8 @@ async def close_client(request: web.Request) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/v1/clients", list_clients, BLOCKING_PARAMETERS),
-    Route("POST", "/v1/clients", open_client),
-    Route("POST", r"/v1/clients/{id:\d{1,15}}:renew", renew_client),
-    Route("DELETE", r"/v1/clients/{id:\d{1,15}}", close_client),
+    Route("GET", "/v1/clients", list_clients, Scope.READ, BLOCKING_PARAMETERS),
+    Route("POST", "/v1/clients", open_client, Scope.DATA),
+    Route("POST", r"/v1/clients/{id:\d{1,15}}:renew", renew_client, Scope.DATA),
+    Route("DELETE", r"/v1/clients/{id:\d{1,15}}", close_client, Scope.DATA),
 )

@@ -51,4 +51,4 @@ async def openapi(request: web.Request) -> web.Response:
     return web.Response(body=body, content_type="application/json", headers=headers)
 
 
-ROUTES = (Route("GET", "/openapi.json", openapi),)
+ROUTES = (Route("GET", "/openapi.json", openapi, None),)

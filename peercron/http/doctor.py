@@ -12,6 +12,7 @@ from peercron.core.checkup.finding import Finding, Severity
 from peercron.core.checkup.jobs import of_job, of_waiting
 from peercron.core.checkup.members import of_cluster, of_members
 from peercron.core.checkup.traffic import of_lock, of_queues
+from peercron.core.token import Scope
 from peercron.http.answers import json_answer, unhurried
 from peercron.http.asking import CLOCK, Route, node_of
 from peercron.http.port import NodePort
@@ -71,4 +72,4 @@ def _others(found: list[Finding], check: str, more: int) -> Finding:
     return Finding(like.severity, check, "others", f"{more} more like this", like.advice)
 
 
-ROUTES = (Route("GET", "/v1/doctor", doctor, frozenset({"scope", "consistency"})),)
+ROUTES = (Route("GET", "/v1/doctor", doctor, Scope.READ, frozenset({"scope", "consistency"})),)

@@ -15,6 +15,7 @@ from peercron.core.commands import ApplyJobs
 from peercron.core.job import Job
 from peercron.core.level import objection
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import encoded, in_slices, json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, commit, fresh, json_body, switch
@@ -111,7 +112,7 @@ def _difference(job: Job, spec: JobSpec) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route("POST", "/v1/plan", plan, READ_PARAMETERS | {"prune"}),
-    Route("POST", "/v1/apply", apply, READ_PARAMETERS | {"prune"}),
-    Route("GET", "/v1/export", export, READ_PARAMETERS | {"namespace", "owner", "format"}),
+    Route("POST", "/v1/plan", plan, Scope.READ, READ_PARAMETERS | {"prune"}),
+    Route("POST", "/v1/apply", apply, Scope.JOBS, READ_PARAMETERS | {"prune"}),
+    Route("GET", "/v1/export", export, Scope.READ, READ_PARAMETERS | {"namespace", "owner", "format"}),
 )

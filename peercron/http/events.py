@@ -11,6 +11,7 @@ from aiohttp import web
 from peercron.core import views
 from peercron.core.chronicle import KINDS, LAST, Chronicle, Event, Place
 from peercron.core.state import Resource
+from peercron.core.token import Scope
 from peercron.errors import Compacted
 from peercron.http.asking import READ_PARAMETERS, Route, fresh, node_of, whole_number
 from peercron.http.problems import BadRequest
@@ -137,4 +138,4 @@ def _place(text: str) -> Place:
     return int(found[1]), int(found[2]) if found[2] else LAST
 
 
-ROUTES = (Route("GET", "/v1/events", events, READ_PARAMETERS | {"from", "last", "kind", "name", "follow"}),)
+ROUTES = (Route("GET", "/v1/events", events, Scope.READ, READ_PARAMETERS | {"from", "last", "kind", "name", "follow"}),)

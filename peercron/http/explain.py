@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from peercron.core.explain import explain
+from peercron.core.token import Scope
 from peercron.http.answers import json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, fresh
 from peercron.http.jobs import JOB, find_job, job_key
@@ -16,4 +17,4 @@ async def explain_job(request: web.Request) -> web.Response:
     return json_answer(explain(state, find_job(state, job_key(request))))
 
 
-ROUTES = (Route("GET", f"{JOB}/explain", explain_job, READ_PARAMETERS),)
+ROUTES = (Route("GET", f"{JOB}/explain", explain_job, Scope.READ, READ_PARAMETERS),)

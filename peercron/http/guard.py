@@ -11,10 +11,9 @@ from aiohttp import web
 from peercron.address import is_loopback, split_address
 from peercron.core.shards import holder_of
 from peercron.http.asking import node_of
+from peercron.http.auth import READS, bearer
 from peercron.http.problems import BadRequest
-from peercron.runpass import is_pass
-
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+from peercron.runpass import is_pass, named_by
 
 
 @web.middleware
@@ -26,7 +25,7 @@ async def refuse_foreign_pages(
     A write of another origin is refused. Where HTTP listens on loopback only, so is any request under a foreign host
     name: that is how a page whose name was bound anew to 127.0.0.1 would read what is here.
     """
-    if request.method not in _READS and _is_foreign(request):
+    if request.method not in READS and _is_foreign(request):
         raise BadRequest("header.Origin", "writes from pages of other sites are refused", code="forbidden", status=403)
     if is_loopback(split_address(node_of(request).settings.http)[0]) and not _names_this_machine(request.host):
         raise BadRequest("header.Host", f"{request.host!r} is not this machine", code="misdirected", status=421)
@@ -54,13 +53,17 @@ def check_pass(request: web.Request, run_id: str, token: int) -> str:
     Returns:
         The run, or that one of its shards, that has the attempt.
     """
-    settings = node_of(request).settings
-    run_id = holder_of(node_of(request).state, run_id, token)
-    scheme, _, said = request.headers.get("Authorization", "").partition(" ")
-    if not scheme:
+    node, said = node_of(request), bearer(request)
+    run_id = holder_of(node.state, run_id, token)
+    if "Authorization" not in request.headers:
         message = "wants `Bearer` and the PEERCRON_TOKEN of an attempt; without it nobody knows who asks"
-        raise BadRequest("header.Authorization", message, code="unauthorized", status=401)
-    if scheme.lower() != "bearer" or not is_pass(said.strip(), settings.secret, settings.cluster, run_id, token):
+        raise BadRequest("header.Authorization", message, code="unauthenticated", status=401)
+    # Without a secret each node has a key of its own, and runs may speak to any: as long as all may do everything, it
+    # is enough that they do not take each other's names.
+    all_are_trusted = node.settings.secret is None and not node.state.tokens
+    if not (is_pass(said, node.pass_key, node.settings.cluster, run_id, token)) and not (
+        all_are_trusted and named_by(said) == (run_id, token)
+    ):
         message = "wants `Bearer` and the PEERCRON_TOKEN of this very attempt"
         raise BadRequest("header.Authorization", message, code="forbidden", status=403)
     return run_id

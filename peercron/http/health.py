@@ -13,6 +13,7 @@ from peercron.core.job import Job
 from peercron.core.listening import CHECKED
 from peercron.core.member import Member
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.http.answers import blocking_answer, in_slices
 from peercron.http.asking import BLOCKING_PARAMETERS, Route, node_of
 from peercron.http.jobs import find_job
@@ -60,4 +61,4 @@ def _row(state: ClusterState, job: Job, check: Check, member: Member) -> dict[st
     }
 
 
-ROUTES = (Route("GET", "/v1/health", health, BLOCKING_PARAMETERS | {"job"}),)
+ROUTES = (Route("GET", "/v1/health", health, Scope.READ, BLOCKING_PARAMETERS | {"job"}),)

@@ -20,6 +20,7 @@ from peercron.core.schedule import next_slot
 from peercron.core.slice_duty import bound_to_miss
 from peercron.core.slices import unled
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, JobNotFound, Problem
 from peercron.http.answers import blocking_answer, encoded, in_slices, json_answer
 from peercron.http.asking import (
@@ -269,17 +270,17 @@ async def job_ledger(request: web.Request) -> web.Response:
 
 _LIST = BLOCKING_PARAMETERS | {"limit"}
 ROUTES = (
-    Route("GET", "/v1/jobs", list_jobs, _LIST | {"offset", "namespace", "owner"}),
-    Route("POST", "/v1/jobs", create_job),
-    Route("GET", JOB, get_job, BLOCKING_PARAMETERS),
-    Route("PUT", JOB, replace_job),
-    Route("PATCH", JOB, patch_job),
-    Route("DELETE", JOB, delete_job),
-    Route("POST", f"{JOB}:run", run_job),
-    Route("POST", f"{JOB}:pause", pause_job),
-    Route("POST", f"{JOB}:resume", resume_job),
-    Route("POST", f"{JOB}:failback", fail_back),
-    Route("GET", f"{JOB}/next", next_slots, READ_PARAMETERS | {"n", "from"}),
-    Route("GET", f"{JOB}/runs", job_runs, _LIST),
-    Route("GET", f"{JOB}/ledger", job_ledger, _LIST | {"from", "to"}),
+    Route("GET", "/v1/jobs", list_jobs, Scope.READ, _LIST | {"offset", "namespace", "owner"}),
+    Route("POST", "/v1/jobs", create_job, Scope.JOBS),
+    Route("GET", JOB, get_job, Scope.READ, BLOCKING_PARAMETERS),
+    Route("PUT", JOB, replace_job, Scope.JOBS),
+    Route("PATCH", JOB, patch_job, Scope.JOBS),
+    Route("DELETE", JOB, delete_job, Scope.JOBS),
+    Route("POST", f"{JOB}:run", run_job, Scope.RUN),
+    Route("POST", f"{JOB}:pause", pause_job, Scope.RUN),
+    Route("POST", f"{JOB}:resume", resume_job, Scope.RUN),
+    Route("POST", f"{JOB}:failback", fail_back, Scope.RUN),
+    Route("GET", f"{JOB}/next", next_slots, Scope.READ, READ_PARAMETERS | {"n", "from"}),
+    Route("GET", f"{JOB}/runs", job_runs, Scope.READ, _LIST),
+    Route("GET", f"{JOB}/ledger", job_ledger, Scope.READ, _LIST | {"from", "to"}),
 )

@@ -12,6 +12,7 @@ from peercron.core.commands import AcquireLock, ForsakeLock, ReleaseLock
 from peercron.core.limits import LOCK_DELAY_MS
 from peercron.core.lock import Claim, LockKind
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.core.verdict import Done
 from peercron.errors import Busy, NoLeader, OutcomeUnknown, Refused
 from peercron.http.answers import WAIT_MS_MAX, json_answer
@@ -267,12 +268,12 @@ async def _token(request: web.Request) -> int:
 
 
 def _routes() -> Iterator[Route]:
-    yield Route("GET", "/v1/locks", list_locks, BLOCKING_PARAMETERS | {"namespace", "limit"})
+    yield Route("GET", "/v1/locks", list_locks, Scope.READ, BLOCKING_PARAMETERS | {"namespace", "limit"})
     one = "/v1/locks/{namespace}/{name:[^/:]+}"
-    yield Route("GET", one, get_lock, BLOCKING_PARAMETERS)
+    yield Route("GET", one, get_lock, Scope.READ, BLOCKING_PARAMETERS)
     for deed in (acquire, renew, release):
-        yield Route("POST", f"{one}:{deed.__name__}", deed)
-    yield Route("GET", "/v1/fence/{name:.+}", fence, READ_PARAMETERS | {"token"})
+        yield Route("POST", f"{one}:{deed.__name__}", deed, Scope.DATA)
+    yield Route("GET", "/v1/fence/{name:.+}", fence, Scope.READ, READ_PARAMETERS | {"token"})
 
 
 ROUTES = tuple(_routes())

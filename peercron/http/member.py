@@ -12,6 +12,7 @@ from peercron.core import views
 from peercron.core.commands import DrainMember, Invite, Uninvite
 from peercron.core.member import Role
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import blocking_answer, json_answer
 from peercron.http.asking import BLOCKING_PARAMETERS, TIMEOUT_S, Route, commit, fields_of_body, fresh, node_of
@@ -158,10 +159,10 @@ def _command(settings: Settings, state: ClusterState, invite: Invite) -> str:
 #: A member goes by its address too, which has a colon; but no port is called so.
 _MEMBER = "/v1/members/{name:[^/]+(?<!:drain)(?<!:undrain)}"
 ROUTES = (
-    Route("GET", "/v1/members", members, BLOCKING_PARAMETERS),
-    Route("POST", "/v1/members", add),
-    Route("DELETE", _MEMBER, remove),
-    Route("POST", "/v1/members/{name}:drain", drain),
-    Route("POST", "/v1/members/{name}:undrain", undrain),
-    Route("POST", "/v1/leader:transfer", transfer),
+    Route("GET", "/v1/members", members, Scope.READ, BLOCKING_PARAMETERS),
+    Route("POST", "/v1/members", add, Scope.ADMIN),
+    Route("DELETE", _MEMBER, remove, Scope.ADMIN),
+    Route("POST", "/v1/members/{name}:drain", drain, Scope.ADMIN),
+    Route("POST", "/v1/members/{name}:undrain", undrain, Scope.ADMIN),
+    Route("POST", "/v1/leader:transfer", transfer, Scope.ADMIN),
 )

@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from peercron.core.histogram import Histogram
+from peercron.core.token import Scope
 from peercron.http.asking import CLOCK, Route, node_of
 from peercron.http.exposition import families
 from peercron.http.families import counters, histograms
@@ -100,4 +101,4 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=text, headers={"Content-Type": content_type})
 
 
-ROUTES = (Route("GET", "/metrics", metrics),)
+ROUTES = (Route("GET", "/metrics", metrics, Scope.READ),)

@@ -16,10 +16,12 @@ from peercron.core.commands import CallHook, EmitEvent
 from peercron.core.job import CommandTask, EnvEntry
 from peercron.core.occasion import HookTrigger
 from peercron.core.params import Params, flaw
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.execution.environment import Unresolved, resolve
 from peercron.http.answers import json_answer
 from peercron.http.asking import Route, commit, fields_of_body, fresh, json_body, node_of
+from peercron.http.auth import admit
 from peercron.http.jobs import find_job, job_key
 from peercron.http.problems import BadRequest
 from peercron.jobspec.params import read_params
@@ -32,12 +34,17 @@ _ALGORITHM: Final = "sha256="
 async def call_hook(request: web.Request) -> web.Response:
     """Run the job. The keys of the body, a JSON object, are its params; what is nested is given as JSON.
 
+    Where the job has a secret its signature is all that is asked for; else a token, if there are any, with scope run.
     The call passes the overlap policy like any slot, so the run may come back skipped, with the reason.
     """
-    key = job_key(request)
-    trigger = find_job(await fresh(request), key).definition.trigger
+    key, state = job_key(request), await fresh(request)
+    job = state.jobs.get(state.job_uids.get(key, ""))
+    trigger = job.definition.trigger if job is not None else None
     if isinstance(trigger, HookTrigger) and trigger.secret is not None:
         await _check_signature(request, trigger.secret)
+    else:
+        await admit(request, Scope.RUN)
+        find_job(state, key)
     given = _params(await json_body(request)) if request.can_read_body else ()
     done = await commit(request, CallHook(key, given))
     state = node_of(request).state
@@ -81,6 +88,6 @@ async def _check_signature(request: web.Request, secret: EnvEntry) -> None:
 
 
 ROUTES = (
-    Route("POST", "/v1/hooks/{name}", call_hook),
-    Route("POST", "/v1/events/{name}", emit_event),
+    Route("POST", "/v1/hooks/{name}", call_hook, None),
+    Route("POST", "/v1/events/{name}", emit_event, Scope.DATA),
 )

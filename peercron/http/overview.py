@@ -10,6 +10,7 @@ from aiohttp import web
 
 from peercron.core import views
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.http.answers import json_answer, unhurried
 from peercron.http.asking import CLOCK, READ_PARAMETERS, Route, fresh, node_of, whole_number
 from peercron.http.events import event_view
@@ -120,4 +121,4 @@ def _longest(state: ClusterState, rows: int) -> list[str]:
     return [*lines, *islice(held, rows - len(lines))]
 
 
-ROUTES = (Route("GET", "/v1/overview", overview, READ_PARAMETERS | {"limit"}),)
+ROUTES = (Route("GET", "/v1/overview", overview, Scope.READ, READ_PARAMETERS | {"limit"}),)

@@ -32,6 +32,11 @@ class NodePort(Protocol):
     @property
     def term(self) -> int: ...
 
+    @property
+    def pass_key(self) -> bytes:
+        """What the passes of root and of runs are made with; empty: root has none."""
+        ...
+
     def leader(self) -> str | None:
         """Name of the leader as known here."""
         ...
@@ -88,6 +93,10 @@ class NodePort(Protocol):
 
     def run_log_path(self, run_id: str, token: int) -> Path | None:
         """The output of an attempt that ran here; None: it did not, or the file is gone."""
+        ...
+
+    def runs_here(self, run_id: str, token: int) -> bool:
+        """Whether this attempt is alive on this node, whatever the state says."""
         ...
 
     def alive(self) -> bool:

@@ -21,6 +21,8 @@ STATUS = {
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "snapshot_damaged": HTTPStatus.UNPROCESSABLE_ENTITY,
     "snapshot_too_new": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "unauthenticated": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
     "not_found": HTTPStatus.NOT_FOUND,
     "conflict": HTTPStatus.CONFLICT,
     "not_ready": HTTPStatus.CONFLICT,

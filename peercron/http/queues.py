@@ -23,6 +23,7 @@ from peercron.core.commands import (
 from peercron.core.limits import ATTEMPTS_PER_ITEM, PRIORITY_MAX, REASON_LENGTH_MAX, REPLAYED_MAX, VISIBILITY_MS
 from peercron.core.queue import Queue
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import WAIT_MS_MAX, blocking_answer, in_slices, json_answer
 from peercron.http.asking import (
@@ -245,20 +246,20 @@ def _find(state: ClusterState, key: str) -> Queue:
 
 _QUEUE = "/v1/queues/{namespace}/{name:[^/:]+}"
 ROUTES = (
-    Route("GET", "/v1/queues", list_queues, BLOCKING_PARAMETERS | {"namespace", "limit"}),
-    Route("POST", f"{_QUEUE}/items", put_item),
-    Route("GET", f"{_QUEUE}/items", peek, READ_PARAMETERS | {"limit"}),
-    Route("DELETE", f"{_QUEUE}/items", purge),
-    Route("GET", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}", get_item, READ_PARAMETERS),
-    Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:ack", ack),
-    Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:nack", nack),
-    Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:extend", extend),
-    Route("POST", f"{_QUEUE}:receive", receive),
-    Route("POST", f"{_QUEUE}:replay", replay),
-    Route("POST", f"{_QUEUE}:ack", ack),
-    Route("POST", f"{_QUEUE}:nack", nack),
-    Route("POST", f"{_QUEUE}:extend", extend),
-    Route("GET", _QUEUE, get_queue, BLOCKING_PARAMETERS),
-    Route("PUT", _QUEUE, put_queue),
-    Route("DELETE", _QUEUE, delete_queue),
+    Route("GET", "/v1/queues", list_queues, Scope.READ, BLOCKING_PARAMETERS | {"namespace", "limit"}),
+    Route("POST", f"{_QUEUE}/items", put_item, Scope.DATA),
+    Route("GET", f"{_QUEUE}/items", peek, Scope.READ, READ_PARAMETERS | {"limit"}),
+    Route("DELETE", f"{_QUEUE}/items", purge, Scope.DATA),
+    Route("GET", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}", get_item, Scope.READ, READ_PARAMETERS),
+    Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:ack", ack, Scope.DATA),
+    Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:nack", nack, Scope.DATA),
+    Route("POST", f"{_QUEUE}/items/{{id:[0-9]{{1,16}}}}:extend", extend, Scope.DATA),
+    Route("POST", f"{_QUEUE}:receive", receive, Scope.DATA),
+    Route("POST", f"{_QUEUE}:replay", replay, Scope.DATA),
+    Route("POST", f"{_QUEUE}:ack", ack, Scope.DATA),
+    Route("POST", f"{_QUEUE}:nack", nack, Scope.DATA),
+    Route("POST", f"{_QUEUE}:extend", extend, Scope.DATA),
+    Route("GET", _QUEUE, get_queue, Scope.READ, BLOCKING_PARAMETERS),
+    Route("PUT", _QUEUE, put_queue, Scope.DATA),
+    Route("DELETE", _QUEUE, delete_queue, Scope.DATA),
 )

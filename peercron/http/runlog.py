@@ -14,8 +14,9 @@ from peercron.core.history import find_run
 from peercron.core.member import Member
 from peercron.core.run import Attempt, Run
 from peercron.core.state import ClusterState
-from peercron.errors import RunNotFound
+from peercron.errors import Refused, RunNotFound
 from peercron.http.asking import READ_PARAMETERS, fresh, node_of, switch, whole_number
+from peercron.http.auth import check
 from peercron.http.port import NodePort
 
 LOG_PARAMETERS = READ_PARAMETERS | {"follow", "attempt", "offset"}
@@ -96,6 +97,10 @@ async def _output(
             yield chunk
         if not live or not _is_here(request):
             return
+        try:
+            check(request)
+        except Refused as refused:  # the token was revoked: what came so far is not whole
+            raise ConnectionAbortedError(refused.message) from None
         await node.wait_changed(node.state.index, FOLLOW_S)
 
 
@@ -135,7 +140,10 @@ async def _relay(request: web.Request, member: Member) -> web.StreamResponse | N
     scheme = "https" if node.settings.tls_cert else "http"
     url = f"{scheme}://{member.info.http}/v1/runs/{quote(request.match_info['id'], safe='')}/log"
     try:
-        async with request.app[PEERS].get(url, params=dict(request.query), headers={FORWARDED: node.name}) as answer:
+        # In the name of who asks: the other node knows what he may do, and nobody else has to be trusted for it.
+        own = {name: request.headers[name] for name in ("Authorization",) if name in request.headers}
+        sent = {FORWARDED: node.name, **own}
+        async with request.app[PEERS].get(url, params=dict(request.query), headers=sent) as answer:
             if answer.status != 200:
                 return None
             return await _send(request, answer.content.iter_chunked(CHUNK_BYTES), answer.headers.get(ORIGIN, "file"))

@@ -15,6 +15,7 @@ from peercron.core import history, views
 from peercron.core.commands import CancelRun, Checkpoint, RunJob
 from peercron.core.run import Run, RunState
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem, RunNotFound
 from peercron.http.answers import blocking_answer, in_slices, json_answer
 from peercron.http.asking import BLOCKING_PARAMETERS, Route, commit, fields_of_body, node_of, whole_number
@@ -108,10 +109,10 @@ async def checkpoint(request: web.Request) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/v1/runs", list_runs, BLOCKING_PARAMETERS | {"limit", "state", "job"}),
-    Route("GET", "/v1/runs/{id:[^:]+}/log", run_log, LOG_PARAMETERS),
-    Route("POST", "/v1/runs/{id:[^:]+}:cancel", cancel_run),
-    Route("POST", "/v1/runs/{id:[^:]+}:retry", retry_run),
-    Route("POST", "/v1/runs/{id:[^:]+}:checkpoint", checkpoint),
-    Route("GET", "/v1/runs/{id:[^:]+}", get_run, BLOCKING_PARAMETERS),
+    Route("GET", "/v1/runs", list_runs, Scope.READ, BLOCKING_PARAMETERS | {"limit", "state", "job"}),
+    Route("GET", "/v1/runs/{id:[^:]+}/log", run_log, Scope.READ, LOG_PARAMETERS),
+    Route("POST", "/v1/runs/{id:[^:]+}:cancel", cancel_run, Scope.RUN),
+    Route("POST", "/v1/runs/{id:[^:]+}:retry", retry_run, Scope.RUN),
+    Route("POST", "/v1/runs/{id:[^:]+}:checkpoint", checkpoint, None),
+    Route("GET", "/v1/runs/{id:[^:]+}", get_run, Scope.READ, BLOCKING_PARAMETERS),
 )

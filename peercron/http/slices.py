@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from peercron.core.token import Scope
 from peercron.http.answers import json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, node_of
 
@@ -19,4 +20,4 @@ async def slices(request: web.Request) -> web.Response:
     return json_answer(seen)
 
 
-ROUTES = (Route("GET", "/v1/slices", slices, READ_PARAMETERS | {"job"}),)
+ROUTES = (Route("GET", "/v1/slices", slices, Scope.READ, READ_PARAMETERS | {"job"}),)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from peercron import __version__
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from peercron.errors import Busy
 from peercron.http.answers import json_answer
 from peercron.http.asking import CLOCK, READ_PARAMETERS, Route, fresh, node_of, switch
@@ -119,6 +120,6 @@ def _one_of(request: web.Request, what: str) -> Iterator[None]:
 
 
 ROUTES = (
-    Route("GET", "/v1/snapshot", save, READ_PARAMETERS),
-    Route("PUT", "/v1/snapshot", restore, frozenset({"force"})),
+    Route("GET", "/v1/snapshot", save, Scope.ADMIN, READ_PARAMETERS),
+    Route("PUT", "/v1/snapshot", restore, Scope.ADMIN, frozenset({"force"})),
 )

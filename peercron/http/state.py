@@ -12,6 +12,7 @@ from peercron.core.apply.change import LEVEL
 from peercron.core.commands import DeleteKey, IncrKey, PutKey
 from peercron.core.limits import LEASE_FORM, LEASE_MS_MAX, LEASE_MS_MIN, NUMBER_MAX
 from peercron.core.state import Key
+from peercron.core.token import Scope
 from peercron.core.verdict import Done
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import blocking_answer, json_answer
@@ -148,10 +149,10 @@ async def delete_key(request: web.Request) -> web.Response:
 
 _LIST = BLOCKING_PARAMETERS | {"prefix", "after", "limit", "values", "watch", "from"}
 ROUTES = (
-    Route("GET", "/v1/state/{namespace}/", list_keys, _LIST),
-    Route("GET", "/v1/state/{namespace}/{key:.+}", get_key, READ_PARAMETERS),
-    Route("PUT", "/v1/state/{namespace}/{key:.+}", put_key, frozenset({"ttl"})),
-    Route("POST", "/v1/state/{namespace}/{key:.+}:cas", cas_key),
-    Route("POST", "/v1/state/{namespace}/{key:.+}:incr", incr_key),
-    Route("DELETE", "/v1/state/{namespace}/{key:.+}", delete_key),
+    Route("GET", "/v1/state/{namespace}/", list_keys, Scope.READ, _LIST),
+    Route("GET", "/v1/state/{namespace}/{key:.+}", get_key, Scope.READ, READ_PARAMETERS),
+    Route("PUT", "/v1/state/{namespace}/{key:.+}", put_key, Scope.DATA, frozenset({"ttl"})),
+    Route("POST", "/v1/state/{namespace}/{key:.+}:cas", cas_key, Scope.DATA),
+    Route("POST", "/v1/state/{namespace}/{key:.+}:incr", incr_key, Scope.DATA),
+    Route("DELETE", "/v1/state/{namespace}/{key:.+}", delete_key, Scope.DATA),
 )

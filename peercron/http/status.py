@@ -7,6 +7,7 @@ from hashlib import blake2b
 from aiohttp import web
 
 from peercron.core.commands import PauseCluster, ResumeCluster
+from peercron.core.token import Scope
 from peercron.http.answers import json_answer, unhurried
 from peercron.http.asking import READ_PARAMETERS, Route, commit, fields_of_body, node_of, switch
 from peercron.wire.snapshot import DIGEST_BYTES, content, freeze
@@ -60,10 +61,10 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/v1/status", status, READ_PARAMETERS),
-    Route("POST", "/v1/cluster:pause", pause),
-    Route("POST", "/v1/cluster:resume", resume),
-    Route("GET", "/v1/digest", digest, READ_PARAMETERS),
-    Route("GET", "/livez", livez, frozenset({"verbose"})),
-    Route("GET", "/readyz", readyz, frozenset({"verbose"})),
+    Route("GET", "/v1/status", status, Scope.READ, READ_PARAMETERS),
+    Route("POST", "/v1/cluster:pause", pause, Scope.ADMIN),
+    Route("POST", "/v1/cluster:resume", resume, Scope.ADMIN),
+    Route("GET", "/v1/digest", digest, Scope.READ, READ_PARAMETERS),
+    Route("GET", "/livez", livez, None, frozenset({"verbose"})),
+    Route("GET", "/readyz", readyz, None, frozenset({"verbose"})),
 )

@@ -11,6 +11,7 @@ from aiohttp import web
 from peercron.core.state import Resource
 from peercron.errors import Compacted, NoLeader, PeercronError
 from peercron.http.asking import node_of
+from peercron.http.auth import check
 
 #: What comes within this time goes out together: one write for each reader, and not one for each of them and each news.
 COALESCE_S = 0.05
@@ -63,6 +64,7 @@ async def _go_on(request: web.Request, answer: web.StreamResponse, source: Sourc
     """A reader that does not read stops here, with one batch in its hands; what it misses meanwhile it is told."""
     node, woken = node_of(request), False
     while True:
+        check(request)
         told = source.take()
         if told:
             await answer.write(told)

@@ -10,6 +10,7 @@ from aiohttp import web
 from peercron.core.state import Resource
 from peercron.http.answers import WAIT_MS, WAIT_MS_MAX, json_answer
 from peercron.http.asking import CLOCK, duration_ms, fresh, node_of, whole_number
+from peercron.http.auth import check
 from peercron.http.feed import FEED, Batch, Line
 from peercron.http.problems import BadRequest
 from peercron.http.streaming import NDJSON, SSE, stream
@@ -32,6 +33,7 @@ async def changes_after(request: web.Request, listing: Any) -> web.Response:
     while not batch.lines and (left_s := until_s - clock.monotonic()) > 0:
         namespace = request.match_info["namespace"]
         told = await node.wait_for(("key", namespace, ""), left_s)
+        check(request)
         batch = _after(request, index)
         if not told:
             break

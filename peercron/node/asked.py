@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
+from peercron.address import is_loopback, split_address
 from peercron.clock import Clock
 from peercron.consensus.driver import Driver
 from peercron.core.apply.once import LEVEL as ONCE_LEVEL
@@ -26,9 +27,18 @@ from peercron.node.renewal import Renewal
 from peercron.node.roster import Roster
 from peercron.node.slices import Slices
 from peercron.node.watch import Watch
+from peercron.settings import Settings
 
 #: A leader that is this far ahead of what we applied makes us not ready.
 BEHIND_MAX: Final = 1_000
+
+
+def exposure(http: str, state: ClusterState) -> str:
+    """Who from elsewhere may do everything through this address, as a sentence; empty: nobody."""
+    if state.tokens or is_loopback(split_address(http)[0]):
+        return ""
+    cure = "until there is an access token: `peercron token create NAME --scope admin`"
+    return f"whoever reaches {http} may do everything, and so run what he likes on the nodes, {cure}"
 
 
 class Asked:
@@ -36,6 +46,7 @@ class Asked:
 
     #: Our own place in the cluster, and whether we still have one.
     membership: Membership
+    settings: Settings
     _clock: Clock
     _driver: Driver
     _leadership: Leadership
@@ -52,6 +63,11 @@ class Asked:
     @property
     def name(self) -> str:
         return self.membership.name
+
+    @property
+    def exposed(self) -> str:
+        """See `exposure`."""
+        return exposure(self.settings.http, self.state)
 
     @property
     def state(self) -> ClusterState:
@@ -110,6 +126,8 @@ class Asked:
         seen = self._roster.status()
         if doubt := self._slices.doubt:
             seen["notes"].append(f"this node starts nothing in its slices: {doubt}")
+        if exposed := self.exposed:
+            seen["notes"].append(exposed)
         return seen
 
     @property
@@ -141,6 +159,9 @@ class Asked:
     async def scan(self) -> list[dict[str, Any]]:
         """What the modules of --import define, as documents of jobs. ImportFailed: they cannot be imported."""
         return await self._supervisor.scan()
+
+    def runs_here(self, run_id: str, token: int) -> bool:
+        return (run_id, token) in self._supervisor.running
 
     def run_log_path(self, run_id: str, token: int) -> Path | None:
         return self._supervisor.log_path(run_id, token)

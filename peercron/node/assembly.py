@@ -85,6 +85,10 @@ class Parts:
         """Who this member is, held for this process. DataDirError: it cannot be used."""
         return DataDir(self.settings.data_dir)
 
+    def pass_key(self, data_dir: DataDir) -> bytes:
+        """What the passes of root and of runs are made with: where the cluster has no secret, this node has its own."""
+        return self.settings.secret or data_dir.own_secret()
+
     def disk(self) -> Disk:
         """Where log and snapshots are."""
         return FolderDisk(self.settings.data_dir / "log", durable=self.settings.durability == "fsync")

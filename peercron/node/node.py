@@ -59,11 +59,10 @@ class Node(Asked):
         verify_kernel()
         parts = parts or Parts(settings)
         self.settings, self._clock = settings, parts.clock
-        self._data_dir = parts.data_dir()
+        self._data_dir, self._watch = parts.data_dir(), Watch(lambda: self.state)
         identity = identify(settings, parts, self._data_dir)
         self.me = identity.member
         self._machine = Machine(self.me)
-        self._watch = Watch(lambda: self.state)
         self._tasks: list[asyncio.Task[None]] = []
         replica = open_replica(parts, identity, self._machine)
         identity = self._data_dir.next_session(identity)
@@ -87,7 +86,8 @@ class Node(Asked):
         )
         #: Our own place in the cluster, and whether we still have one.
         self.membership = mine = self._members.mine
-        pass_of = partial(run_pass, settings.secret, settings.cluster)
+        self.pass_key = parts.pass_key(self._data_dir)
+        pass_of = partial(run_pass, self.pass_key, settings.cluster)
         self._dispatch = Dispatch(
             self.me, lambda: mine.name, settings.http_url, pass_of, self._machine, self._clock, propose
         )

@@ -154,8 +154,7 @@ def test_a_command_is_ended_before_its_time_when_nobody_answers(shell: Shell, mo
 def test_in_a_run_the_lock_is_the_runs(shell: Shell, tmp_path: Path) -> None:
     """It ends with the attempt; the token of the attempt is handed on, for a lock within this one."""
     told, run, token = tmp_path / "told", *_attempt(shell)
-    settings = shell.node.settings
-    secret = run_pass(settings.secret, settings.cluster, run, token)
+    secret = run_pass(shell.node.pass_key, shell.node.settings.cluster, run, token)
     environ = {"PEERCRON_RUN_ID": run, "PEERCRON_FENCING_TOKEN": str(token), "PEERCRON_TOKEN": secret}
     held: list[Any] = []
     before = holding.run_under

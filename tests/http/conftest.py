@@ -68,7 +68,16 @@ class FakeNode:
         self._watch = watch or Watch(lambda: state)
         self.renewed: list[int] = []
         state.tally = state.tally or Tally()
+        #: Attempts that this node gave to itself.
+        self.running: list[tuple[str, int]] = []
         self._meters, self.at = Meters(), Readings(leads=True)
+
+    @property
+    def pass_key(self) -> bytes:
+        return self.settings.secret or b""
+
+    def runs_here(self, run_id: str, token: int) -> bool:
+        return (run_id, token) in self.running
 
     def leader(self) -> str | None:
         return "n1" if self.has_leader else None

@@ -27,7 +27,7 @@ async def environment(site: Site, **changes: str) -> dict[str, str]:
         "PEERCRON_NODE": "n1",
         "PEERCRON_FENCING_TOKEN": str(token),
         "PEERCRON_URL": site.url,
-        "PEERCRON_TOKEN": run_pass(settings.secret, settings.cluster, run["id"], token),
+        "PEERCRON_TOKEN": run_pass(site.node.pass_key, settings.cluster, run["id"], token),
     } | changes
 
 

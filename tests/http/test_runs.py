@@ -190,8 +190,8 @@ async def test_bad_parameters_are_named(site: Site, query: str) -> None:
 
 
 async def checkpoint(site: Site, run_id: str, token: int, data: object, secret: str | None = None) -> Answer:
-    settings = site.node.settings
-    secret = run_pass(settings.secret, settings.cluster, run_id, token) if secret is None else secret
+    own = run_pass(site.node.pass_key, site.node.settings.cluster, run_id, token)
+    secret = own if secret is None else secret
     headers = {"Authorization": f"Bearer {secret}"}
     return await site.ask("POST", url_of(run_id, ":checkpoint"), json={"token": token, "data": data}, headers=headers)
 
@@ -217,7 +217,7 @@ async def test_a_process_speaks_for_its_own_attempt_only(site: Site) -> None:
     await site.put_job(overlap="allow")
     mine, other = await site.run_job(), await site.run_job()
     token = mine["attempts"][0]["token"]
-    own = run_pass(site.node.settings.secret, site.node.settings.cluster, mine["id"], token)
+    own = run_pass(site.node.pass_key, site.node.settings.cluster, mine["id"], token)
     for run_id, said in ((other["id"], token), (mine["id"], token + 1), (other["id"], other["attempts"][0]["token"])):
         answer = await checkpoint(site, run_id, said, 1, own)
         assert (answer.status, answer.json["code"]) == (403, "forbidden")

@@ -54,6 +54,7 @@ class ClusterState(state.ClusterState):
 state.ClusterState = ClusterState  # type: ignore[misc]
 
 from peercron.core import apply, commands, level, since  # noqa: E402
+from peercron.core.token import Scope  # noqa: E402
 from peercron.core.verdict import Done, Verdict  # noqa: E402
 
 THIS = level.LEVEL
@@ -121,9 +122,9 @@ async def touched(request: web.Request) -> web.Response:
 
 status.ROUTES = (  # type: ignore[assignment]
     *status.ROUTES,
-    Route("POST", "/v1/touched/{key}", put_touch),
-    Route("POST", "/v1/preferred/{name}", prefer),
-    Route("GET", "/v1/touched", touched, READ_PARAMETERS),
+    Route("POST", "/v1/touched/{key}", put_touch, Scope.DATA),
+    Route("POST", "/v1/preferred/{name}", prefer, Scope.RUN),
+    Route("GET", "/v1/touched", touched, Scope.READ, READ_PARAMETERS),
 )
 Parts.journal_bytes_max = SNAPSHOT_EVERY_BYTES
 Parts.tail_entries = TAIL_ENTRIES

@@ -21,6 +21,7 @@ from peercron.http.openapi import (
     queues,
     runs,
     state,
+    tokens,
 )
 from peercron.http.openapi.operation import Operation
 
@@ -39,6 +40,7 @@ _NOUNS: Final[Mapping[str, ModuleType]] = {
     "cluster": cluster,
     "overview": overview,
     "events": events,
+    "tokens": tokens,
 }
 #: Method and path of a route -> what is to be said of it.
 OPERATIONS: Final[Mapping[str, Operation]] = {

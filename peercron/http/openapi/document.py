@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from peercron import __version__
+from peercron.core.token import MAY, Scope
 from peercron.http.asking import Handler, Route
+from peercron.http.auth import OF_RUNS
 from peercron.http.openapi import described, parameters
 from peercron.http.openapi.operation import JSON, Content, Operation, content_of
 from peercron.http.openapi.refusals import STATUSES, Problem, refusals_of, response_of
@@ -126,7 +128,10 @@ class _Writer:
             },
             "parameters": {name: _parameter(name, "header", schema) for name, schema in parameters.HEADERS.items()},
             "responses": {f"Problem{status}": self._problem(status) for status in STATUSES},
-            "securitySchemes": {"run": {"type": "http", "scheme": "bearer", "description": _OF_RUN}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": _TOKEN},
+                "run": {"type": "http", "scheme": "bearer", "description": _OF_RUN},
+            },
         }
 
     def _operation(self, route: Route, places: Mapping[str, str]) -> Schema:
@@ -143,8 +148,7 @@ class _Writer:
             for status in refusals_of(route, operation)
             if status not in operation.contents
         }
-        if operation.of_run is not None:
-            told["security"] = [{"run": []}] if operation.of_run else [{}, {"run": []}]
+        told["security"] = [*_security(route, operation)]
         return {key: value for key, value in told.items() if value}
 
     def _content(self, content: Content) -> Schema:
@@ -170,7 +174,22 @@ class _Writer:
         return response_of(status) | {"headers": headers, "content": {PROBLEM: {"schema": self.schemas[Problem]}}}
 
 
-_OF_RUN: Final = "PEERCRON_TOKEN of an attempt, which is good for this attempt alone and dies with it"
+_TOKEN: Final = (
+    "An access token (pcr_…), or a pass made of the cluster's secret. Wanted from the first token on; which scope it "
+    "has to have stands with each operation. Scopes: "
+) + "; ".join(f"{scope}: {may}" for scope, may in MAY.items())
+_OF_RUN: Final = "PEERCRON_TOKEN of an attempt, which is good for what it does as data, and dies with it"
+
+
+def _security(route: Route, operation: Operation) -> Iterator[Schema]:
+    """One of these; an empty one: without tokens in the cluster, or with what else is asked for, none is needed."""
+    if operation.of_run:
+        yield {"run": []}
+    elif route.scope is not None or 401 in operation.refuses:
+        yield {}
+        yield {"token": [str(route.scope or Scope.RUN)]}
+        if route.scope in OF_RUNS:
+            yield {"run": []}
 
 
 def _operation(route: Route) -> Operation:

@@ -25,6 +25,7 @@ OPERATIONS: Final = {
         body=Content({"type": "object", "description": "its keys are the params of the run"}, required=False),
         parameters={"name": OF_JOB},
         headers=("X-Hub-Signature-256",),
+        refuses=frozenset({401}),
     ),
     "POST /v1/events/{name}": Operation(
         "emitEvent",

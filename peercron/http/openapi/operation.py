@@ -52,7 +52,7 @@ class Operation:
         parameters: of its path and its query, those that mean something else here than elsewhere: their schemas.
         refuses: statuses that it can answer beside those that all of its kind can.
         spares: statuses that all of its kind can answer, and it cannot.
-        of_run: it may carry the PEERCRON_TOKEN of an attempt (False), or has to (True).
+        of_run: the PEERCRON_TOKEN of an attempt does more here (False), or is all that does (True).
     """
 
     id: str

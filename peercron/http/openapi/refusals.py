@@ -15,8 +15,7 @@ from peercron.http.problems import STATUS
 #: Codes beside those of STATUS, by status; `http` is what the HTTP server itself refuses.
 _MORE: Final[dict[int, tuple[str, ...]]] = {
     400: ("bad_request", "http"),
-    401: ("unauthorized",),
-    403: ("forbidden",),
+    401: ("stale_token",),
     405: ("method_not_allowed",),
     408: ("bad_request",),
     412: ("conflict",),
@@ -84,6 +83,8 @@ def refusals_of(route: Route, operation: Operation) -> list[int]:
         found.add(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     if "{namespace}" in route.path:
         found.add(HTTPStatus.UNPROCESSABLE_ENTITY)
+    if route.scope is not None:
+        found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
     if operation.of_run is not None:
         found.add(HTTPStatus.UNAUTHORIZED)
     if "If-Match" in operation.headers:
