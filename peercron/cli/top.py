@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ ROWS = 20
 ROWS_ONCE = 10
 #: How soon a key is seen.
 KEY_S = 0.1
+KEYS_MAX = 1_024
 #: Of a screen that is printed and not drawn: where COLUMNS does not say.
 WIDTH = 120
 
@@ -88,8 +90,6 @@ class Source:
 
 
 def _print(options: Options, address: str, seen: dict[str, Any]) -> None:
-    import os
-
     from rich.console import Console
 
     from peercron.cli.screen import frame
@@ -149,8 +149,11 @@ def _asked_to_end() -> bool:
     if not sys.stdin.isatty():
         Event().wait(KEY_S)
         return False
-    ready, _, _ = select.select([sys.stdin], [], [], KEY_S)
-    return bool(ready) and sys.stdin.read(1) in ("q", "Q", "")
+    if not select.select([sys.stdin], [], [], KEY_S)[0]:
+        return False
+    # All that was pressed meanwhile; nothing: the terminal is gone.
+    pressed = os.read(sys.stdin.fileno(), KEYS_MAX)
+    return not pressed or b"q" in pressed.lower()
 
 
 @contextmanager

@@ -237,7 +237,7 @@ class ClusterState:
             self.chronicle.add(self.index, self.now_ms, kind, what, name, facts)
             self.tell("event", "", "")
         if self.tally is not None:
-            self.tally.happened(kind, what, name, facts)
+            self.tally.happened(self.now_ms, kind, what, name, facts)
 
     def touch(self, job_uid: str) -> None:
         """Note, for who looks only at what has changed, that the job, its cursor, its slices or its runs did."""

@@ -54,6 +54,8 @@ class Tally:
     def __init__(self) -> None:
         #: (namespace, job) -> outcome -> runs, of the first TALLIED_JOBS_MAX jobs that had one; OTHER: of all others.
         self.runs: dict[tuple[str, str], Counter[str]] = {}
+        #: The same -> when a run last succeeded; of no more than those that are counted by name.
+        self.succeeded_ms: dict[tuple[str, str], int] = {}
         #: What made runs: schedule, hand or event.
         self.created: Counter[str] = Counter()
         #: (skipped or missed, word for the reason) -> slots.
@@ -75,11 +77,11 @@ class Tally:
         self.paused = {job.key: None for job in state.jobs.values() if job.paused}
         self.leases = Counter(lease.kind.value for lease in state.leases.values())
 
-    def happened(self, kind: str, what: str, name: str, facts: dict[str, Any]) -> None:
+    def happened(self, at_ms: int, kind: str, what: str, name: str, facts: dict[str, Any]) -> None:
         """See `ClusterState.happened`."""
         self.events[kind, what] += 1
         if kind == "run":
-            self._run(what, name, facts)
+            self._run(at_ms, what, name, facts)
         elif kind == "job":
             self._job(what, name)
 
@@ -97,7 +99,7 @@ class Tally:
         """There is one more, or one less (-1)."""
         self.leases[lease.kind.value] += more
 
-    def _run(self, what: str, name: str, facts: dict[str, Any]) -> None:
+    def _run(self, at_ms: int, what: str, name: str, facts: dict[str, Any]) -> None:
         if what == "retrying":
             self.retries[facts["reason"].partition(":")[0]] += 1
         elif "#" in facts["run"]:
@@ -105,7 +107,10 @@ class Tally:
         elif what in UNMADE:
             self.unmade[what, word_for(facts["reason"])] += 1
         elif what in ENDS:
-            self._place(name)[what] += 1
+            job = self._place(name)
+            self.runs.setdefault(job, Counter())[what] += 1
+            if what == "succeeded" and job != OTHER:
+                self.succeeded_ms[job] = at_ms
         elif what == "created":
             self.created[facts["by"] if facts["by"] in ("hand", "schedule") else "event"] += 1
 
@@ -116,12 +121,12 @@ class Tally:
             self.paused.pop(name, None)
         if what == "deleted":
             self.runs.pop(_split(name), None)  # another job may have its place
+            self.succeeded_ms.pop(_split(name), None)
 
-    def _place(self, name: str) -> Counter[str]:
+    def _place(self, name: str) -> tuple[str, str]:
+        """Under what the job is counted."""
         key = _split(name)
-        if key not in self.runs and len(self.runs) >= TALLIED_JOBS_MAX:
-            key = OTHER
-        return self.runs.setdefault(key, Counter())
+        return key if key in self.runs or len(self.runs) < TALLIED_JOBS_MAX else OTHER
 
 
 def has_instant(run: Run) -> bool:

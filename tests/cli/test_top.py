@@ -164,7 +164,7 @@ def test_a_live_screen_goes_on_until_it_is_told_to_end(busy: Shell, how: str) ->
         busy.ok("queue", "put", "letters", "1")
         until(end, b"letters")
         if how == "q":
-            os.write(end, b"q")
+            os.write(end, b"xyq")
         else:
             process.send_signal(signal.SIGINT)
         until(end, b"\x1b[?1049l")

@@ -65,6 +65,7 @@ def test_a_run_is_counted_where_it_is_made_started_and_ended() -> None:
     assert dict(tally.created) == {"schedule": 1}
     assert tally.runs == {JOB: {"succeeded": 1}}
     assert dict(tally.attempts) == {"succeeded": 1}
+    assert tally.succeeded_ms == {JOB: state.now_ms}
     assert (tally.lateness_ms.count, tally.lateness_ms.sum) == (1, 40)
     assert (tally.duration_ms.count, tally.duration_ms.sum) == (1, 1_960)
 
@@ -165,6 +166,7 @@ def test_jobs_beyond_the_limit_are_counted_together_and_a_deleted_one_makes_room
     assert tally.runs[OTHER] == {"succeeded": 2}
     done(state, DeleteJob("default/job-0"))
     assert ("default", "job-0") not in tally.runs
+    assert len(tally.succeeded_ms) == TALLIED_JOBS_MAX - 1
 
 
 def test_stocks_follow_the_state_and_are_taken_anew() -> None:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from peercron.core.commands import OpenClient, PutItem
 from peercron.core.verdict import Done
-from peercron.http import exposition
+from peercron.http import census
 from peercron.meters import Readings
 from tests.http.conftest import NOW_MS, Site, StartSite
 
@@ -72,6 +72,10 @@ async def test_jobs_and_runs_are_counted_as_they_come(site: Site) -> None:
     assert await value(site, "peercron_attempts_finished_total", outcome="failed") == 1
     assert await value(site, "peercron_attempt_duration_seconds_count") == 1
     assert await value(site, "peercron_runs_alive") == 0
+    again = await site.run_job("a")
+    await site.node.finish_attempt(again["id"])
+    last = {"namespace": "default", "job_name": "a"}
+    assert await value(site, "peercron_job_last_success_timestamp_seconds", **last) == NOW_MS / 1_000
 
 
 async def test_queues_tell_their_depth_and_their_oldest_item(site: Site) -> None:
@@ -93,10 +97,10 @@ async def test_an_item_that_is_delayed_is_not_old(site: Site) -> None:
 
 
 async def test_queues_beyond_the_limit_are_told_together(site: Site) -> None:
-    for n in range(exposition.QUEUES_SHOWN_MAX + 3):
+    for n in range(census.QUEUES_SHOWN_MAX + 3):
         await site.node.do(PutItem("default", f"q{n}", b"1"))
     items = (await scraped(site))["peercron_queue_items"].samples
-    assert len(items) == exposition.QUEUES_SHOWN_MAX + 1
+    assert len(items) == census.QUEUES_SHOWN_MAX + 1
     assert items[-1].labels == {"namespace": "", "queue": "other"}
     assert items[-1].value == 3
 
