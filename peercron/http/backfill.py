@@ -17,14 +17,20 @@ from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem
 from peercron.http.answers import json_answer
 from peercron.http.asking import CLOCK, Route, commit, fields_of_body, fresh
+from peercron.http.fields import Fields
 from peercron.http.jobs import JOB, find_job, job_key
 from peercron.times import parse_instant_ms
 
 
 async def backfill(request: web.Request) -> web.Response:
-    """{from, to} (both included), with `dry_run` only what would be run, with `force` also what has succeeded."""
+    """Runs for the slots of a past range, {from, to} (both included).
+
+    With `dry_run` only what would be run is told, with `force` also what has succeeded is done again.
+    """
     body = await fields_of_body(request, "from", "to", "dry_run", "force")
-    force, dry = body.get("force", False) is True, body.get("dry_run", False) is True
+    fields = Fields(body)
+    force, dry = fields.flag("force"), fields.flag("dry_run")
+    fields.check()
     job = find_job(await fresh(request), job_key(request))
     slots = _slots(request, job, body)
     state = await fresh(request)

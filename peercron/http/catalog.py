@@ -14,6 +14,7 @@ from peercron.core.token import Scope
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import json_answer
 from peercron.http.asking import READ_PARAMETERS, Route, commit, fields_of_body, fresh, node_of
+from peercron.http.fields import integral
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class Catalog:
 
     async def put_row(self, request: web.Request) -> web.Response:
         """Make it, or put this in the place of what it was: a pool's {"size": 3}, a calendar's {"days": ["12-25"]}."""
-        value = (await fields_of_body(request, self.field)).get(self.field)
+        value = integral((await fields_of_body(request, self.field)).get(self.field))
         wanted, is_right = self.right
         if not is_right(value):
             raise ConfigError([Problem(self.field, f"must be {wanted}")])

@@ -31,7 +31,7 @@ async def list_clients(request: web.Request) -> web.Response:
 
 
 async def open_client(request: web.Request) -> web.Response:
-    """{"label": "batch/1", "ttl": "30s"}: a session that ends when it is not renewed for that long.
+    """A session that ends when it is not renewed for so long: {"label": "batch/1", "ttl": "30s"}.
 
     `expires_in` is in seconds from when the request was SENT.
     """
@@ -43,7 +43,7 @@ async def open_client(request: web.Request) -> web.Response:
 
 
 async def renew_client(request: web.Request) -> web.Response:
-    """It lives for its whole time again, counted from when this was SENT. Refused: stale_token, it has ended.
+    """The session lives for its whole time again, counted from when this was SENT. Refused: stale_token, it has ended.
 
     `leases` are the tokens of what it holds, as far as this node knows: to Peercron-Index.
     """

@@ -66,10 +66,11 @@ class _Story:
     def begin(self, otherwise: Place) -> None:
         """Where the request says, or there."""
         given = self._request.headers.get("Last-Event-ID") or self._request.query.get("from")
+        last = whole_number(self._request, "last", 0)
         if given:
             self._place = _place(given)
         elif "last" in self._request.query:
-            self._place = self._before_last(whole_number(self._request, "last", 0))
+            self._place = self._before_last(last)
         else:
             self._place = otherwise
 

@@ -221,7 +221,7 @@ def _granted(asked: _Asked, token: int, left_ms: int) -> web.Response:
 
 
 async def renew(request: web.Request) -> web.Response:
-    """{"token": 42}: it lives for its whole time again, counted from when this was SENT. Refused: stale_token."""
+    """Let it live for its whole time again, counted from when this was SENT: {"token": 42}. Refused: stale_token."""
     token = await _token(request)
     node, key = node_of(request), _key(request)
     lease, grant = node.state.leases.get(token), node.state.lock_grants.get(key, {}).get(token)
@@ -234,7 +234,7 @@ async def renew(request: web.Request) -> web.Response:
 
 
 async def release(request: web.Request) -> web.Response:
-    """{"token": 42}: the next in line has it. A token that does not hold it changes nothing: stale_token."""
+    """Give it to the next in line: {"token": 42}. A token that does not hold it changes nothing: stale_token."""
     token = await _token(request)
     command = ReleaseLock(request.match_info["namespace"], request.match_info["name"], token)
     done = await node_of(request).propose(command, TIMEOUT_S, await once_of(request))

@@ -91,7 +91,7 @@ async def delete_queue(request: web.Request) -> web.Response:
 
 
 async def put_item(request: web.Request) -> web.Response:
-    """{"payload": any JSON} or {"payload_base64": "…"}, with "key", "priority", "delay": "5s", "group".
+    """Put an item: {"payload": any JSON} or {"payload_base64": "…"}, with "key", "priority", "delay": "5s", "group".
 
     The answer is its id. While an item with that key is there, and a while after it was acked, nothing is put, and the
     answer (200 instead of 201) is that item's id.
@@ -171,14 +171,14 @@ async def receive(request: web.Request) -> web.Response:
 
 
 async def ack(request: web.Request) -> web.Response:
-    """{"token": …}: the item is done. Without an item in the path: {"items": [ids]}, or all of the delivery."""
+    """The item is done: {"token": …}. Without an item in the path: {"items": [ids]}, or all of the delivery."""
     token, items, _ = await _settled(request)
     done = await commit(request, AckItems(token, items))
     return json_answer({"token": token, "left": done.value})
 
 
 async def nack(request: web.Request) -> web.Response:
-    """{"token": …, "delay": "5s", "reason": "…"}: the item is given back, to its place; or it is a dead letter."""
+    """Give the item back, to its place or to the dead letters: {"token": …, "delay": "5s", "reason": "…"}."""
     token, items, fields = await _settled(request, "delay", "reason")
     delay_ms, reason = fields.duration_ms("delay", 0), fields.text("reason", "")[:REASON_LENGTH_MAX]
     fields.check()
@@ -187,7 +187,7 @@ async def nack(request: web.Request) -> web.Response:
 
 
 async def extend(request: web.Request) -> web.Response:
-    """{"token": …}: the delivery has its time once more; with "visibility" that is how long, from now on."""
+    """Have a delivery for its time once more: {"token": …}; with "visibility" that is how long, from now on."""
     token, _, fields = await _settled(request, "visibility")
     wanted_ms = fields.duration_ms("visibility", 0)
     fields.check()

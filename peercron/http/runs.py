@@ -98,7 +98,7 @@ async def retry_run(request: web.Request) -> web.Response:
 
 
 async def checkpoint(request: web.Request) -> web.Response:
-    """{"token": the attempt's fencing token, "data": any JSON}: given to the next attempt, if there has to be one."""
+    """Keep something for the next attempt, if there has to be one: {"token": the attempt's token, "data": any JSON}."""
     body = await fields_of_body(request, "token", "data")
     token = integral(body.get("token"))
     if "data" not in body or type(token) is not int:

@@ -16,10 +16,12 @@ LONG = "999999999999999w"
     [
         ("POST", "/v1/clients", {"ttl": LONG}, 422, "ttl"),
         ("POST", "/v1/queues/default/q:nack", {"token": 1, "delay": LONG}, 422, "delay"),
+        ("POST", "/v1/jobs/a:backfill", {"from": "2026-01-01T00:00:00Z", "to": "x", "dry_run": 1}, 422, "dry_run"),
         ("GET", f"/v1/jobs?wait={LONG}", None, 400, "query.wait"),
         ("GET", "/v1/status?consistency=weak", None, 400, "query.consistency"),
         ("GET", "/livez?verbose=much", None, 400, "query.verbose"),
         ("GET", f"/v1/jobs?index={10**15 + 1}", None, 400, "query.index"),
+        ("GET", "/v1/events?follow=0&from=1&last=all", None, 400, "query.last"),
         ("GET", "/v1/state/default/?from=1", None, 400, "query.from"),
     ],
 )
@@ -51,6 +53,7 @@ async def test_a_whole_number_may_have_a_point(site: Site) -> None:
     acked = await site.ask("POST", "/v1/queues/default/q:ack", {"token": float(token)})
     assert (acked.status, acked.json["left"]) == (200, 0)
     assert (await site.ask("POST", "/v1/state/default/n:incr", {"by": 3.0})).json["value"] == 3
+    assert (await site.ask("PUT", "/v1/pools/db", {"size": 2.0})).json["size"] == 2
     assert (await site.ask("POST", "/v1/state/default/n:incr", {"by": 3.5})).status == 422
 
 
