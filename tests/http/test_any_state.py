@@ -10,10 +10,12 @@ from urllib.parse import quote
 
 import pytest
 
+from peercron.access import digest_of, fresh_token
 from peercron.core.apply import apply
-from peercron.core.commands import PutItem
+from peercron.core.commands import CreateToken, PutItem
 from peercron.core.history import recent_runs
 from peercron.core.state import ClusterState
+from peercron.core.token import Scope
 from tests.core.chance import some_command
 from tests.http.conftest import NOW_MS, Site
 
@@ -24,9 +26,10 @@ LOOKED_AT = 12
 
 def views(state: ClusterState) -> Iterator[str]:
     """Paths of all that there is."""
-    for listed in ("jobs", "runs", "locks", "queues", "members", "clients", "pools", "calendars", "health", "slices"):
-        yield f"/v1/{listed}"
-    yield from ("/v1/status", "/v1/export", "/v1/export?format=toml", "/v1/events?follow=0", "/v1/digest", "/metrics")
+    listed = ("jobs", "runs", "locks", "queues", "members", "clients", "pools", "calendars", "health", "tokens")
+    whole = ("status", "export", "export?format=toml", "events?follow=0", "digest", "slices", "doctor", "overview")
+    yield from (f"/v1/{what}" for what in (*listed, *whole))
+    yield "/metrics"
     for job in list(state.jobs.values())[:LOOKED_AT]:
         yield from (
             f"/v1/jobs/{quote(job.key, safe='')}{what}" for what in ("", "/next", "/runs", "/ledger", "/explain")
@@ -53,8 +56,10 @@ async def test_each_view_is_as_described(site: Site, seed: int) -> None:
         if isinstance(command, PutItem):
             command = replace(command, payload=b"{}")  # what comes by HTTP is JSON, unless it is said to be bytes
         apply(state, command, now_ms)
+    token = fresh_token()
+    apply(state, CreateToken("looker", digest_of(token), (Scope.ADMIN,)), now_ms)
     paths = list(views(state))
     assert len(paths) > 40
     for path in paths:
-        answer = await site.get(path)
+        answer = await site.get(path, headers={"Authorization": f"Bearer {token}"})
         assert answer.status == 200, (path, answer.text)
