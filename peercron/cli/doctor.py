@@ -105,19 +105,22 @@ def _round(options: Options, row: Row, *, ask: bool) -> tuple[Row | None, list[F
 def _asked(options: Options, row: Row) -> tuple[Row | None, list[Finding]]:
     from peercron.client import Connection
     from peercron.core.checkup.finding import critical, note
-    from peercron.errors import PeercronError
+    from peercron.errors import PeercronError, Unreachable
 
     where, like = f"node {row['name']}", options.connection()
     scheme = "https" if options.addresses[0].startswith("https:") else "http"
     connection = Connection((f"{scheme}://{row['http']}",), options.timeout_s, like.token, like.ca_file)
     try:
         return connection.request("GET", PATH, params={"scope": "node"}).json, []
-    except PeercronError as error:
-        if error.code in ("not_found", "bad_request"):
-            what = f"it runs {row.get('version') or 'an older version'}, which cannot be asked about itself"
-            return None, [note("not_asked", where, what, "upgrade it")]
+    except Unreachable as error:
         advice = f"is its process there, and {row['http']} open from here? Its log and `peercron status` say more"
         return None, [critical("http_unreachable", where, f"HTTP does not answer: {error.message}", advice)]
+    except PeercronError as error:
+        if error.code == "not_found":
+            what = f"it runs {row.get('version') or 'an older version'}, which cannot be asked about itself"
+            return None, [note("not_asked", where, what, "upgrade it")]
+        what = f"it does not say how it is: {error.message}"
+        return None, [note("not_asked", where, what, "ask it: peercron doctor --addr, with its address")]
 
 
 def _gone(row: Row, said: Finding) -> Finding:

@@ -152,6 +152,7 @@ def _locks(state: ClusterState, tally: Tally) -> Iterator[Metric]:
     )
     gone = tally.events["client", "lost"]
     yield counter("peercron_client_sessions_lost", f"{CLUSTER}sessions of clients that ended by time-out.", gone)
+    yield gauge("peercron_access_tokens", f"{CLUSTER}access tokens; with none everybody is let in.", len(state.tokens))
     yield gauge("peercron_keys", f"{CLUSTER}keys of the shared state.", state.key_count)
     yield counters(
         "peercron_events",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from peercron.address import is_loopback, split_address
 from peercron.core.checkup.finding import Finding, critical, note, warning
 from peercron.core.histogram import Histogram
 from peercron.core.limits import CLOCK_BOUND_MS
@@ -39,9 +40,18 @@ def of_node(node: NodePort, now_ms: int) -> Iterator[Finding]:
     if readings.leads and readings.due_ms is not None and now_ms - readings.due_ms > OVERDUE_MS_MAX:
         what = f"it leads, and is {(now_ms - readings.due_ms) // 1_000} s behind with what is due"
         yield critical("planner_overdue", where, what, "look at its load and its disk; peercron member transfer")
-    for warned in node.settings.warnings:
-        yield warning("insecure", where, warned, "see the start options of the node")
-    if node.settings.durability == "memory":
+    yield from _settings(where, node)
+
+
+def _settings(where: str, node: NodePort) -> Iterator[Finding]:
+    settings = node.settings
+    if not node.state.tokens and not is_loopback(split_address(settings.http)[0]):
+        what = f"there is no access token: who reaches {settings.http} can run commands on every node"
+        yield warning("no_tokens", where, what, "peercron token create NAME --scope admin, and one for each program")
+    for warned in settings.warnings:
+        if "access control" not in warned:  # what the cluster knows by now has been told
+            yield warning("insecure", where, warned, "see the start options of the node")
+    if settings.durability == "memory":
         what = "--durability memory: what is acknowledged is not on its disk, and a power cut may lose it"
         yield warning("not_durable", where, what, "start it without --durability memory")
 

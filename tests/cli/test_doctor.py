@@ -107,14 +107,15 @@ def test_a_peer_port_that_only_the_members_reach_may_be_meant(shell: Shell, memb
     assert found == {"peer_port": "critical", "member_unreachable": "warning"}
 
 
-def test_a_member_that_is_too_old_to_be_asked_is_noted(
-    shell: Shell, members: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", ["not_found", "unauthenticated"])
+def test_a_member_that_does_not_say_how_it_is_is_noted(
+    shell: Shell, members: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     request = Connection.request
 
     def old(connection: Connection, method: str, path: str, *args: Any, **more: Any) -> Any:
         if more.get("params") == {"scope": "node"}:
-            raise Refused("not_found", "there is no such thing")
+            raise Refused(code, "no")
         return request(connection, method, path, *args, **more)
 
     monkeypatch.setattr(Connection, "request", old)

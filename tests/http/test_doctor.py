@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from peercron.core.commands import CreateToken
 from peercron.core.limits import CLOCK_BOUND_MS
+from peercron.core.token import Scope
 from peercron.http import vitals
 from peercron.http.doctor import TOLD_PER_CHECK
+from peercron.http.vitals import of_node
 from peercron.meters import Readings
 from tests.http.conftest import NOW_MS, Site
 
@@ -129,3 +132,11 @@ async def test_what_is_not_ready_is_told_once(site: Site) -> None:
 async def test_insecure_settings_are_told(site: Site) -> None:
     site.node.settings = replace(site.node.settings, warnings=("insecure: no secret",), durability="memory")
     assert await found(site) == {"insecure": "warning", "not_durable": "warning"}
+
+
+async def test_a_node_that_lets_everybody_in_is_told_of_where_others_can_reach_it(site: Site) -> None:
+    open_to_all = "HTTP has no access control in this version: who reaches it can run commands here"
+    site.node.settings = replace(site.node.settings, http="10.0.0.1:8400", warnings=(open_to_all,))
+    assert await found(site) == {"no_tokens": "warning"}
+    await site.node.do(CreateToken("ops", bytes(32), (Scope.ADMIN,)))
+    assert list(of_node(site.node, NOW_MS)) == []
