@@ -225,13 +225,16 @@ def instant_ms(request: web.Request, name: str, default_ms: int) -> int:
 
 
 def if_revision(request: web.Request) -> int | None:
-    """The revision that the caller believes in: If-Match gives one, If-None-Match: * says there is none (0)."""
-    if request.headers.get("If-None-Match", "").strip() == "*":
-        return 0
-    text = request.headers.get("If-Match", "").strip()
-    if text in ("", "*"):
-        return None
+    """The revision that the caller believes in: If-Match gives one, If-None-Match: * says there is none (0).
+
+    Anything else is refused: a condition that is passed over protects nobody.
+    """
+    none, text = (request.headers.get(name, "").strip() for name in ("If-None-Match", "If-Match"))
     found = _ETAG.fullmatch(text)
-    if found is None:
-        raise BadRequest("header.If-Match", f'{text!r}: must be the ETag of a GET, like "42"')
-    return int(found[1] or found[2])
+    if none not in ("", "*"):
+        raise BadRequest("header.If-None-Match", f"{none!r:.80}: must be *, which says that there is none")
+    if found is None and text not in ("", "*"):
+        raise BadRequest("header.If-Match", f'{text!r:.80}: must be the ETag of a GET, like "42"')
+    if none:
+        return 0
+    return int(found[1] or found[2]) if found is not None else None

@@ -65,10 +65,10 @@ class _Story:
 
     def begin(self, otherwise: Place) -> None:
         """Where the request says, or there."""
-        given = self._request.headers.get("Last-Event-ID") or self._request.query.get("from")
-        last = whole_number(self._request, "last", 0)
+        said = (self._request.headers.get("Last-Event-ID"), self._request.query.get("from"))
+        given, last = [_place(text) for text in said if text], whole_number(self._request, "last", 0)
         if given:
-            self._place = _place(given)
+            self._place = given[0]
         elif "last" in self._request.query:
             self._place = self._before_last(last)
         else:

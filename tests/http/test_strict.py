@@ -47,6 +47,13 @@ async def test_a_header_is_read_also_where_nothing_comes_of_it(site: Site, heade
     assert not site.node.state.paused
 
 
+@pytest.mark.parametrize(("name", "text"), [("If-Match", "x"), ("If-None-Match", '"42"')])
+async def test_a_condition_that_is_none_protects_nobody(site: Site, name: str, text: str) -> None:
+    headers = {"If-None-Match": "*", name: text}
+    answer = await site.ask("PUT", "/v1/state/default/k", b"1", headers=headers)
+    assert (answer.status, answer.json["errors"][0]["path"]) == (400, f"header.{name}")
+
+
 async def test_a_whole_number_may_have_a_point(site: Site) -> None:
     await site.ask("POST", "/v1/queues/default/q/items", {"payload": 1, "priority": 2.0})
     token = (await site.ask("POST", "/v1/queues/default/q:receive", {"max": 1.0})).json["token"]

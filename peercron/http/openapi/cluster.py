@@ -129,6 +129,6 @@ OPERATIONS: Final = {
     "GET /openapi.json": Operation(
         "describe",
         {200: Content(kinds={JSON: {"type": "object"}}, headers=("ETag",)), 304: Content(headers=("ETag",))},
-        headers=("If-None-Match",),
+        headers=("Known-ETag",),
     ),
 }

@@ -126,7 +126,9 @@ class _Writer:
                 name: {"schema": {"type": kind}, "description": says, "required": True}
                 for name, (kind, says) in (_WHERE | _MORE_HEADERS).items()
             },
-            "parameters": {name: _parameter(name, "header", schema) for name, schema in parameters.HEADERS.items()},
+            "parameters": {
+                key: _parameter(schema.get("name", key), "header", schema) for key, schema in parameters.HEADERS.items()
+            },
             "responses": {f"Problem{status}": self._problem(status) for status in STATUSES},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": _TOKEN},
@@ -244,5 +246,5 @@ def _parameters(route: Route, places: Mapping[str, str], operation: Operation) -
 
 
 def _parameter(name: str, place: str, schema: Mapping[str, Any]) -> Schema:
-    told = {key: value for key, value in schema.items() if key != "description"}
+    told = {key: value for key, value in schema.items() if key not in ("name", "description")}
     return {"name": name, "in": place, "description": schema["description"], "schema": told}

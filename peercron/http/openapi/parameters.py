@@ -66,6 +66,7 @@ QUERY: Final[Mapping[str, Schema]] = MappingProxyType(
         "force": switch("also where the cluster has jobs, keys or queues"),
     }
 )
+#: Where one is called otherwise in requests than here, `name` says how.
 HEADERS: Final[Mapping[str, Schema]] = MappingProxyType(
     {
         "Idempotency-Key": text(
@@ -82,7 +83,8 @@ HEADERS: Final[Mapping[str, Schema]] = MappingProxyType(
             pattern=r'^(\*|(W/)?"[0-9]{1,18}"|[0-9]{1,18})?$',
             examples=["*"],
         ),
-        "If-None-Match": text("*: only where there is none"),
+        "If-None-Match": text("only where there is none", enum=["*", ""]),
+        "Known-ETag": text("an ETag: 304 if that is what there is", name="If-None-Match"),
         "Last-Event-ID": text("go on after this event, at whichever node", pattern=r"^([0-9]{1,18}(\.[0-9]{1,9})?)?$"),
         "X-Hub-Signature-256": text(
             "sha256= and the HMAC of the body by the webhook's secret, in hexadecimal; required where the job has one",
