@@ -63,6 +63,20 @@ def _bytes_answer(body: bytes, *, status: int = 200, headers: dict[str, str] | N
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
+def etag_of(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+
+
+def kept_answer(request: web.Request, body: bytes, etag: str, kind: str) -> web.Response:
+    """What changes with the version of the node only: 304 to who has it already."""
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    known = [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]
+    if etag in known or "*" in known:
+        return web.Response(status=304, headers=headers)
+    charset = "utf-8" if kind.startswith("text/") else None
+    return web.Response(body=body, content_type=kind, charset=charset, headers=headers)
+
+
 async def in_slices(items: Iterable[T]) -> list[T]:
     """All the items, made a few milliseconds at a time. The state may move on in between: rows do not, tables do."""
     return [item async for item in unhurried(items)]

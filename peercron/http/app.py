@@ -18,6 +18,7 @@ from peercron.http import (
     calendars,
     clients,
     contract,
+    dashboard,
     doctor,
     documents,
     events,
@@ -42,6 +43,7 @@ from peercron.http.answers import CHANGES, LastChanges, add_headers
 from peercron.http.asking import CLOCK, NODE, Handler, Route, check_names, check_once, wants_stale
 from peercron.http.auth import DOOR, Door, admit
 from peercron.http.contract import CONTRACT, Contract
+from peercron.http.dashboard import FILES, Files
 from peercron.http.feed import FEED, Feed
 from peercron.http.guard import refuse_foreign_pages
 from peercron.http.leaving import leaving
@@ -81,6 +83,7 @@ ROUTES: tuple[Route, ...] = (
     *overview.ROUTES,
     *tokens.ROUTES,
     *contract.ROUTES,
+    *dashboard.ROUTES,
 )
 BODY_BYTES_MAX = 1024 * 1024
 #: Of the first line of a request: what has a name that is too long is told so by us.
@@ -102,6 +105,7 @@ def make_app(node: NodePort, clock: Clock | None = None) -> web.Application:
     app[UNDER_WAY] = Counter()
     app[CONTRACT] = Contract(ROUTES)
     app[DOOR] = Door()
+    app[FILES] = Files()
     for route in ROUTES:
         if route.method == "GET":
             app.router.add_get(route.path, _checked(route))  # HEAD too

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterable
 
 import msgspec
 from aiohttp import web
 
+from peercron.http.answers import etag_of, kept_answer
 from peercron.http.asking import Route
 
 
@@ -28,7 +28,7 @@ class Contract:
         if not self._content:
             # In a thread: it takes tens of milliseconds, and a node that nobody asks does not even import it.
             self._content = await asyncio.to_thread(self._written)
-            self.etag = f'"{hashlib.blake2b(self._content, digest_size=16).hexdigest()}"'
+            self.etag = etag_of(self._content)
         return self._content
 
     def _written(self) -> bytes:
@@ -44,11 +44,7 @@ async def openapi(request: web.Request) -> web.Response:
     """This document. Needs no leader; its ETag changes with the version of the node that is asked."""
     contract = request.app[CONTRACT]
     body = await contract.content()
-    headers = {"ETag": contract.etag, "Cache-Control": "no-cache"}
-    known = [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]
-    if contract.etag in known or "*" in known:
-        return web.Response(status=304, headers=headers)
-    return web.Response(body=body, content_type="application/json", headers=headers)
+    return kept_answer(request, body, contract.etag, "application/json")
 
 
 ROUTES = (Route("GET", "/openapi.json", openapi, None),)

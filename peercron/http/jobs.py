@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -254,16 +255,20 @@ async def job_runs(request: web.Request) -> web.Response:
 
 
 async def job_ledger(request: web.Request) -> web.Response:
-    """The outcome of every slot from `from` to `to` (both included), the oldest decision first."""
+    """The outcome of every slot from `from` to `to` (both included), the oldest decision first; with ?last=N the newest
+    N of them.
+    """
     node, key = node_of(request), job_key(request)
     from_ms, to_ms = instant_ms(request, "from", 0), instant_ms(request, "to", 2**62)
     limit = whole_number(request, "limit", LEDGER_KEPT_PER_JOB, low=1)
+    last = whole_number(request, "last", LEDGER_KEPT_PER_JOB, low=1, high=LEDGER_KEPT_PER_JOB)
 
     def view() -> dict[str, Any]:
         state = node.state
         job = find_job(state, key)
         entries = (e for e in entries_of(state, job.uid) if from_ms <= e.slot_ms <= to_ms)
-        return {"job": job.key, "ledger": [views.ledger_view(state, entry) for entry in islice(entries, limit)]}
+        newest = deque(entries, maxlen=last)
+        return {"job": job.key, "ledger": [views.ledger_view(state, entry) for entry in islice(newest, limit)]}
 
     return await blocking_answer(request, view)
 
@@ -282,5 +287,5 @@ ROUTES = (
     Route("POST", f"{JOB}:failback", fail_back, Scope.RUN),
     Route("GET", f"{JOB}/next", next_slots, Scope.READ, READ_PARAMETERS | {"n", "from"}),
     Route("GET", f"{JOB}/runs", job_runs, Scope.READ, _LIST),
-    Route("GET", f"{JOB}/ledger", job_ledger, Scope.READ, _LIST | {"from", "to"}),
+    Route("GET", f"{JOB}/ledger", job_ledger, Scope.READ, _LIST | {"from", "to", "last"}),
 )

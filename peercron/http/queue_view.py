@@ -11,14 +11,18 @@ import msgspec
 
 from peercron.core import views
 from peercron.core.apply.queue import line_of
-from peercron.core.queue import Item, Queue
+from peercron.core.queue import Item, Queue, oldest_ms
 from peercron.core.state import ClusterState
 from peercron.times import format_duration
 
 
 def queue_view(state: ClusterState, queue: Queue) -> dict[str, Any]:
-    """How many items are where. `items` are all of them; `behind` are those that are not the first of their group."""
+    """How many items are where. `items` are all of them; `behind` are those that are not the first of their group.
+
+    `oldest_at`: since when the first in line is there, or not delayed any more.
+    """
     line = line_of(state, queue.key)
+    oldest = oldest_ms(state.items.get(queue.key, {}).values(), state.now_ms)
     return {
         "namespace": queue.namespace,
         "name": queue.name,
@@ -27,6 +31,7 @@ def queue_view(state: ClusterState, queue: Queue) -> dict[str, Any]:
         "delayed": line.delayed,
         "in_flight": line.in_flight,
         "behind": line.behind,
+        "oldest_at": views.instant(oldest),
         "dead": len(state.items.get(f"{queue.namespace}/{queue.dead_letter_name}", ())),
         "visibility": format_duration(queue.visibility_ms),
         "max_attempts": queue.max_attempts,

@@ -36,6 +36,13 @@ from peercron.http.watching import changes_after, wants_stream, watch
 from peercron.times import parse_duration_ms
 
 
+async def list_namespaces(request: web.Request) -> web.Response:
+    """The namespaces that have keys, in order of name, and how many."""
+    state = await fresh(request)
+    rows = [{"namespace": name, "keys": len(keys)} for name, keys in sorted(state.keys.items()) if keys]
+    return json_answer({"namespaces": rows})
+
+
 async def list_keys(request: web.Request) -> web.StreamResponse:
     """Names, sizes and revisions of a namespace's keys, in order of name; ?prefix= and ?after= choose among them.
 
@@ -149,6 +156,7 @@ async def delete_key(request: web.Request) -> web.Response:
 
 _LIST = BLOCKING_PARAMETERS | {"prefix", "after", "limit", "values", "watch", "from"}
 ROUTES = (
+    Route("GET", "/v1/state", list_namespaces, Scope.READ, READ_PARAMETERS),
     Route("GET", "/v1/state/{namespace}/", list_keys, Scope.READ, _LIST),
     Route("GET", "/v1/state/{namespace}/{key:.+}", get_key, Scope.READ, READ_PARAMETERS),
     Route("PUT", "/v1/state/{namespace}/{key:.+}", put_key, Scope.DATA, frozenset({"ttl"})),

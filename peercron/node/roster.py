@@ -87,6 +87,7 @@ class Roster:
         has_leader = kernel.leader is not None and self._driver.halt_reason is None
         return {
             "cluster": self._cluster,
+            "node": self.name_of(kernel_id(self._driver)),
             "healthy": has_leader and all(m["state"] in WELL for m in members),
             "leader": self.name_of(kernel.leader) if has_leader else None,
             "term": kernel.term,

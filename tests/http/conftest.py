@@ -135,6 +135,7 @@ class FakeNode:
         here = [row | seen for row in rows if row["name"] == self.name]
         told = {"cluster": "peercron", "healthy": leader is not None, "leader": leader, "term": self.term}
         told |= {"index": state.index, "level": state.level, "voters": len(rows), "quorum": len(rows) // 2 + 1}
+        told |= {"node": self.name}
         return told | {"survives": 0, "halted": None, "paused": state.paused, "notes": [], "members": here}
 
     def slices(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ PLAIN: Final = "text/plain"
 class Status(Shape):
     """The cluster as the asked node sees it.
 
+    node: who says it
     healthy: somebody leads, and everybody is well
     leader: null: none is known here
     level: of the replicated language that is in force
@@ -28,6 +29,7 @@ class Status(Shape):
     """
 
     cluster: str
+    node: str
     healthy: bool
     leader: str | None
     term: Count

@@ -10,6 +10,7 @@ from peercron.http.openapi import (
     catalogs,
     clients,
     cluster,
+    dashboard,
     documents,
     events,
     health,
@@ -41,6 +42,7 @@ _NOUNS: Final[Mapping[str, ModuleType]] = {
     "overview": overview,
     "events": events,
     "tokens": tokens,
+    "dashboard": dashboard,
 }
 #: Method and path of a route -> what is to be said of it.
 OPERATIONS: Final[Mapping[str, Operation]] = {

@@ -241,7 +241,11 @@ OPERATIONS: Final = {
     f"GET {_JOB}/ledger": Operation(
         "readLedger",
         {200: Ledger},
-        parameters=_NAME | {"limit": whole("at most so many", low=1, usual=LEDGER_KEPT_PER_JOB)},
+        parameters=_NAME
+        | {
+            "limit": whole("at most so many", low=1, usual=LEDGER_KEPT_PER_JOB),
+            "last": whole("only so many of the newest", low=1, high=LEDGER_KEPT_PER_JOB, usual=LEDGER_KEPT_PER_JOB),
+        },
     ),
     f"GET {_JOB}/explain": Operation("explainJob", {200: Explanation}, parameters=_NAME),
 }

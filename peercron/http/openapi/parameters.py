@@ -42,6 +42,7 @@ PATH: Final[Mapping[str, Schema]] = MappingProxyType(
         "namespace": text("a namespace", pattern=f"^{NAME}$"),
         "name": text("a name", pattern=f"^{NAME}$"),
         "key": text("a key; a slash in it may be written as %2F", minLength=1, maxLength=KEY_BYTES_MAX),
+        "file": text("a file of the dashboard"),
         "id": text("the id of a run; its slash may be written as %2F", minLength=1),
     }
 )

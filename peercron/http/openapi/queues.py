@@ -24,6 +24,7 @@ class QueueView(Shape):
     ready: to be received now
     in_flight: in somebody's hands
     behind: those that are not the first of their group
+    oldest_at: since when the first in line is there, or not delayed any more; null: there is none
     dead: dead letters
     visibility: how long who receives an item has it
     max_attempts: how often it is received before it is a dead letter; 0: no limit
@@ -37,6 +38,7 @@ class QueueView(Shape):
     delayed: Count
     in_flight: Count
     behind: Count
+    oldest_at: Instant | None
     dead: Count
     visibility: Duration
     max_attempts: Attempts

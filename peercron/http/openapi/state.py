@@ -16,6 +16,19 @@ from peercron.http.streaming import NDJSON, SSE
 _BYTES: Final = "application/octet-stream"
 
 
+class NamespaceOfKeys(Shape):
+    """A namespace, and how many keys it has."""
+
+    namespace: str
+    keys: Count
+
+
+class NamespaceList(Shape):
+    """The namespaces that have keys."""
+
+    namespaces: list[NamespaceOfKeys]
+
+
 class KeyEntry(Shape):
     """A key.
 
@@ -96,6 +109,7 @@ _REVISION: Final = ("If-Match", "If-None-Match")
 _VALUE: Final = Content(kinds={JSON: ANYTHING, _BYTES: ANYTHING}, headers=("ETag",))
 _WRITTEN: Final = Content(Written, headers=("ETag",))
 OPERATIONS: Final = {
+    "GET /v1/state": Operation("listNamespaces", {200: NamespaceList}),
     "GET /v1/state/{namespace}/": Operation(
         "listKeys",
         {200: Content(kinds={JSON: KeyList, NDJSON: TEXT, SSE: ChangeSent}, within=WITHIN, says=_LISTED)},

@@ -1,0 +1,179 @@
+// What keeps the page true: the stream of events says what has changed, and what no event tells is asked for now and then.
+// Nothing is asked by a page that nobody sees.
+
+import { fetched, now, Problem, read } from "./ask.js";
+
+const STATUS_MS = 2000;
+/** A view is read again when an event says that it has changed, but not before this… */
+const FRESH_MS = 1000;
+/** …and its reading may take this share of the time, so that a long list is read less often. */
+const SHARE = 0.1;
+/** Without an event it is read after this, and after less where no events come. */
+const STALE_MS = 5000;
+/** The node says every 5 s how far it is; after this silence the stream is dead. */
+const SILENCE_MS = 12000;
+const RETRY_MS = 2000;
+export const EVENTS_KEPT = 200;
+
+/** What is known now; `changed` is called after each change. */
+export class Live {
+  constructor(changed) {
+    this.changed = changed;
+    this.status = null;
+    this.answeredAt = 0;
+    this.problem = null;
+    this.denied = null;
+    this.events = [];
+    this.place = "";
+    this.streaming = false;
+    this.view = null;
+    this.data = null;
+    this.viewProblem = null;
+    this.stopped = new AbortController();
+    this.wake = () => {};
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.stop() : this.start()));
+  }
+
+  /** Begin, or go on. */
+  start() {
+    this.stop();
+    if (document.hidden) return;
+    this.stopped = new AbortController();
+    this.dirty = true;
+    const { signal } = this.stopped;
+    this.follow(signal);
+    this.ask(signal);
+  }
+
+  stop() {
+    this.stopped.abort();
+    this.streaming = false;
+    this.wake();
+  }
+
+  /** Show another view: {kinds: of events that change it, load: signal => data, draw: data => nodes}. */
+  show(view) {
+    this.view?.close?.();
+    [this.view, this.data, this.viewProblem, this.dirty] = [view, null, null, true];
+    this.wake();
+  }
+
+  /** Something has changed that no event has told yet. */
+  touch() {
+    if (this.dirty) return;
+    this.dirty = true;
+    this.wake();
+  }
+
+  async ask(signal) {
+    let [statusAt, viewAt, cost, shown] = [0, 0, 0, null];
+    while (!signal.aborted && !this.denied) {
+      if (this.view !== shown) [shown, viewAt, cost] = [this.view, 0, 0];
+      const at = performance.now();
+      if (at >= statusAt) {
+        await this.askStatus(signal);
+        statusAt = at + STATUS_MS;
+      }
+      const spacing = Math.max(FRESH_MS, this.view?.spacing || 0, cost / SHARE);
+      const due = viewAt + (this.dirty ? spacing : Math.max(spacing, this.streaming ? this.view?.every || STALE_MS : STATUS_MS));
+      if (this.view && (at >= due || viewAt === 0) && !this.problem) {
+        this.dirty = false;
+        await this.askView(signal);
+        [viewAt, cost] = [performance.now(), performance.now() - at];
+      }
+      if (signal.aborted) return;
+      this.changed();
+      const next = this.dirty ? viewAt + spacing : due;
+      await this.rest(Math.max(50, Math.min(statusAt, this.view && !this.problem ? next : statusAt) - performance.now()));
+    }
+  }
+
+  /** Until the time is up or something has happened. */
+  rest(ms) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => (clearTimeout(timer), resolve());
+    });
+  }
+
+  async askStatus(signal) {
+    try {
+      this.status = await read("/v1/status", signal);
+      [this.problem, this.answeredAt] = [null, now()];
+    } catch (error) {
+      this.fail(error, (problem) => (this.problem = problem));
+    }
+  }
+
+  async askView(signal) {
+    const view = this.view;
+    try {
+      const data = await view.load(signal);
+      if (view === this.view) [this.data, this.viewProblem] = [data, null];
+    } catch (error) {
+      this.fail(error, (problem) => (this.viewProblem = view === this.view ? problem : this.viewProblem));
+    }
+  }
+
+  fail(error, tell) {
+    if (error.name === "AbortError") return;
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 401) this.denied = error;
+    else tell(error);
+  }
+
+  /** Go on after a 401, with the token that was given meanwhile. */
+  admit() {
+    this.denied = null;
+    this.start();
+  }
+
+  async follow(signal) {
+    while (!signal.aborted) {
+      try {
+        await this.stream(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof Problem && error.code === "compacted") [this.events, this.place] = [[], ""];
+        if (error instanceof Problem && (error.status === 401 || error.status === 403)) return;
+      }
+      this.streaming = false;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+
+  /** EventSource cannot send a token; this can. */
+  async stream(signal) {
+    const from = this.place ? `from=${this.place}` : `last=${EVENTS_KEPT}`;
+    const heard = new AbortController();
+    signal.addEventListener("abort", () => heard.abort(), { once: true });
+    const answer = await fetched(`/v1/events?consistency=stale&${from}`, { signal: heard.signal });
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let [text, timer] = ["", 0];
+    try {
+      for (;;) {
+        clearTimeout(timer);
+        timer = setTimeout(() => heard.abort(), SILENCE_MS);
+        const { done, value } = await reader.read();
+        if (done) return;
+        this.streaming = true;
+        const told = (text + value).split("\n\n");
+        text = told.pop();
+        for (const block of told) this.hear(block);
+      }
+    } finally {
+      clearTimeout(timer);
+      heard.abort();
+    }
+  }
+
+  hear(block) {
+    const lines = Object.fromEntries(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
+    if (lines.id) this.place = lines.id;
+    if (lines.event === "index" || !lines.data) return;
+    const event = JSON.parse(lines.data);
+    if (lines.event === "error") throw new Problem(410, event.error.code, event.error.detail);
+    this.events = [...this.events.slice(1 - EVENTS_KEPT), event];
+    if (this.view?.kinds.includes(event.kind) && (!this.view.name || this.view.name === event.name)) this.touch();
+  }
+}

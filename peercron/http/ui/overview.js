@@ -1,0 +1,137 @@
+// The cluster and its jobs.
+
+import { button, h, table } from "./dom.js";
+import { part, read } from "./ask.js";
+import { page } from "./head.js";
+import { away, badge, clock, quoted, short, trigger } from "./words.js";
+
+const JOBS_SHOWN = 1000;
+const CHOICES = ["all", "running", "waiting", "paused", "not succeeded"];
+
+export function overview(ui) {
+  const chosen = new URLSearchParams(location.hash.split("?")[1] || "");
+  return {
+    line: "job list",
+    kinds: ["job", "run", "cluster"],
+    load: (signal) => read(`/v1/jobs?limit=${JOBS_SHOWN}`, signal),
+    draw: (data) => [
+      h("section", { key: "members" }, members(ui.live.status)),
+      h("section", { key: "jobs" }, jobs(ui, data, chosen)),
+    ],
+  };
+}
+
+function members(status) {
+  const columns = [
+    { name: "Node", cell: (row) => (row.http && row.name !== status.node ? h("a", { href: page(row) }, row.name) : row.name) },
+    { name: "Datacentre", cell: (row) => row.dc || "–" },
+    { name: "Role", cell: (row) => row.role },
+    { name: "State", cell: (row) => [state(row), row.drained ? " drained" : ""] },
+    { name: "Behind", class: "number", cell: (row) => row.behind ?? "–" },
+    { name: "Round trip", class: "number", cell: (row) => (typeof row.rtt_ms === "number" ? `${row.rtt_ms.toFixed(1)} ms` : "–") },
+    { name: "Clock", class: "number", cell: (row) => (typeof row.clock_ms === "number" ? `${row.clock_ms > 0 ? "+" : ""}${row.clock_ms} ms` : "–") },
+    { name: "Running", class: "number", cell: (row) => row.running ?? "–" },
+    { name: "Version", cell: (row) => row.version || "–" },
+  ];
+  return table("Members", columns, status?.members || [], (row) => row.id || row.address, "none");
+}
+
+const WELL = { leader: "★", follower: "✓", learner: "↑" };
+
+function state(row) {
+  const well = WELL[row.state];
+  const silent = row.silent_ms ? ` ${Math.round(row.silent_ms / 1000)} s` : "";
+  return h("span", { class: `state ${well ? "healthy" : "degraded"}` }, `${well || "✕"} ${row.state}${silent}`);
+}
+
+function choosing(ui, chosen, data, count) {
+  const change = (name) => (event) => {
+    if (event.target.value && event.target.value !== "all") chosen.set(name, event.target.value);
+    else chosen.delete(name);
+    history.replaceState(null, "", `#/${chosen.size ? `?${chosen}` : ""}`);
+    ui.redraw();
+  };
+  const open = (event) => {
+    if (event.key === "Enter" && event.target.value.trim()) location.hash = `#/job/${part(full(event.target.value.trim()))}`;
+  };
+  const label = data.total > data.jobs.length ? `of the first ${data.jobs.length} of ${data.total}, with` : "with";
+  return h(
+    "div",
+    { class: "choosing" },
+    h("h2", {}, `Jobs (${count})`),
+    h("label", {}, `${label} `, h("input", { type: "search", id: "filter", placeholder: "name, mode or schedule", value: chosen.get("q"), oninput: change("q"), onkeydown: open })),
+    h(
+      "label",
+      {},
+      "that are ",
+      h("select", { id: "which", onchange: change("is") }, CHOICES.map((each) => h("option", { value: each, selected: each === chosen.get("is") }, each))),
+    ),
+  );
+}
+
+function full(name) {
+  return name.includes("/") ? name : `default/${name}`;
+}
+
+function fits(job, chosen) {
+  const text = `${job.key} ${job.mode} ${trigger(job)}`.toLowerCase();
+  if (!(chosen.get("q") || "").toLowerCase().split(/\s+/).every((word) => text.includes(word))) return false;
+  switch (chosen.get("is")) {
+    case "running": return job.running > 0;
+    case "waiting": return job.queued > 0;
+    case "paused": return job.paused;
+    case "not succeeded": return job.last !== null && job.last.outcome !== "succeeded";
+    default: return true;
+  }
+}
+
+function jobs(ui, data, chosen) {
+  const columns = [
+    { name: "Job", cell: (job) => h("a", { href: `#/job/${part(job.key)}` }, short(job.key)) },
+    { name: "Schedule", class: "code", cell: trigger },
+    { name: "Mode", cell: (job) => job.mode },
+    { name: "Next", class: "next", cell: next },
+    { name: "Last", class: "last", cell: last },
+    { name: "Now", class: "now", cell: doing },
+    { name: "Do", class: "buttons", cell: (job) => deeds(ui, job) },
+  ];
+  const shown = data.jobs.filter((job) => fits(job, chosen));
+  const empty = data.total ? "none like that" : "no job yet: peercron job add …";
+  return [choosing(ui, chosen, data, shown.length), table("Jobs", columns, shown, (job) => job.uid, empty, "steady jobs")];
+}
+
+/** The next slot, in the job's zone. */
+export function next(job) {
+  if (!job.next) return h("span", { class: "quiet" }, job.paused ? "paused" : "–");
+  return [away(job.next), " ", h("span", { class: "under" }, clock(job.next, job.schedule ? job.timezone || "UTC" : undefined))];
+}
+
+export function last(job) {
+  if (!job.last) return h("span", { class: "quiet" }, "–");
+  const { outcome, decided_at, reason } = job.last;
+  return [badge(outcome), " ", h("span", { class: "quiet" }, away(decided_at)), " ", h("span", { class: "under", title: reason }, reason)];
+}
+
+function doing(job) {
+  const told = [job.running && `▸ ${job.running} running`, job.queued && `… ${job.queued} waiting`, job.paused && "‖ paused"].filter(Boolean);
+  return told.length ? told.join(", ") : h("span", { class: "quiet" }, "–");
+}
+
+/** Run now, pause, resume. */
+export function deeds(ui, job) {
+  const name = quoted(short(job.key));
+  const path = `/v1/jobs/${part(job.key)}`;
+  const of = `: ${short(job.key)}`;
+  const do_ = (deed, done) => [`peercron job ${deed} ${name}`, () => ui.act(`${path}:${deed}`, `peercron job ${deed} ${name}`, done)];
+  const started = (run) => [
+    h("a", { href: `#/run/${part(run.id)}` }, `run ${run.id}`),
+    ` of ${short(job.key)}: ${run.state || "begins"}${run.reason ? `, ${run.reason}` : ""} `,
+  ];
+  return [
+    button("Run now", ...do_("run", started), { "aria-label": `Run now${of}` }),
+    " ",
+    job.paused
+      ? button("Resume", ...do_("resume", () => `${short(job.key)} goes on `), { "aria-label": `Resume${of}` })
+      : button("Pause", ...do_("pause", () => `${short(job.key)} is paused; what runs goes on `), { "aria-label": `Pause${of}` }),
+  ];
+}

@@ -1,0 +1,132 @@
+"""The dashboard in a real browser, on three real nodes: what it shows, what its buttons do, what it says of losses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.processes import Cluster, cluster_in
+from tests.ui.browser import CHROMIUM, Page, browser
+
+pytestmark = [
+    pytest.mark.xdist_group("nodes"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium: the dashboard is not tried in a browser (apt install chromium)"
+    ),
+]
+
+#: Would show itself as a dialog, or as an exception.
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+JOBS: list[dict[str, Any]] = [
+    {"name": "greet", "shell": f"echo '{HOSTILE}'", "webhook": True},
+    {"name": "beat", "every": "2s", "shell": "true"},
+    {"name": "slow", "shell": "echo begun; sleep 60", "webhook": True},
+]
+
+
+def rows(of: str) -> str:
+    return f"[...document.querySelectorAll('{of} tbody tr')].map((row) => row.innerText)"
+
+
+async def test_it_is_true_and_harmless_while_nodes_are_lost(tmp_path: Path) -> None:
+    with cluster_in(tmp_path) as cluster:
+        for job in JOBS:
+            cluster.add_job(job)
+        cluster.request("PUT", "/v1/state/default/%3Cimg%20src=x%20onerror=alert(3)%3E", HOSTILE.encode())
+        lock = {"owner": HOSTILE, "ttl": "60s"}
+        cluster.request("POST", "/v1/locks/default/reports:acquire", lock)
+        cluster.request("POST", "/v1/queues/default/mail/items", {"payload": {"to": HOSTILE}})
+        leader = cluster.leader()
+        near = cluster.others(leader)[0]
+        async with browser(tmp_path / "browser") as page:
+            await page.open(f"http://{near.host}:{near.http_port}/")
+            await shows_the_cluster(page, cluster, near.name)
+            await runs_a_job(page)
+            await cancels_a_run(page)
+            await shows_hostile_texts_as_they_are(page)
+            await asks_nothing_where_nobody_looks(page)
+            await page.look("location.hash = '#/'")
+            leader.kill()
+            await page.wait(
+                f"document.querySelector('#banner')?.innerText.includes('{leader.name} is unreachable')", 15
+            )
+            await page.wait("document.querySelector('#health')?.innerText.includes('degraded')")
+            next(node for node in cluster.others(near) if node.alive).kill()
+            await page.wait("document.querySelector('#banner')?.innerText.includes('No leader')", 15)
+            near.kill()
+            await page.wait("document.querySelector('#banner')?.innerText.includes('the node does not answer')")
+            cluster.start()
+            await page.wait("document.querySelector('#health')?.innerText.includes('healthy')", 20)
+            await page.wait("document.querySelector('#banner').innerText === ''")
+            assert page.wrong == []
+
+
+async def shows_the_cluster(page: Page, cluster: Cluster, near: str) -> None:
+    await page.wait("document.querySelector('#health')?.innerText.includes('healthy')")
+    assert f"this page is from {near}" in (await page.text("#head")).replace("\n", " ")
+    await page.wait(f"{rows('section')}.some((row) => row.includes('beat') && row.includes('succeeded'))")
+    shown = " ".join(await page.look(rows("section")))
+    assert [node.name for node in cluster.nodes if node.name not in shown] == []
+    assert [job["name"] for job in JOBS if job["name"] not in shown] == []
+    await page.look("(filter.value = 'gree', filter.dispatchEvent(new Event('input')))")
+    await page.wait(f"{rows('.jobs')}.length === 1")
+    await page.look("(filter.value = '', filter.dispatchEvent(new Event('input')))")
+
+
+async def runs_a_job(page: Page) -> None:
+    await page.click('button[aria-label="Run now: greet"]')
+    await page.wait("document.querySelector('#notices')?.innerText.includes('peercron job run greet')")
+    await page.click("#notices a")
+    await page.wait("document.querySelector('#main .badge')?.innerText.includes('succeeded')")
+    assert HOSTILE in await page.wait("document.querySelector('#output')?.innerText")
+    await page.look("location.hash = '#/job/default%2Fgreet'")
+    await page.wait("document.querySelectorAll('.strip .slot.succeeded').length === 1")
+    await page.click('button[aria-label="Pause: greet"]')
+    await page.click('button[aria-label="Resume: greet"]')
+
+
+async def cancels_a_run(page: Page) -> None:
+    await page.look("location.hash = '#/job/default%2Fslow'")
+    await page.click('button[aria-label="Run now: slow"]')
+    await page.click("td a[href^='#/run/']")
+    await page.wait("document.querySelector('#output')?.innerText.includes('begun')")
+    await page.click("button.danger")
+    await page.click("dialog[open] button[value=yes]")
+    await page.wait("document.querySelector('#main .badge')?.innerText.includes('cancelled')")
+
+
+async def shows_hostile_texts_as_they_are(page: Page) -> None:
+    """Names of jobs are letters and digits; but who knows what a node answers."""
+    for place, text in (
+        ("locks", HOSTILE),
+        ("queue/default%2Fmail", HOSTILE),
+        ("state/default", "<img"),
+        ("events", "greet"),
+    ):
+        await page.look(f"location.hash = '#/{place}'")
+        await page.wait(f"document.querySelector('#main')?.innerText.includes({json.dumps(text)})")
+    job = {"name": HOSTILE, "namespace": HOSTILE, "key": f"{HOSTILE}/{HOSTILE}", "uid": HOSTILE, "mode": HOSTILE}
+    job |= {"schedule": HOSTILE, "timezone": HOSTILE, "next": "2030-01-01T00:00:00.000Z", "paused": False, "running": 0}
+    last = {"outcome": HOSTILE, "decided_at": HOSTILE, "reason": HOSTILE}
+    await page.fake("/v1/jobs?", json.dumps({"jobs": [job | {"queued": 0, "last": last}], "total": 1}))
+    await page.look("location.hash = '#/'")
+    await page.wait(f"document.querySelector('.jobs')?.innerText.includes({json.dumps(HOSTILE)})")
+    assert await page.look("document.querySelectorAll('#main img, #main script').length") == 0
+    page.faked.clear()
+    await page.tell("Fetch.disable")
+
+
+async def asks_nothing_where_nobody_looks(page: Page) -> None:
+    await page.wait("document.querySelector('.live')?.innerText.includes('live')")
+    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true})"
+    turned = "document.dispatchEvent(new Event('visibilitychange'))"
+    await page.look(f"({hide % 'true'}, {turned})")
+    page.asked.clear()
+    await page.look("new Promise((resolve) => setTimeout(resolve, 2500))")
+    assert page.asked == []
+    await page.look(f"({hide % 'false'}, {turned})")
+    await page.look("new Promise((resolve) => setTimeout(resolve, 3000))")
+    assert 3 <= len(page.asked) <= 12, page.asked
