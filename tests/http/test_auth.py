@@ -27,6 +27,7 @@ STATE = "/v1/state/default/k"
 WANTED = {
     "": """
         GET /livez | GET /readyz | GET /openapi.json | POST /v1/hooks/{name} | POST /v1/runs/{id}:checkpoint
+        | GET / | GET /ui/{file}
     """,
     "read": """
         GET /metrics | GET /v1/calendars | GET /v1/calendars/{name} | GET /v1/clients | GET /v1/digest | GET /v1/doctor
@@ -36,7 +37,7 @@ WANTED = {
         | GET /v1/queues | GET /v1/queues/{namespace}/{name} | GET /v1/queues/{namespace}/{name}/items
         | GET /v1/queues/{namespace}/{name}/items/{id} | GET /v1/runs | GET /v1/runs/{id} | GET /v1/runs/{id}/log
         | GET /v1/overview
-        | GET /v1/slices | GET /v1/state/{namespace}/ | GET /v1/state/{namespace}/{key} | GET /v1/status
+        | GET /v1/slices | GET /v1/state | GET /v1/state/{namespace}/ | GET /v1/state/{namespace}/{key} | GET /v1/status
         | POST /v1/plan
     """,
     "data": """
@@ -84,7 +85,7 @@ def showing(token: str) -> dict[str, Any]:
 async def ask(site: Site, route: str, **more: Any) -> Answer:
     """A request that the route would carry out or refuse for its own reasons."""
     method, path = route.split()
-    path = re.sub(r"\{\w+\}", "1", path) + ("?follow=0" if path == "/v1/events" else "")
+    path = re.sub(r"\{\w+\}", "1", path.replace("{file}", "main.js")) + ("?follow=0" if path == "/v1/events" else "")
     return await site.ask(method, path, **more)
 
 
