@@ -43,6 +43,10 @@ _CURES = {
     "busy": "try again in a moment",
     "conflict": "somebody else was first: read it again",
     "deadlock": "give back what you hold, and ask again",
+    "unauthenticated": (
+        "show one with --token-file FILE, PEERCRON_TOKEN_FILE or PEERCRON_TOKEN; who has the secret of the nodes makes "
+        "one with `peercron token create NAME --scope admin --secret-file FILE`"
+    ),
     "locked": "wait longer with --wait, or see who has it: `peercron lock show`",
     "unknown_outcome": "look whether it was done before you repeat it",
 }

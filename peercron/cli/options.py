@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -26,6 +26,8 @@ class Options:
 
     addresses: tuple[str, ...] = (DEFAULT_ADDRESS,)
     token_file: str | None = None
+    #: What is shown instead, where it is made here.
+    token: str = field(default="", repr=False)
     cacert: str | None = None
     output: str = "table"
     timeout_s: float = 5.0
@@ -47,6 +49,8 @@ class Options:
 
     def _token(self) -> str:
         """Within a run, unless a file says otherwise, its attempt's secret: a lock that ends with it wants that."""
+        if self.token:
+            return self.token
         if self.token_file is None:
             return os.environ.get("PEERCRON_TOKEN", "")
         try:
@@ -128,7 +132,8 @@ def common(*, root: bool = False, without: tuple[str, ...] = ()) -> Callable[[Co
             help=f"HTTP of any nodes, tried in order.  [default: {DEFAULT_ADDRESS}]",
         ),
         "token-file": option(
-            "token_file", "--token-file", variable="PEERCRON_TOKEN_FILE", metavar="FILE", help="Access token."
+            "token_file", "--token-file", variable="PEERCRON_TOKEN_FILE", metavar="FILE",
+            help="Access token; without it what PEERCRON_TOKEN says.",
         ),
         "cacert": option(
             "cacert", "--cacert", variable="PEERCRON_CACERT", metavar="FILE", help="Authority (PEM) of https addresses."

@@ -29,6 +29,7 @@ COMMANDS = {
     "health": Lazy("peercron.cli.health:health", "What the checks of jobs say of the nodes."),
     "event": Lazy("peercron.cli.event:event", "Tell jobs that something has happened."),
     "events": Lazy("peercron.cli.events:events", "What happens in the cluster, as it happens with -f."),
+    "token": Lazy("peercron.cli.token:token", "Who may do what: create, list, revoke access tokens."),
     "snapshot": Lazy("peercron.cli.snapshot:snapshot", "The whole cluster as a file: save, inspect, restore."),
     "pause": Lazy("peercron.cli.cluster:pause", "Stop the schedules of all jobs."),
     "resume": Lazy("peercron.cli.cluster:resume", "Let the schedules of all jobs go on."),

@@ -18,6 +18,7 @@ from peercron.client.session import Session
 from peercron.client.state import State
 from peercron.client.tenure import OnLost
 from peercron.client.words import Duration, seconds
+from peercron.errors import ConfigError, Problem
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8400"
 
@@ -38,7 +39,7 @@ class Client:
 
     Args:
         addresses: HTTP of any nodes; default: PEERCRON_ADDR, or within a run PEERCRON_URL, or this machine.
-        token: access token; default: PEERCRON_TOKEN.
+        token: access token; default: PEERCRON_TOKEN, which a run has, or what stands in the file PEERCRON_TOKEN_FILE.
         label: what this program is called, as node/process, or as process alone; default: host/pid.
         timeout: for a request with all its tries.
         ca_file: authority (PEM) of https addresses.
@@ -63,7 +64,7 @@ class Client:
         chosen = addresses if addresses is not None else _usual_addresses()
         self._link = Link(
             chosen.split(",") if isinstance(chosen, str) else chosen,
-            token=token if token is not None else os.environ.get("PEERCRON_TOKEN", ""),
+            token=token if token is not None else _usual_token(),
             ca_file=ca_file,
             timeout_s=seconds(timeout),
         )
@@ -148,3 +149,15 @@ class Client:
 
 def _usual_addresses() -> str:
     return os.environ.get("PEERCRON_ADDR") or os.environ.get("PEERCRON_URL") or DEFAULT_ADDRESS
+
+
+def _usual_token() -> str:
+    """What the environment says; ConfigError: the file that it names cannot be read."""
+    own, path = os.environ.get("PEERCRON_TOKEN", ""), os.environ.get("PEERCRON_TOKEN_FILE", "")
+    if own or not path:
+        return own
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise ConfigError([Problem("PEERCRON_TOKEN_FILE", f"cannot read {path}: {error.strerror}")]) from None

@@ -23,11 +23,11 @@ class Scope(StrEnum):
 
 #: What each lets its holder do, for people.
 MAY: Final[dict[Scope, str]] = {
-    Scope.READ: "look at everything but tokens and snapshots",
+    Scope.READ: "look at everything, and save snapshots",
     Scope.DATA: "use state, locks, queues, client sessions, and emit events",
     Scope.RUN: "run, cancel, retry, backfill, pause and resume a job that is there",
     Scope.JOBS: "define jobs, calendars and pools, which is to run code on the nodes",
-    Scope.ADMIN: "do everything: members, leadership, snapshots, tokens, the pause of all",
+    Scope.ADMIN: "do everything: members, leadership, restores, tokens, the pause of all",
 }
 #: What each has with it: nobody can work with what he cannot see, and who may define a job may run it. Whoever may
 #: read sees a lot, so a webhook had better have a secret of its own than a token.

@@ -120,6 +120,6 @@ def _one_of(request: web.Request, what: str) -> Iterator[None]:
 
 
 ROUTES = (
-    Route("GET", "/v1/snapshot", save, Scope.ADMIN, READ_PARAMETERS),
+    Route("GET", "/v1/snapshot", save, Scope.READ, READ_PARAMETERS),
     Route("PUT", "/v1/snapshot", restore, Scope.ADMIN, frozenset({"force"})),
 )

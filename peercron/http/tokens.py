@@ -92,7 +92,7 @@ def _view(request: web.Request, row: Token) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route("GET", "/v1/tokens", list_tokens, Scope.ADMIN, READ_PARAMETERS),
+    Route("GET", "/v1/tokens", list_tokens, Scope.READ, READ_PARAMETERS),
     Route("POST", "/v1/tokens", create_token, Scope.ADMIN),
     Route("DELETE", "/v1/tokens/{name}", revoke_token, Scope.ADMIN, frozenset({"open"})),
 )

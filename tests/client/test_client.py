@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from peercron import errors
+from peercron.access import digest_of, fresh_token
 from peercron.client import Change, Client, Entry
 from peercron.core.apply import change as changes
 from peercron.core.apply import once
 from peercron.core.chronicle import Chronicle
-from peercron.core.commands import PutKey
+from peercron.core.commands import CreateToken, PutKey
+from peercron.core.token import Scope
 from peercron.errors import Compacted, ConfigError, NoLeader, OutcomeUnknown, Refused
 from tests.core.builders import done
 from tests.http.conftest import Site, StartSite
@@ -280,3 +283,26 @@ def test_the_environment_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_errors_are_those_of_the_package() -> None:
     assert issubclass(errors.Compacted, errors.PeercronError)
+
+
+async def test_an_access_token_is_given_or_found_in_the_environment(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, path = fresh_token(), tmp_path / "token"
+    await site.node.do(CreateToken("ops", digest_of(token), (Scope.ADMIN,)))
+    path.write_text(f"{token}\n")
+    monkeypatch.setenv("PEERCRON_TOKEN_FILE", str(path))
+    monkeypatch.delenv("PEERCRON_TOKEN", raising=False)
+    for given in (token, None):
+        async with Client(site.url, token=given) as client:
+            await client.state.put("k", 1)
+    async with Client(site.url, token="") as client:
+        with pytest.raises(Refused, match="wants an access token") as refused:
+            await client.state.put("k", 1)
+    assert refused.value.code == "unauthenticated"
+    path.unlink()
+    with pytest.raises(ConfigError, match="PEERCRON_TOKEN_FILE: cannot read"):
+        Client(site.url)
+    monkeypatch.setenv("PEERCRON_TOKEN", token)
+    async with Client(site.url) as client:
+        assert await client.state.get("k") == 1

@@ -38,7 +38,7 @@ WANTED = {
         | GET /v1/queues/{namespace}/{name}/items/{id} | GET /v1/runs | GET /v1/runs/{id} | GET /v1/runs/{id}/log
         | GET /v1/overview
         | GET /v1/slices | GET /v1/state | GET /v1/state/{namespace}/ | GET /v1/state/{namespace}/{key} | GET /v1/status
-        | POST /v1/plan
+        | GET /v1/snapshot | GET /v1/tokens | POST /v1/plan
     """,
     "data": """
         POST /v1/clients | POST /v1/clients/{id}:renew | DELETE /v1/clients/{id} | POST /v1/events/{name}
@@ -64,8 +64,8 @@ WANTED = {
     """,
     "admin": """
         POST /v1/members | DELETE /v1/members/{name} | POST /v1/members/{name}:drain | POST /v1/members/{name}:undrain
-        | POST /v1/leader:transfer | GET /v1/snapshot | PUT /v1/snapshot | POST /v1/cluster:pause
-        | POST /v1/cluster:resume | GET /v1/tokens | POST /v1/tokens | DELETE /v1/tokens/{name}
+        | POST /v1/leader:transfer | PUT /v1/snapshot | POST /v1/cluster:pause
+        | POST /v1/cluster:resume | POST /v1/tokens | DELETE /v1/tokens/{name}
     """,
 }
 BY_ROUTE = {" ".join(key.split()): scope for scope, keys in WANTED.items() for key in keys.split("|")}

@@ -12,7 +12,7 @@ from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
 def create_token(state: ClusterState, command: CreateToken) -> Verdict:
     """One that has expired makes room for another of its name."""
-    flaw = _flaw(state, command)
+    flaw = _flaw(command)
     if flaw:
         return Refused(state.index, Refusal.INVALID, flaw)
     digest = _digest_of(state, command.name)
@@ -20,6 +20,9 @@ def create_token(state: ClusterState, command: CreateToken) -> Verdict:
         return Refused(
             state.index, Refusal.CONFLICT, f"a token {command.name}, or one with this secret, is there already"
         )
+    if Scope.ADMIN not in command.scopes and not _admins(state, but=command.name):
+        detail = "scopes: the first token wants admin, or nobody could make the next"
+        return Refused(state.index, Refusal.INVALID, detail)
     if digest is None and len(state.tokens) >= TOKENS_MAX:
         return Refused(state.index, Refusal.LIMIT, f"a cluster has at most {TOKENS_MAX} tokens")
     if digest is not None:
@@ -46,7 +49,7 @@ def revoke_token(state: ClusterState, command: RevokeToken) -> Verdict:
     return Done(state.index, command.name)
 
 
-def _flaw(state: ClusterState, command: CreateToken) -> str:
+def _flaw(command: CreateToken) -> str:
     """Why it can be no token, the field in front; empty: it can."""
     if not named(command.name):
         return f"name: {command.name!r} is not a name of letters, digits, . _ -"
@@ -56,8 +59,6 @@ def _flaw(state: ClusterState, command: CreateToken) -> str:
         return f"scopes: wants one or more of {', '.join(Scope)}"
     if not 0 <= command.ttl_ms <= TOKEN_MS_MAX:
         return f"expires: wants at most {TOKEN_MS_MAX // 86_400_000} days"
-    if Scope.ADMIN not in command.scopes and not _admins(state, but=command.name):
-        return "scopes: the first token wants admin, or nobody could make the next"
     return ""
 
 
