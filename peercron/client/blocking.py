@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from peercron.client.once import STATUS, key_of, since
-from peercron.client.replies import SAFE, error_of, reason_of, unanswered, worse
+from peercron.client.replies import MARK, SAFE, error_of, reason_of, stranger, unanswered, worse
 from peercron.client.words import as_json
 from peercron.clock import Clock, SystemClock
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
@@ -186,7 +186,7 @@ class Connection:
         try:
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise unanswered(address, method, error) from None
+            raise unanswered(urlsplit(address).netloc, method, error) from None
         finally:
             answer.close()
             link.close()
@@ -226,15 +226,17 @@ class Connection:
             sock.settimeout(answer_s or timeout_s)
             answer = link.getresponse()
             sock.settimeout(body_s)
-            if answer.status < http.client.BAD_REQUEST:
+            foreign = stranger(answer.status, answer.headers.get(MARK), url.netloc, method)
+            if foreign is None and answer.status < http.client.BAD_REQUEST:
                 return link, answer
-            said = answer.read()
+            said = answer.read() if foreign is None else b""
         except (OSError, http.client.HTTPException) as error:
             link.close()
             # What did not arrive whole was not done.
             raise unanswered(url.netloc, method if whole else "GET", error) from None
+        answer.close()
         link.close()
-        raise error_of(answer.status, said, url.netloc)
+        raise foreign or error_of(answer.status, said, url.netloc, method)
 
     def _dial(self, url: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
         try:

@@ -14,7 +14,7 @@ import aiohttp
 
 from peercron.client.blocking import Answer
 from peercron.client.once import ONCE_LEVEL, STATUS
-from peercron.client.replies import SAFE, error_of, worse
+from peercron.client.replies import BROKE_OFF, MARK, NO_HTTP, SAFE, error_of, stranger, worse
 from peercron.client.words import as_json
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
 
@@ -137,8 +137,7 @@ class Link:
             async with answer:
                 try:
                     self._heed(answer)
-                    if answer.status >= 400:
-                        raise error_of(answer.status, await answer.read(), address)
+                    self._check(answer, await answer.read() if answer.status >= 400 else b"", address, "GET")
                     self._at = self.addresses.index(address)
                     async for line in answer.content:
                         yield line
@@ -178,7 +177,13 @@ class Link:
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
         try:
             async with self._open().request(
-                method, address + path, data=content, params=params, headers={**kind, **headers}, timeout=timeout
+                method,
+                address + path,
+                data=content,
+                params=params,
+                headers={**kind, **headers},
+                timeout=timeout,
+                allow_redirects=False,  # a write that is sent elsewhere may become a read there
             ) as answer:
                 said = await answer.read()
                 self._heed(answer)
@@ -188,10 +193,17 @@ class Link:
             if method in SAFE:
                 raise Unreachable(f"{address} did not answer: {_reason(error)}") from None
             raise OutcomeUnknown(f"{address} did not answer ({_reason(error)}): it may have been done") from None
-        if answer.status >= 400:
-            raise error_of(answer.status, said, address)
+        self._check(answer, said, address, method)
         self._at = self.addresses.index(address)
         return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, said)
+
+    @staticmethod
+    def _check(answer: aiohttp.ClientResponse, said: bytes, address: str, method: str) -> None:
+        """Raises what it speaks of, unless it is a node's that says yes."""
+        if (error := stranger(answer.status, answer.headers.get(MARK), address, method)) is not None:
+            raise error
+        if answer.status >= 400:
+            raise error_of(answer.status, said, address, method)
 
     def _in_turn(self) -> tuple[str, ...]:
         return self.addresses[self._at :] + self.addresses[: self._at]
@@ -249,4 +261,8 @@ def _encoded(body: object) -> tuple[bytes | None, dict[str, str]]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it took too long"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return NO_HTTP  # what it sent instead is not for a terminal
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return BROKE_OFF
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

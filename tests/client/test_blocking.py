@@ -220,6 +220,47 @@ def test_somebody_else_on_that_port_is_named(stub: Stub, body: bytes) -> None:
         connection(stub(say(502, body))).request("GET", "/v1/x")
 
 
+def page(status: int) -> Reply:
+    """What anybody may have at an address, and a node does not say."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", "13")
+        handler.end_headers()
+        handler.wfile.write(b"<h1>hello</h1"[:13])
+
+    return reply
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 404])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_page_of_somebody_else_is_no_answer_and_no_node_has_done_anything(
+    stub: Stub, status: int, method: str
+) -> None:
+    with pytest.raises(Unreachable, match=f"is not a peercron node: it answered {status}"):
+        connection(stub(page(status))).request(method, "/v1/state/default/k")
+    answer = connection(stub(page(status)), stub(met(say(200, {})))).request(method, "/v1/state/default/k")
+    assert answer.json == {}
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_what_a_gateway_had_no_answer_to_may_have_been_done(stub: Stub, status: int) -> None:
+    with pytest.raises(OutcomeUnknown, match=f"it answered {status}"):
+        connection(stub(page(status))).request("POST", "/v1/x")
+
+
+def test_an_answer_that_breaks_off_is_none(stub: Stub) -> None:
+    def half(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.send_header("Peercron-Index", "7")
+        handler.end_headers()
+        handler.wfile.write(b"{")
+
+    with pytest.raises(OutcomeUnknown, match="its answer broke off"):
+        connection(stub(half)).request("POST", "/v1/x")
+
+
 @pytest.mark.parametrize("address", ["", "127.0.0.1:8400", "ftp://x", "http://", "http://x:y"])
 def test_addresses_are_urls(address: str) -> None:
     with pytest.raises(ConfigError, match="--addr"):
