@@ -11,6 +11,8 @@ from peercron.errors import PeercronError
 
 #: Between two tries where nobody could be asked.
 PAUSE_S: Final = 0.5
+#: How long what is being said when the client is closed is waited for.
+LAST_S: Final = 0.5
 
 Say = Callable[[], Awaitable[object]]
 
@@ -37,9 +39,11 @@ class Chores:
         self._last.pop(whose, None)
 
     async def close(self) -> None:
-        """What is to be said at the end is said once; the rest is not said any more."""
+        """What is to be said at the end is said once; the rest is not said any more than it can be at once."""
         last, self._last = self._last, {}
         await asyncio.gather(*[_heard_or_not(say) for say in last.values()])
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_S)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -170,14 +170,17 @@ class Lock:
         self._chores.done(self)
         if sitting is not None:
             sitting.settled(self.token)
-        await hold.stop()
-        if hold.lost:
-            self._session.ghosts.add(self._owner, hold.lives_s)
-            return
         try:
+            await hold.stop()
+            if hold.lost:
+                self._session.ghosts.add(self._owner, hold.lives_s)
+                return
             await self._release()
         except PASSING:
             self._chores.add(self._release)
+        except asyncio.CancelledError:  # nobody waits to see it, and it would be ours as long as the session lives
+            self._chores.add(self._release)
+            raise
         except Refused as error:
             if error.code != "stale_token":
                 raise

@@ -6,9 +6,10 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
 
 from peercron.errors import PeercronError
 
@@ -30,24 +31,79 @@ class Portal:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Its outcome; an interrupt of this thread ends it there too."""
-        if os.getpid() != self._pid:
-            work.close()
-            raise PeercronError("a SyncClient does not outlive a fork: make one in each process")
-        if not self._thread.is_alive():
-            work.close()
-            raise PeercronError("this SyncClient is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self._begin(work)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
+    def enter(self, work: Coroutine[Any, Any, object], undo: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Do what a block begins with. Where an interrupt of this thread comes too late to end it, `undo` follows it
+        there: nobody has entered the block.
+        """
+        tasks: list[asyncio.Task[object]] = []
+        try:
+            # The last thing that is called here: an interrupt comes at the latest when it is over.
+            self._begin(_told(work, tasks)).result()
+        except Exception:
+            raise
+        except BaseException:
+            self._loop.call_soon_threadsafe(_give_up, work, tasks, undo)
+            raise
+
+    def leave(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do what a block ends with. It is done also when this thread is interrupted, and does not wait for it."""
+        self._begin(work).result()
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if os.getpid() != self._pid:
+            work.close()
+            raise PeercronError("a SyncClient does not outlive a fork: make one in each process")
+        if not self._thread.is_alive():
+            work.close()
+            raise PeercronError("this SyncClient is closed")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def close(self) -> None:
         if os.getpid() == self._pid and self._thread.is_alive():
+            self.leave(_end_all())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+
+async def _end_all() -> None:
+    """Whatever still runs in this loop, which comes to its end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _told(work: Coroutine[Any, Any, T], tasks: list[asyncio.Task[T]]) -> T:
+    """The same, once it is known which task does it."""
+    tasks.append(asyncio.current_task())  # type: ignore[arg-type]
+    return await work
+
+
+def _give_up(
+    work: Coroutine[Any, Any, object],
+    tasks: list[asyncio.Task[object]],
+    undo: Callable[[], Coroutine[Any, Any, object]],
+) -> None:
+    """Undo what the task does, when it has done it."""
+
+    def follow(task: asyncio.Task[object]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            undoing.append(asyncio.get_running_loop().create_task(undo()))
+
+    undoing: list[asyncio.Task[object]] = []  # or they might be forgotten while they run
+    for task in tasks:
+        task.cancel()
+        task.add_done_callback(follow)
+    if not tasks:
+        work.close()
 
 
 class Twin(Generic[Inner]):
@@ -57,17 +113,22 @@ class Twin(Generic[Inner]):
         self._portal, self._inner = portal, inner
 
 
+#: What ends a block that nobody came to enter.
+INTERRUPTED: Final = (KeyboardInterrupt, KeyboardInterrupt(), None)
+
+
 class Block(Twin[Inner]):
     """One that is used in a `with` block."""
 
     def __enter__(self) -> Self:
-        self._portal.call(self._inner.__aenter__())  # type: ignore[attr-defined]
+        inner: Any = self._inner
+        self._portal.enter(inner.__aenter__(), lambda: inner.__aexit__(*INTERRUPTED))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._portal.call(self._inner.__aexit__(kind, error, trace))  # type: ignore[attr-defined]
+        self._portal.leave(self._inner.__aexit__(kind, error, trace))  # type: ignore[attr-defined]
 
 
 def blocking(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Twin[Any], P], T]:
@@ -120,15 +181,22 @@ def arguments_of(
 
 
 def each(portal: Portal, source: AsyncGenerator[T, None]) -> Iterator[T]:
+    turn = asyncio.Lock()
     try:
         while True:
             try:
-                yield portal.call(_next(source))
+                yield portal.call(_next(source, turn))
             except StopAsyncIteration:
                 return
     finally:
-        portal.call(source.aclose())
+        portal.leave(_close(source, turn))
 
 
-async def _next(source: AsyncGenerator[T, None]) -> T:
-    return await anext(source)
+async def _next(source: AsyncGenerator[T, None], turn: asyncio.Lock) -> T:
+    async with turn:
+        return await anext(source)
+
+
+async def _close(source: AsyncGenerator[object, None], turn: asyncio.Lock) -> None:
+    async with turn:  # a step whose thread was interrupted may be on its way to its end
+        await source.aclose()

@@ -142,8 +142,10 @@ class Tenure(Hold):
 
     async def stop(self) -> None:
         self._renewal.cancel()
-        await asyncio.gather(self._renewal, return_exceptions=True)
-        await super().stop()
+        try:
+            await asyncio.gather(self._renewal, return_exceptions=True)
+        finally:
+            await super().stop()
 
     async def _renew_for_ever(self) -> None:
         pause_s = self._ttl_s * RENEW_SHARE

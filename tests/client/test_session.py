@@ -221,6 +221,25 @@ async def test_who_stops_asking_leaves_nothing_behind(client: Client, site: Site
     await until(lambda: list(site.node.state.lock_grants) == ["default/a"])
 
 
+async def test_who_stops_asking_and_closes_leaves_nothing_behind(site: Site) -> None:
+    """What has a time of its own does not end with the session."""
+    propose = site.node.propose
+
+    async def slowly(*asked: Any) -> Any:
+        done = await propose(*asked)
+        if type(asked[0]).__name__ == "AcquireLock":
+            asking.cancel()
+        return done
+
+    async with Client(site.url) as client:
+        asking = asyncio.ensure_future(client.lock("b", ttl="1h").acquire())
+        site.node.propose = slowly  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        site.node.propose = propose  # type: ignore[method-assign]
+    assert not held(site)
+
+
 async def test_a_release_that_nobody_answered_is_said_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("peercron.client.chores.PAUSE_S", 0.02)
     async with Client(site.url, timeout="100ms") as client:
@@ -229,6 +248,25 @@ async def test_a_release_that_nobody_answered_is_said_again(site: Site, monkeypa
         assert held(site)
         site.node.fails = None
         await until(lambda: not held(site))
+
+
+async def test_a_release_that_is_cancelled_is_said_all_the_same(client: Client, site: Site) -> None:
+    """It is on its way to a node that hangs, and its program waits no longer."""
+    propose = site.node.propose
+
+    async def hang(*_: Any) -> Any:
+        releasing.cancel()
+        await asyncio.sleep(30)
+
+    lock = client.lock("a")
+    await lock.acquire()
+    site.node.propose = hang  # type: ignore[method-assign]
+    releasing = asyncio.ensure_future(lock.release())
+    with pytest.raises(asyncio.CancelledError):
+        await releasing
+    assert held(site)
+    site.node.propose = propose  # type: ignore[method-assign]
+    await until(lambda: not held(site))
 
 
 async def test_a_release_that_is_repeated_is_no_loss(start_site: StartSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from peercron.client import Client, Delivery, Item, Lock, Queue, SyncClient, SyncLock, SyncQueue
 from peercron.client.jobs import Jobs
-from peercron.client.portal import Portal
+from peercron.client.portal import Portal, each
 from peercron.client.state import State
 from peercron.client.sync import SyncDelivery, SyncItem, SyncJobs, SyncState
 from peercron.clock import ManualClock
@@ -78,6 +80,66 @@ def test_a_program_that_ends_gives_back_what_it_holds(url: str) -> None:
         assert (told.returncode, told.stderr) == (1, "its last word\n")
         with client.lock("db", wait=0), client.lock("other", wait=0):
             pass
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_is_interrupted_on_the_way_into_a_block_or_out_of_it_holds_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Ctrl-C, or the handler of an alarm, comes while the thread waits for its lock, or has just got it."""
+    result = Future.result
+
+    def interrupted(future: Future[Any], timeout: float | None = None) -> Any:
+        if when == "after":
+            result(future, timeout)
+        raise KeyboardInterrupt
+
+    with SyncClient(url) as client:
+        client.queue("mail").put(1)
+        (item,) = client.queue("mail").receive()
+        with monkeypatch.context() as patch:
+            patch.setattr(Future, "result", interrupted)
+            for block in (client.lock("db"), item):
+                with pytest.raises(KeyboardInterrupt), block:
+                    raise AssertionError
+        lock = client.lock("db", owner="another", wait="10s")
+        lock.acquire()
+        with monkeypatch.context() as patch:
+            patch.setattr(Future, "result", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                lock.__exit__(None, None, None)
+        with client.lock("db", owner="a third", wait="10s"):
+            # Whose block was never begun is still who received it.
+            assert len(client.queue("mail").receive(wait="10s" if when == "after" else 0)) == (when == "after")
+
+
+def test_a_loop_over_what_comes_can_be_interrupted(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it waited for is on its way to its end when the loop is left."""
+    seen: list[str] = []
+
+    async def coming() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            seen.append("waits")
+            await asyncio.sleep(30)
+        finally:
+            for _ in range(9):
+                await asyncio.sleep(0)
+            seen.append("closed")
+
+    def interrupted(future: Future[Any], timeout: float | None = None) -> Any:
+        patch.undo()
+        while not seen:
+            portal.call(asyncio.sleep(0))
+        raise KeyboardInterrupt
+
+    numbers = each(portal, coming())
+    assert next(numbers) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(Future, "result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(numbers)
+    assert seen == ["waits", "closed"]
 
 
 def test_state_and_jobs(url: str) -> None:
