@@ -70,13 +70,19 @@ class _Changes:
 
 async def _begin(request: web.Request) -> int:
     """The index that is watched from. Without one, what was acknowledged before the request is not news."""
-    if last := request.headers.get("Last-Event-ID", ""):
-        if not (last.isascii() and last.isdigit() and len(last) <= INDEX_DIGITS_MAX):
-            raise BadRequest("header.Last-Event-ID", f"{last!r:.80}: must be the index of a change")
-        return int(last)
+    last = _last_event(request)
+    if last is not None:
+        return last
     if "from" in request.query:
         return whole_number(request, "from", 0)
     return (await fresh(request)).index
+
+
+def _last_event(request: web.Request) -> int | None:
+    text = request.headers.get("Last-Event-ID", "")
+    if text and not (text.isascii() and text.isdigit() and len(text) <= INDEX_DIGITS_MAX):
+        raise BadRequest("header.Last-Event-ID", f"{text!r:.80}: must be the index of a change")
+    return int(text) if text else None
 
 
 def _after(request: web.Request, index: int) -> Batch:
@@ -95,6 +101,7 @@ def _events(lines: Iterable[Line], index: int) -> bytes:
 
 def wants_stream(request: web.Request) -> bool:
     """Whether ?watch=1 was asked, which goes with `from` and not with `index`."""
+    _last_event(request)  # told also where nothing comes of it
     text = request.query.get("watch", "0")
     if text not in ("0", "1"):
         raise BadRequest("query.watch", f"{text!r}: must be 1 or 0")

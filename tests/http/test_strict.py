@@ -40,9 +40,7 @@ async def test_the_largest_index_is_one(site: Site) -> None:
 )
 async def test_a_header_is_read_also_where_nothing_comes_of_it(site: Site, header: str, path: str) -> None:
     junk = {header: "" if header == "Idempotency-Key" else "1.x"}
-    answer = await (
-        site.ask("POST", path, headers=junk) if path else site.get("/v1/state/default/?watch=1", headers=junk)
-    )
+    answer = await (site.ask("POST", path, headers=junk) if path else site.get("/v1/state/default/", headers=junk))
     assert (answer.status, answer.json["errors"][0]["path"]) == (400, f"header.{header}")
     assert not site.node.state.paused
 

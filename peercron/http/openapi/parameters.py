@@ -87,6 +87,7 @@ HEADERS: Final[Mapping[str, Schema]] = MappingProxyType(
         "If-None-Match": text("only where there is none", enum=["*", ""]),
         "Known-ETag": text("an ETag: 304 if that is what there is", name="If-None-Match"),
         "Last-Event-ID": text("go on after this event, at whichever node", pattern=r"^([0-9]{1,18}(\.[0-9]{1,9})?)?$"),
+        "Last-Change": text("go on after this change", name="Last-Event-ID", pattern="^([0-9]{1,18})?$"),
         "X-Hub-Signature-256": text(
             "sha256= and the HMAC of the body by the webhook's secret, in hexadecimal; required where the job has one",
             pattern="^sha256=[0-9a-f]{64}$",

@@ -53,7 +53,7 @@ Base64 = Annotated[
 ]
 #: Seconds, counted from when the request was sent.
 Seconds = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 #: A fencing token, the id of an item or of a session: the index of the command that gave it.
 Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 #: "namespace/name".

@@ -122,7 +122,7 @@ OPERATIONS: Final = {
             "from": whole("with watch: all changes after this index; those from now on"),
             "index": whole("also the changes after this index, for which it waits"),
         },
-        headers=("Last-Event-ID",),
+        headers=("Last-Change",),
         refuses=frozenset({409, 410}),
     ),
     f"GET {_KEY}": Operation("getKey", {200: _VALUE}),
