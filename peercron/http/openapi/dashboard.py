@@ -12,11 +12,11 @@ OPERATIONS: Final = {
     "GET /": Operation(
         "openDashboard",
         {200: Content(kinds={KINDS["html"]: TEXT}, headers=("ETag",)), 304: _KNOWN},
-        headers=("If-None-Match",),
+        headers=("Known-ETag",),
     ),
     "GET /ui/{file}": Operation(
         "openFile",
         {200: Content(kinds=dict.fromkeys(KINDS.values(), TEXT), headers=("ETag",)), 304: _KNOWN},
-        headers=("If-None-Match",),
+        headers=("Known-ETag",),
     ),
 }

@@ -19,7 +19,7 @@ OPERATIONS: Final = {
         parameters={
             "from": text("go on after this event", pattern=r"^([0-9]{1,18}(\.[0-9]{1,9})?)?$"),
             "last": whole("begin with so many of the last"),
-            "kind": text("only of these kinds, with commas between them", pattern=f"^{_KIND}(,{_KIND})*$"),
+            "kind": text("only of these kinds, with commas between them", pattern=f"^({_KIND}(,{_KIND})*)?$"),
             "name": text("only of this name: in namespace default, or namespace/name"),
             "follow": text("0: end with what there is", enum=["1", "0"], default="1"),
         },
