@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from peercron import service
 from peercron.core.commands import CreateToken
 from peercron.core.state import ClusterState
 from peercron.core.token import Scope
@@ -26,3 +29,9 @@ def test_an_address_that_others_reach_is_open_until_there_is_a_token(http: str, 
     state = cluster("a")
     done(state, CreateToken("ops", bytes(32), (Scope.ADMIN,)))
     assert exposure(http, state) == ""
+
+
+async def test_it_is_said_once_in_the_log_of_a_node_that_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+    for exposed in ("", "whoever reaches it"):
+        await service._warn(SimpleNamespace(ready=lambda: [("leader", True, "")], exposed=exposed))  # type: ignore[arg-type]
+    assert [(record.message, record.reason) for record in caplog.records] == [("open_to_all", "whoever reaches it")]  # type: ignore[attr-defined]
