@@ -207,6 +207,10 @@ class ClusterState:
     staged_state: ClusterState | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
     #: Not replicated: how many attempts are alive of what, from `live_attempts`; None: to be counted when asked for.
     occupied: dict[str, int] | None = field(default=None, compare=False, repr=False, metadata={"transient": True})
+    #: Not replicated: client session -> id of a waiter in its name -> lock; None: to be looked up when asked for.
+    client_waiters: dict[int, dict[int, str]] | None = field(
+        default=None, compare=False, repr=False, metadata={"transient": True}
+    )
     #: Not replicated: (job key, how it ended) of what a command has ended, until its last deed: those that come after
     #: are told.
     ended: list[tuple[str, Heard]] = field(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from peercron.core.commands import AcquireLock, ForsakeLock, ReleaseLock
+from peercron.core.lease import LeaseKind
 from peercron.core.limits import LOCK_DELAY_MS
 from peercron.core.lock import Claim, LockKind
 from peercron.core.state import ClusterState
@@ -225,7 +226,7 @@ async def renew(request: web.Request) -> web.Response:
     token = await _token(request)
     node, key = node_of(request), _key(request)
     lease, grant = node.state.leases.get(token), node.state.lock_grants.get(key, {}).get(token)
-    if lease is not None and f"{lease.namespace}/{lease.name}" != key:
+    if lease is not None and (lease.kind is not LeaseKind.LOCK or f"{lease.namespace}/{lease.name}" != key):
         raise Refused("stale_token", f"token {token} is not one of lock {key}")
     if lease is None and grant is not None and not grant.free_ms:
         return json_answer({"lock": key, "token": token, "expires_in": None})  # lives as long as its attempt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from peercron.core.apply.lock import waiters_by_client
 from peercron.core.lease import LeaseKind
 from peercron.core.lock import Grant, LockKind
 from peercron.core.state import ClusterState
@@ -52,6 +53,11 @@ def _held_lock(state: ClusterState, key: str, token: int, grant: Grant) -> Itera
 
 
 def _lines_of_locks(state: ClusterState) -> Iterator[str]:
+    counted = waiters_by_client(state)
+    if not counted.keys() <= state.leases.keys():
+        yield f"clients {counted.keys() - state.leases.keys()} have ended and stand in line"
+    if state.client_waiters is not None and {c: ids for c, ids in state.client_waiters.items() if ids} != counted:
+        yield f"waiters by client are {state.client_waiters}, not {counted}"
     for key, line in state.lock_waiters.items():
         if list(line) != sorted(line):
             yield f"the line of lock {key} is not in the order in which they came"

@@ -299,6 +299,25 @@ def test_what_a_client_session_holds_ends_with_it() -> None:
     assert refused(state, ask("E", "x", client=client)) is Refusal.STALE_TOKEN
 
 
+@pytest.mark.parametrize("looked_up", [True, False])
+def test_who_waits_in_the_name_of_a_session_leaves_the_line_with_it(looked_up: bool) -> None:
+    """A writer that nobody waits for any more is in the way of no reader."""
+    state = cluster("a")
+    client, other = (int(done(state, OpenClient("batch", TTL)).value or 0) for _ in "ab")
+    reader = {"shared": True}
+    take(state, replace(ask("A", **reader), kind=LockKind.RW))
+    if not looked_up:
+        done(state, CloseClient(int(done(state, OpenClient("early", TTL)).value or 0)))
+    for owner, more in (("W", {"client": client}), ("V", {"client": client}), ("X", {"client": other}), ("B", reader)):
+        queue(state, replace(ask(owner, **more), kind=LockKind.RW))
+    done(state, CloseClient(client))
+    assert line(state) == ["X", "B"]
+    done(state, CloseClient(other))
+    settle(state)
+    assert (line(state), list(holders(state))) == ([], ["A", "B"])
+    assert violations(state) == []
+
+
 def test_a_grant_without_a_time_lives_as_long_as_its_session() -> None:
     state = cluster("a")
     client = int(done(state, OpenClient("batch", TTL)).value or 0)

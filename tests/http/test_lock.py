@@ -78,6 +78,9 @@ async def test_a_stale_token_releases_and_renews_nothing(site: Site) -> None:
     elsewhere = await token_of(site, path="/v1/locks/other/db")
     answer = await site.ask("POST", f"{LOCK}:renew", {"token": elsewhere})
     assert answer.json["code"] == "stale_token", "it is another lock's"
+    key = await site.ask("PUT", "/v1/state/reports/db?ttl=30s", 7)
+    answer = await site.ask("POST", f"{LOCK}:renew", {"token": key.json["revision"]})
+    assert answer.json["code"] == "stale_token", "it is a key's, of the same name"
 
 
 async def test_a_renewal_counts_from_when_it_was_sent(site: Site) -> None:

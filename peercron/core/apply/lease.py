@@ -1,6 +1,7 @@
 """Leases: begun by whatever gives a right for a time, ended by its owner, by the leader's count, or with a client.
 
-Whoever begins leases of a kind says in ENDS what their end means.
+Whoever begins leases of a kind says in ENDS what their end means; whoever does something else in the name of a client
+session, in CLIENT_ENDS.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
 #: Takes (state, lease id, lease): what it was of ends, too. The lease itself is gone already.
 End = Callable[[ClusterState, int, Lease], None]
+
+
+#: Called with a client session that has ended, before what it holds ends: (state, client).
+CLIENT_ENDS: list[Callable[[ClusterState, int], None]] = []
 
 
 def refusal_of_ttl(state: ClusterState, ttl_ms: int, client: int = 0, what: str = "ttl") -> Refused | None:
@@ -100,6 +105,8 @@ def close_client(state: ClusterState, command: CloseClient) -> Verdict:
 
 
 def _end_client(state: ClusterState, client: int, lease: Lease) -> None:
+    for end in CLIENT_ENDS:
+        end(state, client)
     for lease_id in tuple(state.client_leases.get(client, ())):
         end_lease(state, lease_id)
     state.tell("client", "", str(client))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peercron.core.apply.claim import holders, locked, refusal_of, refusal_to_wait
-from peercron.core.apply.lease import ENDS, begin_lease, drop_lease, is_open
+from peercron.core.apply.lease import CLIENT_ENDS, ENDS, begin_lease, drop_lease
 from peercron.core.commands import AcquireLock, ForsakeLock, GrantLock, ReleaseLock
 from peercron.core.lease import Lease, LeaseKind
 from peercron.core.limits import LEASE_MS_MAX
@@ -88,6 +88,8 @@ def stand_in_line(state: ClusterState, key: str, claim: Claim, member: str = "",
     """At its end. Somebody holds the lock, or stands there already."""
     state.lock_waiters.setdefault(key, {})[state.index] = Waiter(claim, state.now_ms, state.index, member, session)
     state.lock_waiting += 1
+    if claim.client and state.client_waiters is not None:
+        state.client_waiters.setdefault(claim.client, {})[state.index] = key
     _list(state, key, claim, state.index)
     state.touch_lock(key)
 
@@ -119,6 +121,28 @@ def drop_waiters_of(state: ClusterState, member: str | None) -> None:
             _drop_waiter(state, key, id_, waiter)
         if gone:
             _advance(state, key)
+
+
+def waiters_by_client(state: ClusterState) -> dict[int, dict[int, str]]:
+    """`ClusterState.client_waiters`, anew."""
+    found: dict[int, dict[int, str]] = {}
+    for key, waiters in state.lock_waiters.items():
+        for id_, waiter in waiters.items():
+            if waiter.claim.client:
+                found.setdefault(waiter.claim.client, {})[id_] = key
+    return found
+
+
+def drop_waiters_of_client(state: ClusterState, client: int) -> None:
+    """Its session ended: nobody is there who would use what they wait for, and others stand behind them."""
+    if state.client_waiters is None:
+        state.client_waiters = waiters_by_client(state)
+    # In an order that does not depend on how long this member has been counting.
+    gone = sorted(state.client_waiters.pop(client, {}).items())
+    for id_, key in gone:
+        _drop_waiter(state, key, id_, state.lock_waiters[key][id_])
+    for key in dict.fromkeys([key for _, key in gone]):
+        _advance(state, key)
 
 
 def free_locks_of_attempt(state: ClusterState, run_id: str, token: int, *, lost: bool) -> None:
@@ -178,21 +202,21 @@ def _advance(state: ClusterState, key: str) -> None:
     for token, grant in tuple(state.lock_grants.get(key, {}).items()):
         if grant.free_ms and grant.free_ms <= state.now_ms:
             _forget(state, key, token)
-    while (first := first_in_line(state, key)) is not None:
-        id_, waiter = first
-        if waiter.claim.client and not is_open(state, waiter.claim.client):
-            _drop_waiter(state, key, id_, waiter)
-            continue
-        if waiter.is_run:
-            _call(state, key, waiter)
-            break
-        if state.last_token < state.index and room_for(state, key, state.locks[key], waiter.claim):
-            _drop_waiter(state, key, id_, waiter)
-            _grant(state, key, waiter.claim, served=waiter.served, waiter=id_)
-        break
+    first = first_in_line(state, key)
+    if first is not None:
+        _serve(state, key, *first)
     if key not in state.lock_waiters and key not in state.lock_grants:
         del state.locks[key]
     state.touch_lock(key)
+
+
+def _serve(state: ClusterState, key: str, id_: int, waiter: Waiter) -> None:
+    """It is the first in line."""
+    if waiter.is_run:
+        _call(state, key, waiter)
+    elif state.last_token < state.index and room_for(state, key, state.locks[key], waiter.claim):
+        _drop_waiter(state, key, id_, waiter)
+        _grant(state, key, waiter.claim, served=waiter.served, waiter=id_)
 
 
 def _call(state: ClusterState, key: str, waiter: Waiter) -> None:
@@ -233,6 +257,8 @@ def _drop_waiter(state: ClusterState, key: str, id_: int, waiter: Waiter) -> Non
     if not state.lock_waiters[key]:
         del state.lock_waiters[key]
     state.lock_waiting -= 1
+    if waiter.claim.client and state.client_waiters is not None:
+        state.client_waiters.get(waiter.claim.client, {}).pop(id_, None)  # its session, if it has ended, is not there
     _unlist(state, key, waiter.claim, id_)
     state.tell("waiter", "", str(id_))
 
@@ -258,3 +284,4 @@ def _unlist(state: ClusterState, key: str, claim: Claim, id_: int) -> None:
 
 
 ENDS[LeaseKind.LOCK] = _end_lock
+CLIENT_ENDS.append(drop_waiters_of_client)

@@ -155,6 +155,7 @@ def adopt(state: ClusterState, restored: ClusterState) -> None:
     for name in (*taken(), *KEPT):
         setattr(state, name, getattr(restored, name))
     state.occupied = None
+    state.client_waiters = None
     state.lines = restored.lines
     if state.tally is not None:
         state.tally.take_stock(state)
