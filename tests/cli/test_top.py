@@ -135,7 +135,8 @@ def terminal(url: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
     environ = {**os.environ, "PEERCRON_ADDR": url, "TERM": "xterm-256color"}
-    environ.pop("NO_COLOR", None)
+    for name in ("NO_COLOR", "COLUMNS", "LINES"):  # what runs the tests may say how large its own screen is
+        environ.pop(name, None)
     command = [sys.executable, "-m", "peercron", "top", "--every", "100ms"]
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environ, cwd=ROOT) as process:
         os.close(its)
