@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,10 @@ class Page:
             await asyncio.sleep(POLL_S)
         return found
 
+    async def says(self, selector: str, text: str, timeout_s: float = WAIT_S) -> None:
+        """Wait until it has this text."""
+        await self.wait(f"document.querySelector({selector!r})?.innerText.includes({json.dumps(text)})", timeout_s)
+
     async def click(self, selector: str) -> None:
         await self.wait(f"document.querySelector({selector!r}) !== null")
         await self.look(f"document.querySelector({selector!r}).click()")
@@ -157,12 +163,8 @@ async def browser(folder: Path) -> AsyncIterator[Page]:
 
 def _end(process: asyncio.subprocess.Process) -> None:
     """It has many processes, all in its group."""
-    import os
-
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _port(folder: Path) -> int | None:

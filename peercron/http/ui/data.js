@@ -1,6 +1,6 @@
 // What the cluster keeps for programs: locks, queues and the shared state. Nothing is changed from here.
 
-import { h, table } from "./dom.js";
+import { h, quiet, section, table, to } from "./dom.js";
 import { part, read } from "./ask.js";
 import { away, badge, quoted, short } from "./words.js";
 
@@ -10,11 +10,11 @@ const VALUE_SHOWN = 20000;
 
 export function locks() {
   const columns = [
-    { name: "Lock", cell: named },
-    { name: "Kind", cell: (row) => (row.kind === "semaphore" ? `semaphore of ${row.permits}` : row.kind || "–") },
-    { name: "Held by", cell: (row) => [row.holders.map(held), row.lost.map((one) => h("div", {}, badge("lost"), " ", one.owner, ", free ", away(one.free_at)))] },
-    { name: "In line", class: "number", cell: (row) => row.waiting },
-    { name: "Next in line", cell: (row) => row.line.slice(0, 5).map((waiter) => h("div", {}, waiter.owner, h("span", { class: "quiet" }, " since ", away(waiter.since)))) },
+    ["Lock", named],
+    ["Kind", (row) => (row.kind === "semaphore" ? `semaphore of ${row.permits}` : row.kind || "–")],
+    ["Held by", (row) => [row.holders.map(held), row.lost.map((one) => h("div", {}, badge("lost"), " ", one.owner, ", free ", away(one.free_at)))]],
+    ["In line", (row) => row.waiting, "number"],
+    ["Next in line", (row) => row.line.slice(0, 5).map((waiter) => h("div", {}, waiter.owner, quiet(" since ", away(waiter.since))))],
   ];
   return {
     line: "lock list",
@@ -26,7 +26,7 @@ export function locks() {
 }
 
 function held(one) {
-  return h("div", {}, one.owner, one.shared ? " (shared)" : "", h("span", { class: "quiet" }, ` token ${one.token}, since `, away(one.since)));
+  return h("div", {}, one.owner, one.shared ? " (shared)" : "", quiet(` token ${one.token}, since `, away(one.since)));
 }
 
 function named(row) {
@@ -38,12 +38,12 @@ function counted(what, rows, total) {
 }
 
 export function queues() {
-  const number = (name, key) => ({ name, class: "number", cell: (row) => row[key] });
+  const number = (name, key) => [name, (row) => row[key], "number"];
   const columns = [
-    { name: "Queue", cell: (row) => h("a", { href: `#/queue/${part(`${row.namespace}/${row.name}`)}` }, named(row)) },
+    ["Queue", (row) => to("queue", `${row.namespace}/${row.name}`, named(row))],
     number("Ready", "ready"), number("In flight", "in_flight"), number("Delayed", "delayed"), number("Behind", "behind"), number("Dead", "dead"),
-    { name: "Oldest", cell: (row) => (row.oldest_at ? away(row.oldest_at) : "–") },
-    { name: "Visibility", class: "number", cell: (row) => row.visibility },
+    ["Oldest", (row) => (row.oldest_at ? away(row.oldest_at) : "–")],
+    ["Visibility", (row) => row.visibility, "number"],
   ];
   return {
     line: "queue list",
@@ -58,15 +58,15 @@ export function queues() {
 export function queue(ui, name) {
   const [namespace, own] = name.split("/");
   const columns = [
-    { name: "Item", class: "number", cell: (item) => item.id },
-    { name: "State", cell: (item) => item.state.replace("_", " ") },
-    { name: "Key", cell: (item) => item.key || "–" },
-    { name: "Group", cell: (item) => item.group || "–" },
-    { name: "Priority", class: "number", cell: (item) => item.priority },
-    { name: "Tries", class: "number", cell: (item) => item.attempts },
-    { name: "Put", cell: (item) => away(item.put_at) },
-    { name: "Payload", class: "code", cell: (item) => cut(item.payload_base64 ?? JSON.stringify(item.payload), 300) },
-    { name: "Reason", cell: (item) => item.reason || "–" },
+    ["Item", (item) => item.id, "number"],
+    ["State", (item) => item.state.replace("_", " ")],
+    ["Key", (item) => item.key || "–"],
+    ["Group", (item) => item.group || "–"],
+    ["Priority", (item) => item.priority, "number"],
+    ["Tries", (item) => item.attempts, "number"],
+    ["Put", (item) => away(item.put_at)],
+    ["Payload", (item) => cut(item.payload_base64 ?? JSON.stringify(item.payload), 300), "code"],
+    ["Reason", (item) => item.reason || "–"],
   ];
   return {
     line: `queue peek ${quoted(short(name))}`,
@@ -83,8 +83,8 @@ function cut(text, most) {
 
 export function namespaces() {
   const columns = [
-    { name: "Namespace", cell: (row) => h("a", { href: `#/state/${part(row.namespace)}` }, row.namespace) },
-    { name: "Keys", class: "number", cell: (row) => row.keys },
+    ["Namespace", (row) => to("state", row.namespace)],
+    ["Keys", (row) => row.keys, "number"],
   ];
   return {
     line: "state list",
@@ -104,9 +104,9 @@ export function keys(ui, namespace) {
     ui.live.touch();
   };
   const columns = [
-    { name: "Key", cell: (row) => h("button", { type: "button", class: "link", "aria-expanded": row.key === chosen ? "true" : "false", onclick: choose(row.key), "data-line": `peercron state get ${quoted(row.key)}` }, row.key) },
-    { name: "Bytes", class: "number", cell: (row) => row.size },
-    { name: "Revision", class: "number", cell: (row) => row.revision },
+    ["Key", (row) => h("button", { type: "button", class: "link", "aria-expanded": row.key === chosen ? "true" : "false", onclick: choose(row.key), "data-line": `peercron state get ${quoted(row.key)}` }, row.key)],
+    ["Bytes", (row) => row.size, "number"],
+    ["Revision", (row) => row.revision, "number"],
   ];
   return {
     line: "state list",
@@ -118,11 +118,11 @@ export function keys(ui, namespace) {
       value: chosen === null ? null : (await read(`${path}?limit=1&values=1&prefix=${part(chosen)}`, signal)).keys[0],
     }),
     draw: (data) => [
-      h("section", { key: "keys" },
+      section("keys",
         h("h1", {}, "Namespace ", namespace),
         h("div", { class: "choosing" }, h("label", {}, "Keys that begin with ", h("input", { type: "search", oninput: (event) => ((prefix = event.target.value), ui.live.touch()) }))),
         table(counted("Keys", data.keys, data.keys.length), columns, data.keys, (row) => row.key, "none")),
-      chosen === null ? null : h("section", { key: "value" }, h("h2", {}, chosen), h("pre", { tabindex: 0 }, shown(data.value, chosen))),
+      chosen === null ? null : section("value", h("h2", {}, chosen), h("pre", { tabindex: 0 }, shown(data.value, chosen))),
     ],
   };
 }

@@ -22,7 +22,13 @@ function nodes(children) {
 /** Make the children of `parent` look like `children`, with as little change as can be. */
 export function draw(parent, ...children) {
   const wanted = nodes(children).map((child) => (child instanceof Node ? child : new Text(String(child))));
-  const keyed = new Map([...parent.childNodes].filter((child) => child.key).map((child) => [child.key, child]));
+  const keys = new Set(wanted.map((child) => child.key));
+  const keyed = new Map();
+  for (const child of [...parent.childNodes]) {
+    if (!child.key) continue;
+    if (keys.has(child.key)) keyed.set(child.key, child);
+    else child.remove(); // first, so that those behind it need not be moved: who is moved loses the focus
+  }
   let place = parent.firstChild;
   for (const next of wanted) {
     const there = next.key ? keyed.get(next.key) : place && !place.key ? place : null;
@@ -55,28 +61,38 @@ function become(there, next) {
 }
 
 /**
- * A table. Columns: {name, cell: row => content}; `key` names a row; `empty` is said where there are
- * none; `more`: classes.
+ * A table. Columns: [name, row => content, class]; `key` names a row; `empty` is said where there are none; `more`:
+ * classes.
  */
 export function table(caption, columns, rows, key, empty, more = "") {
-  const head = columns.map((column) => h("th", { scope: "col", class: column.class }, column.name));
-  const body = rows.map((row) =>
-    h("tr", { key: key(row) }, columns.map((column) => h("td", { "data-name": column.name, class: column.class }, column.cell(row)))),
-  );
+  const head = columns.map(([name, , kind]) => h("th", { scope: "col", class: kind }, name));
+  const cells = (row) => columns.map(([name, cell, kind]) => h("td", { "data-name": name, class: kind }, cell(row)));
+  const body = rows.length
+    ? rows.map((row) => h("tr", { key: key(row) }, cells(row)))
+    : h("tr", { key: "none" }, h("td", { colspan: columns.length, class: "quiet" }, empty));
   return h(
     "div",
     { class: "table" },
-    h(
-      "table",
-      { role: "table", class: more },
-      h("caption", {}, caption),
-      h("thead", {}, h("tr", {}, head)),
-      h("tbody", {}, rows.length ? body : h("tr", { key: "none" }, h("td", { colspan: columns.length, class: "quiet" }, empty))),
-    ),
+    h("table", { role: "table", class: more }, h("caption", {}, caption), h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)),
   );
 }
 
 /** A button; `line` is what does the same on a terminal. */
 export function button(text, line, onclick, more = {}) {
   return h("button", { type: "button", "data-line": line, title: line, onclick, ...more }, text);
+}
+
+/** Something of less weight. */
+export function quiet(...children) {
+  return h("span", { class: "quiet" }, children);
+}
+
+/** Part of a page, known again by its key. */
+export function section(key, ...children) {
+  return h("section", { key }, children);
+}
+
+/** A link to the page of a job, a run, a queue or a namespace. */
+export function to(kind, name, text = name) {
+  return h("a", { href: `#/${kind}/${encodeURIComponent(name)}` }, text);
 }

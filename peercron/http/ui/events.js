@@ -1,7 +1,6 @@
 // What has happened, as it comes.
 
-import { h, table } from "./dom.js";
-import { part } from "./ask.js";
+import { h, table, to } from "./dom.js";
 import { badge, clock, short, SIGNS } from "./words.js";
 
 const KINDS = ["all", "job", "run", "member", "leader", "health", "lock", "queue", "client", "event", "pool", "calendar", "token", "cluster"];
@@ -10,11 +9,11 @@ const HEAD = ["id", "at", "kind", "what", "name", "run"];
 export function events(ui) {
   let kind = "all";
   const columns = [
-    { name: "At", cell: (event) => clock(event.at) },
-    { name: "Kind", cell: (event) => event.kind },
-    { name: "What", class: "last", cell: (event) => (SIGNS[event.what] ? badge(event.what) : event.what.replaceAll("_", " ")) },
-    { name: "Name", cell: (event) => (event.kind === "job" || event.kind === "run" ? h("a", { href: `#/job/${part(event.name)}` }, short(event.name)) : short(event.name)) },
-    { name: "More", class: "reason", cell: more },
+    ["At", (event) => clock(event.at)],
+    ["Kind", (event) => event.kind],
+    ["What", (event) => (SIGNS[event.what] ? badge(event.what) : event.what.replaceAll("_", " ")), "last"],
+    ["Name", (event) => (event.kind === "job" || event.kind === "run" ? to("job", event.name, short(event.name)) : short(event.name))],
+    ["More", more, "reason"],
   ];
   const choose = (event) => {
     kind = event.target.value;
@@ -33,5 +32,5 @@ export function events(ui) {
 
 function more(event) {
   const facts = Object.entries(event).filter(([name, value]) => !HEAD.includes(name) && value !== "");
-  return [event.run ? [h("a", { href: `#/run/${part(event.run)}` }, event.run), " "] : null, facts.map(([name, value]) => `${name} ${value}`).join(", ")];
+  return [event.run ? [to("run", event.run), " "] : null, facts.map(([name, value]) => `${name} ${value}`).join(", ")];
 }

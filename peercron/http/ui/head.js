@@ -1,12 +1,12 @@
 // What is above every page: how the cluster is, and what is wrong.
 
-import { h } from "./dom.js";
+import { h, quiet } from "./dom.js";
 import { away } from "./words.js";
 
 /** The head: cluster, leader, term, voters, losses. */
 export function head(live, actions) {
   const { status, problem } = live;
-  if (!status) return [h("strong", { class: "name" }, "peercron"), h("span", { class: "quiet" }, problem ? problem.message : "…")];
+  if (!status) return [h("strong", { class: "name" }, "peercron"), quiet(problem ? problem.message : "…")];
   const [sign, word] = health(status, problem);
   return [
     h("strong", { class: "name" }, status.cluster),
@@ -22,7 +22,7 @@ export function head(live, actions) {
 }
 
 function fact(name, value) {
-  return h("span", { class: "fact" }, h("span", { class: "quiet" }, `${name} `), h("b", {}, String(value)));
+  return h("span", { class: "fact" }, quiet(`${name} `), h("b", {}, String(value)));
 }
 
 /** Sign and word of how it is. */
@@ -44,7 +44,7 @@ export function banner(live) {
   }
   if (!problem && status) {
     if (status.paused) told.push(alarm("warn", "All schedules are paused: slots are skipped until `peercron resume`."));
-    const unwell = status.leader ? status.members.filter((member) => !WELL.includes(member.state)) : [];
+    const unwell = status.leader ? status.members.filter(({ state }) => !WELL.includes(state)) : [];
     for (const member of unwell) told.push(alarm("warn", `${member.name || member.address} is ${member.state}${risk(status)}`));
     const said = (note) => unwell.some((member) => note.startsWith(`${member.name} has not been heard of`));
     for (const note of status.notes.filter((note) => !said(note))) told.push(alarm("warn", note));

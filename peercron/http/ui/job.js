@@ -1,8 +1,8 @@
 // One job: what it is, when it comes, what came of its slots, and why it runs or does not.
 
-import { h, table } from "./dom.js";
+import { h, quiet, section, table } from "./dom.js";
 import { now, part, read } from "./ask.js";
-import { deeds, last, next } from "./overview.js";
+import { deeds, doing, last, next } from "./overview.js";
 import { table_of_runs } from "./runs.js";
 import { away, badge, clock, quoted, short, SIGNS, trigger } from "./words.js";
 
@@ -29,23 +29,22 @@ export function job(ui, name) {
     return { row, ledger: ledger.ledger, runs: runs.runs, slots, explained };
   };
   view.draw = ({ row, ledger, runs, slots, explained }) => [
-    h("section", { key: "job" }, h("h1", {}, short(row.key)), summary(row), h("p", { class: "buttons" }, deeds(ui, row))),
-    h("section", { key: "strip" }, strip(ui, view, ledger, runs)),
-    h("section", { key: "why" }, why(explained)),
-    h("section", { key: "runs" }, table_of_runs(`Runs (${runs.length} newest)`, runs, false)),
-    h("section", { key: "next" }, coming(slots)),
-    h("section", { key: "definition" }, definition(row)),
+    section("job", h("h1", {}, short(row.key)), summary(row), h("p", { class: "buttons" }, deeds(ui, row))),
+    section("strip", strip(ui, view, ledger, runs)),
+    section("why", why(explained)),
+    section("runs", table_of_runs(`Runs (${runs.length} newest)`, runs, false)),
+    section("next", coming(slots)),
+    section("definition", definition(row)),
   ];
   return view;
 }
 
 function summary(row) {
-  const told = [trigger(row), row.mode, row.paused && "‖ paused", row.running && `▸ ${row.running} running`, row.queued && `… ${row.queued} waiting`];
   return [
-    h("p", {}, told.filter(Boolean).join(" · ")),
-    h("p", {}, h("span", { class: "quiet" }, "next "), next(row), h("span", { class: "quiet" }, " · last "), last(row)),
-    row.line?.length ? h("p", {}, h("span", { class: "quiet" }, "line "), row.line.join(" → ")) : null,
-    row.incumbent ? h("p", {}, h("span", { class: "quiet" }, "primary "), row.incumbent) : null,
+    h("p", {}, trigger(row), " · ", row.mode, " · ", doing(row)),
+    h("p", {}, quiet("next "), next(row), quiet(" · last "), last(row)),
+    row.line?.length ? h("p", {}, quiet("line "), row.line.join(" → ")) : null,
+    row.incumbent ? h("p", {}, quiet("primary "), row.incumbent) : null,
   ];
 }
 
@@ -78,7 +77,7 @@ function strip(ui, view, ledger, runs) {
       SIGNS[slot.outcome] || "·",
     ),
   );
-  const counts = Object.entries(Object.groupBy(slots, (slot) => slot.outcome)).map(([outcome, some]) => [badge(outcome), ` ${some.length}  `]);
+  const counts = Object.entries(Object.groupBy(slots, (slot) => slot.outcome)).map(([outcome, some]) => h("span", {}, badge(outcome), ` ${some.length}`));
   return [
     h("h2", {}, `The last ${slots.length} slots`),
     slots.length
@@ -91,7 +90,7 @@ function strip(ui, view, ledger, runs) {
 
 function said(slot) {
   return [
-    badge(slot.outcome), " ", clock(slot.scheduled_for), " ", h("span", { class: "quiet" }, away(slot.scheduled_for)),
+    badge(slot.outcome), " ", clock(slot.scheduled_for), " ", quiet(away(slot.scheduled_for)),
     slot.manual ? " by hand" : "", slot.node ? ` on ${slot.node}` : "", slot.attempts > 1 ? ` after ${slot.attempts} attempts` : "", slot.reason ? `: ${slot.reason}` : "",
   ];
 }
@@ -100,20 +99,20 @@ function why(explained) {
   const barred = explained.nodes.filter((node) => !node.may_run);
   return [
     h("h2", {}, "Why it runs or does not"),
-    h("ul", {}, explained.why.map((sentence) => h("li", {}, sentence)), barred.map((node) => h("li", {}, `not on ${node.node}: ${node.why}`))),
+    h("ul", { class: "why" }, explained.why.map((sentence) => h("li", {}, sentence)), barred.map((node) => h("li", {}, `not on ${node.node}: ${node.why}`))),
   ];
 }
 
 function coming(slots) {
   const columns = [
-    { name: `Slot (${slots.timezone})`, cell: (slot) => slot.local.replace("T", " ") },
-    { name: "From now", cell: (slot) => away(slot.scheduled_for) },
-    { name: "Node", cell: (slot) => slot.node || "–" },
-    { name: "Left out", cell: (slot) => slot.left_out || "–" },
+    [`Slot (${slots.timezone})`, (slot) => slot.local.replace("T", " ")],
+    ["From now", (slot) => away(slot.scheduled_for)],
+    ["Node", (slot) => slot.node || "–"],
+    ["Left out", (slot) => slot.left_out || "–"],
   ];
   const left = slots.next.filter((slot) => slot.slot > now()).slice(0, COMING);
   const some = (name) => left.some((slot) => slot[name]);
-  const shown = columns.filter(({ name }) => (name === "Node" ? some("node") : name === "Left out" ? some("left_out") : true));
+  const shown = columns.filter(([name]) => (name === "Node" ? some("node") : name === "Left out" ? some("left_out") : true));
   return table("Next slots", shown, left, (slot) => String(slot.slot), "none that time makes");
 }
 

@@ -13,7 +13,7 @@ const STALE_MS = 5000;
 /** The node says every 5 s how far it is; after this silence the stream is dead. */
 const SILENCE_MS = 12000;
 const RETRY_MS = 2000;
-export const EVENTS_KEPT = 200;
+const EVENTS_KEPT = 200;
 
 /** What is known now; `changed` is called after each change. */
 export class Live {
@@ -65,14 +65,22 @@ export class Live {
     this.wake();
   }
 
+  /** Look at once how the cluster is. */
+  hurry() {
+    this.statusAt = 0;
+    this.wake();
+  }
+
   async ask(signal) {
-    let [statusAt, viewAt, cost, shown] = [0, 0, 0, null];
+    let [viewAt, cost, shown] = [0, 0, null];
+    this.statusAt = 0;
     while (!signal.aborted && !this.denied) {
       if (this.view !== shown) [shown, viewAt, cost] = [this.view, 0, 0];
       const at = performance.now();
-      if (at >= statusAt) {
+      if (at >= this.statusAt) {
+        this.statusAt = at + STATUS_MS;
         await this.askStatus(signal);
-        statusAt = at + STATUS_MS;
+        if (!this.status?.leader || this.problem) this.statusAt = at + STATUS_MS / 2;
       }
       const spacing = Math.max(FRESH_MS, this.view?.spacing || 0, cost / SHARE);
       const due = viewAt + (this.dirty ? spacing : Math.max(spacing, this.streaming ? this.view?.every || STALE_MS : STATUS_MS));
@@ -84,7 +92,7 @@ export class Live {
       if (signal.aborted) return;
       this.changed();
       const next = this.dirty ? viewAt + spacing : due;
-      await this.rest(Math.max(50, Math.min(statusAt, this.view && !this.problem ? next : statusAt) - performance.now()));
+      await this.rest(Math.max(50, Math.min(this.statusAt, this.view && !this.problem ? next : this.statusAt) - performance.now()));
     }
   }
 
@@ -138,6 +146,7 @@ export class Live {
         if (error instanceof Problem && (error.status === 401 || error.status === 403)) return;
       }
       this.streaming = false;
+      this.hurry();
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
@@ -174,6 +183,7 @@ export class Live {
     const event = JSON.parse(lines.data);
     if (lines.event === "error") throw new Problem(410, event.error.code, event.error.detail);
     this.events = [...this.events.slice(1 - EVENTS_KEPT), event];
+    if (["member", "leader", "cluster"].includes(event.kind) && Date.parse(event.at) > now() - STATUS_MS) this.hurry();
     if (this.view?.kinds.includes(event.kind) && (!this.view.name || this.view.name === event.name)) this.touch();
   }
 }

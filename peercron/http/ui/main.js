@@ -1,6 +1,6 @@
 // Begins the page: which view the address asks for, and the head, the notices and the questions that all of them share.
 
-import { draw, h } from "./dom.js";
+import { draw, h, quiet } from "./dom.js";
 import { Problem, token, write } from "./ask.js";
 import { Live } from "./live.js";
 import { banner, head, health } from "./head.js";
@@ -41,21 +41,9 @@ const ui = {
     }
   },
   /** The same after a question. */
-  async confirm(question, path, line, then) {
-    const dialog = at("asked");
-    draw(
-      dialog,
-      h(
-        "form",
-        { method: "dialog" },
-        h("p", { id: "question" }, question),
-        h("p", {}, h("code", {}, line)),
-        h("div", { class: "buttons" }, h("button", { value: "yes", class: "danger" }, "Yes"), h("button", { value: "", autofocus: true }, "No")),
-      ),
-    );
-    dialog.returnValue = "";
-    dialog.onclose = () => dialog.returnValue === "yes" && ui.act(path, line, then);
-    dialog.showModal();
+  confirm(question, path, line, then) {
+    const buttons = [h("button", { value: "yes", class: "danger" }, "Yes"), h("button", { autofocus: true }, "No")];
+    ask(line, [h("p", { id: "question" }, question), h("p", {}, h("code", {}, line))], buttons, (said) => said && ui.act(path, line, then));
   },
   redraw: () => redraw(),
 };
@@ -78,6 +66,7 @@ function drawView() {
   if (!view) return;
   const problem = viewProblem && h("p", { class: "alarm bad", key: "problem" }, h("b", {}, "✕ "), viewProblem.message);
   draw(at("main"), problem, data !== null ? view.draw(data) : viewProblem ? null : h("p", { class: "quiet" }, "Asking the node …"));
+  view.drawn?.();
 }
 
 /** `line`: what does the same on a terminal. */
@@ -87,32 +76,32 @@ function notice(kind, line, ...content) {
   setTimeout(() => shown.remove(), NOTICE_MS);
 }
 
+/** Show a question; `done` is told whether it was answered with yes. */
+function ask(key, content, buttons, done) {
+  const dialog = at("asked");
+  draw(dialog, h("form", { method: "dialog", key }, content, h("div", { class: "buttons" }, buttons)));
+  dialog.returnValue = "";
+  dialog.onclose = () => done(dialog.returnValue === "yes");
+  dialog.showModal();
+}
+
 /** Ask for an access token. */
 function refused(problem) {
   if (asking) return;
   asking = true;
   live.stop();
-  const dialog = at("asked");
-  const input = h("input", { type: "password", autocomplete: "off", spellcheck: "false", "aria-label": "Access token", placeholder: "pcr_…" });
-  draw(
-    dialog,
-    h(
-      "form",
-      { method: "dialog", key: "token" },
-      h("p", { id: "question" }, "This cluster wants an access token."),
-      h("p", { class: "quiet" }, problem.message),
-      h("p", {}, input),
-      h("p", { class: "quiet" }, "It stays in this tab, and is forgotten when the tab is closed."),
-      h("div", { class: "buttons" }, h("button", { value: "yes" }, "Use it")),
-    ),
-  );
-  dialog.onclose = () => {
+  const input = h("input", { type: "password", autocomplete: "off", "aria-label": "Access token", placeholder: "pcr_…", autofocus: true });
+  const content = [
+    h("p", { id: "question" }, "This cluster wants an access token."),
+    h("p", {}, quiet(problem.message)),
+    h("p", {}, input),
+    h("p", {}, quiet("It stays in this tab, and is forgotten when the tab is closed.")),
+  ];
+  ask(`token ${Date.now()}`, content, h("button", { value: "yes" }, "Use it"), () => {
     asking = false;
     token.set(input.value.trim());
     live.admit();
-  };
-  dialog.showModal();
-  input.focus();
+  });
 }
 
 function forget() {

@@ -1,12 +1,18 @@
 // The cluster and its jobs.
 
-import { button, h, table } from "./dom.js";
+import { button, h, quiet, section, table, to } from "./dom.js";
 import { part, read } from "./ask.js";
 import { page } from "./head.js";
 import { away, badge, clock, quoted, short, trigger } from "./words.js";
 
 const JOBS_SHOWN = 1000;
-const CHOICES = ["all", "running", "waiting", "paused", "not succeeded"];
+const CHOICES = {
+  all: () => true,
+  running: (job) => job.running,
+  waiting: (job) => job.queued,
+  paused: (job) => job.paused,
+  "not succeeded": (job) => job.last && job.last.outcome !== "succeeded",
+};
 
 export function overview(ui) {
   const chosen = new URLSearchParams(location.hash.split("?")[1] || "");
@@ -15,23 +21,23 @@ export function overview(ui) {
     kinds: ["job", "run", "cluster"],
     load: (signal) => read(`/v1/jobs?limit=${JOBS_SHOWN}`, signal),
     draw: (data) => [
-      h("section", { key: "members" }, members(ui.live.status)),
-      h("section", { key: "jobs" }, jobs(ui, data, chosen)),
+      section("members", members(ui.live.status)),
+      section("jobs", jobs(ui, data, chosen)),
     ],
   };
 }
 
 function members(status) {
   const columns = [
-    { name: "Node", cell: (row) => (row.http && row.name !== status.node ? h("a", { href: page(row) }, row.name) : row.name) },
-    { name: "Datacentre", cell: (row) => row.dc || "–" },
-    { name: "Role", cell: (row) => row.role },
-    { name: "State", cell: (row) => [state(row), row.drained ? " drained" : ""] },
-    { name: "Behind", class: "number", cell: (row) => row.behind ?? "–" },
-    { name: "Round trip", class: "number", cell: (row) => (typeof row.rtt_ms === "number" ? `${row.rtt_ms.toFixed(1)} ms` : "–") },
-    { name: "Clock", class: "number", cell: (row) => (typeof row.clock_ms === "number" ? `${row.clock_ms > 0 ? "+" : ""}${row.clock_ms} ms` : "–") },
-    { name: "Running", class: "number", cell: (row) => row.running ?? "–" },
-    { name: "Version", cell: (row) => row.version || "–" },
+    ["Node", (row) => (row.http && row.name !== status.node ? h("a", { href: page(row) }, row.name) : [row.name, row.name === status.node ? quiet(" (here)") : ""])],
+    ["Datacentre", (row) => row.dc || "–"],
+    ["Role", (row) => row.role],
+    ["State", (row) => [state(row), row.drained ? " drained" : ""]],
+    ["Behind", (row) => row.behind ?? "–", "number"],
+    ["Round trip", (row) => (typeof row.rtt_ms === "number" ? `${row.rtt_ms.toFixed(1)} ms` : "–"), "number"],
+    ["Clock", (row) => (typeof row.clock_ms === "number" ? `${row.clock_ms > 0 ? "+" : ""}${row.clock_ms} ms` : "–"), "number"],
+    ["Running", (row) => row.running ?? "–", "number"],
+    ["Version", (row) => row.version || "–"],
   ];
   return table("Members", columns, status?.members || [], (row) => row.id || row.address, "none");
 }
@@ -64,7 +70,7 @@ function choosing(ui, chosen, data, count) {
       "label",
       {},
       "that are ",
-      h("select", { id: "which", onchange: change("is") }, CHOICES.map((each) => h("option", { value: each, selected: each === chosen.get("is") }, each))),
+      h("select", { id: "which", onchange: change("is") }, Object.keys(CHOICES).map((each) => h("option", { value: each, selected: each === chosen.get("is") }, each))),
     ),
   );
 }
@@ -75,25 +81,19 @@ function full(name) {
 
 function fits(job, chosen) {
   const text = `${job.key} ${job.mode} ${trigger(job)}`.toLowerCase();
-  if (!(chosen.get("q") || "").toLowerCase().split(/\s+/).every((word) => text.includes(word))) return false;
-  switch (chosen.get("is")) {
-    case "running": return job.running > 0;
-    case "waiting": return job.queued > 0;
-    case "paused": return job.paused;
-    case "not succeeded": return job.last !== null && job.last.outcome !== "succeeded";
-    default: return true;
-  }
+  const words = (chosen.get("q") || "").toLowerCase().split(/\s+/);
+  return words.every((word) => text.includes(word)) && (CHOICES[chosen.get("is")] || CHOICES.all)(job);
 }
 
 function jobs(ui, data, chosen) {
   const columns = [
-    { name: "Job", cell: (job) => h("a", { href: `#/job/${part(job.key)}` }, short(job.key)) },
-    { name: "Schedule", class: "code", cell: trigger },
-    { name: "Mode", cell: (job) => job.mode },
-    { name: "Next", class: "next", cell: next },
-    { name: "Last", class: "last", cell: last },
-    { name: "Now", class: "now", cell: doing },
-    { name: "Do", class: "buttons", cell: (job) => deeds(ui, job) },
+    ["Job", (job) => to("job", job.key, short(job.key))],
+    ["Schedule", trigger, "code"],
+    ["Mode", (job) => job.mode],
+    ["Next", next, "next"],
+    ["Last", last, "last"],
+    ["Now", doing, "now"],
+    ["Do", (job) => deeds(ui, job), "buttons"],
   ];
   const shown = data.jobs.filter((job) => fits(job, chosen));
   const empty = data.total ? "none like that" : "no job yet: peercron job add …";
@@ -102,19 +102,19 @@ function jobs(ui, data, chosen) {
 
 /** The next slot, in the job's zone. */
 export function next(job) {
-  if (!job.next) return h("span", { class: "quiet" }, job.paused ? "paused" : "–");
+  if (!job.next) return quiet(job.paused ? "paused" : "–");
   return [away(job.next), " ", h("span", { class: "under" }, clock(job.next, job.schedule ? job.timezone || "UTC" : undefined))];
 }
 
 export function last(job) {
-  if (!job.last) return h("span", { class: "quiet" }, "–");
+  if (!job.last) return quiet("–");
   const { outcome, decided_at, reason } = job.last;
-  return [badge(outcome), " ", h("span", { class: "quiet" }, away(decided_at)), " ", h("span", { class: "under", title: reason }, reason)];
+  return [badge(outcome), " ", quiet(away(decided_at)), " ", h("span", { class: "under", title: reason }, reason)];
 }
 
-function doing(job) {
+export function doing(job) {
   const told = [job.running && `▸ ${job.running} running`, job.queued && `… ${job.queued} waiting`, job.paused && "‖ paused"].filter(Boolean);
-  return told.length ? told.join(", ") : h("span", { class: "quiet" }, "–");
+  return told.length ? told.join(", ") : quiet("–");
 }
 
 /** Run now, pause, resume. */
@@ -124,7 +124,7 @@ export function deeds(ui, job) {
   const of = `: ${short(job.key)}`;
   const do_ = (deed, done) => [`peercron job ${deed} ${name}`, () => ui.act(`${path}:${deed}`, `peercron job ${deed} ${name}`, done)];
   const started = (run) => [
-    h("a", { href: `#/run/${part(run.id)}` }, `run ${run.id}`),
+    to("run", run.id, `run ${run.id}`),
     ` of ${short(job.key)}: ${run.state || "begins"}${run.reason ? `, ${run.reason}` : ""} `,
   ];
   return [

@@ -1,6 +1,6 @@
 // Runs: going on now and latest; one of them with its attempts and its output as it comes.
 
-import { button, h, table } from "./dom.js";
+import { button, h, quiet, section, table, to } from "./dom.js";
 import { fetched, part, read } from "./ask.js";
 import { away, badge, clock, short, took } from "./words.js";
 
@@ -17,8 +17,8 @@ export function runs() {
     draw: (data) => {
       const alive = data.runs.filter((row) => !row.finished_at);
       return [
-        h("section", { key: "alive" }, table_of_runs(`Going on (${alive.length})`, alive, true, "nothing runs or waits")),
-        h("section", { key: "ended" }, table_of_runs("Latest", data.runs.filter((row) => row.finished_at), true)),
+        section("alive", table_of_runs(`Going on (${alive.length})`, alive, true, "nothing runs or waits")),
+        section("ended", table_of_runs("Latest", data.runs.filter((row) => row.finished_at), true)),
       ];
     },
   };
@@ -26,13 +26,13 @@ export function runs() {
 
 export function table_of_runs(caption, rows, named, empty = "none yet") {
   const columns = [
-    ...(named ? [{ name: "Job", cell: (row) => h("a", { href: `#/job/${part(row.job)}` }, short(row.job)) }] : []),
-    { name: "Run", cell: (row) => h("a", { href: `#/run/${part(row.id)}` }, row.id) },
-    { name: "State", class: "last", cell: (row) => [badge(row.state), h("div", { class: "reason" }, row.reason)] },
-    { name: "Slot", cell: (row) => [clock(row.scheduled_for), row.manual ? " by hand" : ""] },
-    { name: "Node", cell: (row) => row.attempts.at(-1)?.node || (row.shards || []).map((shard) => shard.node).join(", ") || "–" },
-    { name: "Attempts", class: "number", cell: (row) => row.attempts.length || "–" },
-    { name: "Took", class: "number", cell: (row) => (row.finished_at ? took(row.attempts[0]?.started_at || row.created_at, row.finished_at) || "–" : away(row.created_at, true)) },
+    ...(named ? [["Job", (row) => to("job", row.job, short(row.job))]] : []),
+    ["Run", (row) => to("run", row.id)],
+    ["State", (row) => ended(row.state, row.reason), "last"],
+    ["Slot", (row) => [clock(row.scheduled_for), row.manual ? " by hand" : ""]],
+    ["Node", (row) => row.attempts.at(-1)?.node || (row.shards || []).map((shard) => shard.node).join(", ") || "–"],
+    ["Attempts", (row) => row.attempts.length || "–", "number"],
+    ["Took", (row) => (row.finished_at ? took(row.attempts[0]?.started_at || row.created_at, row.finished_at) || "–" : away(row.created_at, true)), "number"],
   ];
   return table(caption, columns, rows, (row) => row.id, empty);
 }
@@ -52,17 +52,25 @@ export function run(ui, id) {
   view.load = async (signal) => {
     row = await read(path, signal);
     view.name = row.job;
-    follow(signal);
+    if (!row.shards) follow(signal);
     return row;
   };
   view.close = () => output?.stop();
+  view.drawn = () => output?.show();
   view.draw = () => [
-    h("section", { key: "run" }, h("h1", {}, "Run ", row.id), about(row), deeds(ui, row, path)),
-    h("section", { key: "attempts" }, attempts(row)),
-    row.shards ? h("section", { key: "shards" }, shards(row)) : null,
-    h("section", { key: `output ${id} ${output.attempt}` }, written(row, output, (n) => ((wanted = n), ui.live.touch()))),
+    section("run", h("h1", {}, "Run ", row.id), about(row), deeds(ui, row, path)),
+    row.shards
+      ? section("shards", shards(row))
+      : [
+          section("attempts", attempts(row)),
+          section(`output ${id} ${output.attempt}`, written(row, output, (n) => ((wanted = n), ui.live.touch()))),
+        ],
   ];
   return view;
+}
+
+function ended(state, reason) {
+  return [badge(state), h("div", { class: "reason" }, reason)];
 }
 
 function about(row) {
@@ -72,18 +80,18 @@ function about(row) {
     h(
       "p",
       {},
-      "of ", h("a", { href: `#/job/${part(row.job)}` }, short(row.job)), ` (${row.mode || "its job is gone"}), slot `, clock(row.scheduled_for), row.manual ? " by hand" : "",
-      row.cause ? `, because of ${row.cause}` : "", row.parent ? [", part of ", h("a", { href: `#/run/${part(row.parent)}` }, row.parent)] : "",
+      "of ", to("job", row.job, short(row.job)), ` (${row.mode || "its job is gone"}), slot `, clock(row.scheduled_for), row.manual ? " by hand" : "",
+      row.cause ? `, because of ${row.cause}` : "", row.parent ? [", part of ", to("run", row.parent)] : "",
       row.finished_at ? [", ended ", away(row.finished_at)] : [", began ", away(row.created_at)],
       row.not_before && Date.parse(row.not_before) > Date.parse(row.created_at) && !row.finished_at ? [", not before ", clock(row.not_before)] : "",
     ),
-    params.length ? h("p", {}, h("span", { class: "quiet" }, "params "), h("code", {}, params.join(" "))) : null,
+    params.length ? h("p", {}, quiet("params "), h("code", {}, params.join(" "))) : null,
   ];
 }
 
 function deeds(ui, row, path) {
   const [cancel, retry] = [`peercron run cancel ${row.id}`, `peercron run retry ${row.id}`];
-  const again = (told) => [h("a", { href: `#/run/${part(told.id)}` }, `run ${told.id}`), ` does its work once more: ${told.state} `];
+  const again = (told) => [to("run", told.id, `run ${told.id}`), ` does its work once more: ${told.state} `];
   return h(
     "p",
     { class: "buttons" },
@@ -95,33 +103,33 @@ function deeds(ui, row, path) {
 
 function attempts(row) {
   const columns = [
-    { name: "Attempt", class: "number", cell: (attempt) => attempt.n },
-    { name: "Node", cell: (attempt) => attempt.node },
-    { name: "Token", class: "number", cell: (attempt) => attempt.token },
-    { name: "State", class: "last", cell: (attempt) => [badge(attempt.state), h("span", { class: "reason" }, [attempt.reason, attempt.note].filter(Boolean).join("; "))] },
-    { name: "Started", cell: (attempt) => clock(attempt.started_at) },
-    { name: "Ended", cell: (attempt) => clock(attempt.finished_at) },
-    { name: "Took", class: "number", cell: (attempt) => took(attempt.started_at, attempt.finished_at) || "–" },
-    { name: "Exit code", class: "number", cell: (attempt) => attempt.exit_code ?? "–" },
-    { name: "Why there", class: "reason", cell: (attempt) => attempt.why || "–" },
+    ["Attempt", (attempt) => attempt.n, "number"],
+    ["Node", (attempt) => attempt.node],
+    ["Token", (attempt) => attempt.token, "number"],
+    ["State", (attempt) => ended(attempt.state, [attempt.reason, attempt.note].filter(Boolean).join("; ")), "last"],
+    ["Started", (attempt) => clock(attempt.started_at)],
+    ["Ended", (attempt) => clock(attempt.finished_at)],
+    ["Took", (attempt) => took(attempt.started_at, attempt.finished_at) || "–", "number"],
+    ["Exit code", (attempt) => attempt.exit_code ?? "–", "number"],
+    ["Why there", (attempt) => attempt.why || "–", "reason"],
   ];
-  return table("Attempts", columns, row.attempts, (attempt) => String(attempt.n), row.shards ? "its parts have them" : "none yet");
+  return table("Attempts", columns, row.attempts, (attempt) => String(attempt.n), "none yet");
 }
 
 function shards(row) {
   const columns = [
-    { name: "Part", cell: (shard) => h("a", { href: `#/run/${part(shard.id)}` }, `#${shard.n}`) },
-    { name: "Node", cell: (shard) => shard.node || "–" },
-    { name: "State", class: "last", cell: (shard) => [badge(shard.state), shard.reason ? h("span", { class: "reason" }, shard.reason) : null] },
-    { name: "Token", class: "number", cell: (shard) => shard.attempt?.token ?? "–" },
-    { name: "Exit code", class: "number", cell: (shard) => shard.attempt?.exit_code ?? "–" },
+    ["Part", (shard) => to("run", shard.id, `#${shard.n}`)],
+    ["Node", (shard) => shard.node || "–"],
+    ["State", (shard) => ended(shard.state, shard.reason), "last"],
+    ["Token", (shard) => shard.attempt?.token ?? "–", "number"],
+    ["Exit code", (shard) => shard.attempt?.exit_code ?? "–", "number"],
   ];
   return table("Parts", columns, row.shards, (shard) => shard.id, "none yet");
 }
 
 function written(row, output, choose) {
-  const choices = row.attempts.length > 1 && row.attempts.map(({ n }) => button(`Attempt ${n}`, `peercron run logs ${row.id}`, () => choose(n), { "aria-pressed": n === output.attempt ? "true" : "false" }));
-  return [h("h2", {}, "Output"), h("p", { class: "buttons" }, choices), h("pre", { id: "output", "data-own": true, tabindex: 0, "aria-label": "Output" }), h("p", { class: "quiet" }, output.state)];
+  const choices = row.attempts.length > 1 && row.attempts.map(({ n }) => button(`Attempt ${n}`, `peercron run logs ${row.id}`, () => choose(n), { "aria-pressed": String(n === output.attempt) }));
+  return [h("h2", {}, "Output"), h("p", { class: "buttons" }, choices), h("div", { id: "output", "data-own": true }), h("p", { class: "quiet" }, output.state)];
 }
 
 /** The output of one attempt, written into #output as it comes. */
@@ -131,22 +139,21 @@ class Output {
     this.attempt = attempt;
     this.state = "…";
     this.bytes = 0;
-    this.texts = [];
+    this.element = h("pre", { tabindex: 0, "aria-label": "Output" });
     this.going = false;
     this.stopped = new AbortController();
   }
 
   stop() {
     this.stopped.abort();
-    this.going = true;
   }
 
   /** Go on, unless it goes on already or is at its end. */
   async follow(signal) {
-    if (this.going) return this.show();
+    if (this.going) return;
     this.going = true;
     this.stopped = new AbortController();
-    signal.addEventListener("abort", () => this.stopped.abort(), { once: true });
+    signal.addEventListener("abort", () => this.stop(), { once: true });
     try {
       await this.receive(await fetched(`${this.path}&offset=${this.bytes}`, { signal: this.stopped.signal }, HOUR_MS));
       this.state = "That is all.";
@@ -160,37 +167,29 @@ class Output {
     this.state = "It goes on …";
     if (answer.headers.get("Peercron-Log") === "tail") {
       this.state = "Only its end is left.";
-      [this.texts, this.bytes] = [[], 0];
-      this.element?.replaceChildren();
+      this.element.replaceChildren();
     }
     const decoder = new TextDecoder();
     for (const reader = answer.body.getReader(); ; ) {
       const { done, value } = await reader.read();
       if (done) return;
       this.bytes += value.length;
-      this.texts.push(decoder.decode(value, { stream: true }));
-      while (this.texts.length > 1 && this.texts.reduce((sum, text) => sum + text.length, 0) > TEXT_MAX) this.texts.shift();
-      this.show();
+      this.write(decoder.decode(value, { stream: true }));
     }
   }
 
-  /** Write what is not written yet. */
-  show() {
-    const element = document.getElementById("output");
-    if (!element) return;
-    if (element !== this.element) {
-      this.element = element;
-      element.replaceChildren();
-    }
+  write(text) {
+    const { element } = this;
     const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 30;
-    const shown = new Map([...element.childNodes].map((node) => [node.text, node]));
-    for (const [text, node] of shown) if (!this.texts.includes(text)) node.remove();
-    for (const text of this.texts) {
-      if (shown.has(text)) continue;
-      const node = new Text(text);
-      node.text = text;
-      element.append(node);
-    }
+    element.append(text);
+    while (element.childNodes.length > 1 && element.textContent.length > TEXT_MAX) element.firstChild.remove();
+    this.show();
     if (atEnd) element.scrollTop = element.scrollHeight;
+  }
+
+  /** Be in the page. */
+  show() {
+    const place = document.getElementById("output");
+    if (place && !place.contains(this.element)) place.replaceChildren(this.element);
   }
 }
