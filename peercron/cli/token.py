@@ -76,6 +76,8 @@ def create(
     options, made = _as_root(options_of(), secret_file, cluster), fresh_token()
     connection = options.connection()
     is_first = not connection.request("GET", "/v1/tokens").json["tokens"]
+    if is_first and secret_file is None:
+        connection = replace(options, token=made).connection()  # it has to be shown, so that somebody has it
     body = {"name": name, "scopes": list(scopes), "expires": expires, "digest": digest_of(made).hex()}
     with _written(made, out):
         row = connection.request("POST", "/v1/tokens", body).json

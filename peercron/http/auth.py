@@ -92,6 +92,12 @@ def bearer(request: web.Request) -> str:
     return said.strip() if scheme.lower() == "bearer" else ""
 
 
+def is_root(request: web.Request) -> bool:
+    """Whether the request shows a pass that was made of the secret a moment ago."""
+    node = request.app[NODE]
+    return is_root_pass(bearer(request), node.pass_key, node.settings.cluster, request.app[CLOCK].wall_ms())
+
+
 def _caller(request: web.Request, state: ClusterState) -> Caller:
     said, node = bearer(request), request.app[NODE]
     if not said:
@@ -103,7 +109,7 @@ def _caller(request: web.Request, state: ClusterState) -> Caller:
         if not token.alive(max(state.now_ms, wall_ms)):
             raise Refused("unauthenticated", f"token {token.name} expired at {instant(token.expires_ms)}; {ASK}")
         return Caller(f"token {token.name}", allowed(token.scopes))
-    if is_root_pass(said, node.pass_key, node.settings.cluster, wall_ms):
+    if is_root(request):
         return Caller("root", frozenset(Scope))
     if (attempt := attempt_of(said, node.pass_key, node.settings.cluster)) is not None:
         return _run(node, state, *attempt)

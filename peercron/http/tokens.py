@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
-from peercron.access import digest_of, fresh_token
+from peercron.access import digest_of, fresh_token, is_token
 from peercron.core import views
 from peercron.core.commands import CreateToken, RevokeToken
 from peercron.core.limits import TOKEN_MS_MAX
@@ -14,7 +14,13 @@ from peercron.core.token import DIGEST_BYTES, Scope, Token
 from peercron.errors import ConfigError, Problem, Refused
 from peercron.http.answers import json_answer
 from peercron.http.asking import CLOCK, READ_PARAMETERS, Route, commit, fields_of_body, fresh, node_of, switch
+from peercron.http.auth import bearer, is_root
 from peercron.times import parse_duration_ms
+
+FIRST: Final = (
+    "the first token closes the cluster to whoever shows none: it must be the SHA-256 of the token that this request "
+    "shows (Authorization: Bearer pcr_…); `peercron token create` makes one so"
+)
 
 
 async def list_tokens(request: web.Request) -> web.Response:
@@ -27,9 +33,12 @@ async def create_token(request: web.Request) -> web.Response:
     """Let in whoever shows this token. It is told in this answer, and never again: only its digest is kept.
 
     Who would rather not have it travel makes it himself, random and like pcr_ and 40 digits of hexadecimal, and gives
-    its SHA-256 as `digest`; the answer does not have it then.
+    its SHA-256 as `digest`; the answer does not have it then. The first one closes the cluster to everybody else, so
+    that it has to be in somebody's hands: it is made so, and shown by the request that makes it.
     """
     command, token = _asked(await fields_of_body(request, "name", "scopes", "expires", "digest"))
+    if not node_of(request).state.tokens and not _is_shown(request, command.digest) and not is_root(request):
+        raise ConfigError([Problem("digest", FIRST)])
     await commit(request, command)
     row = node_of(request).state.tokens.get(command.digest)
     if row is None:  # it was carried out when it came before, and the answer got lost with what was made for it
@@ -43,6 +52,11 @@ async def revoke_token(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     await commit(request, RevokeToken(name, switch(request, "open")))
     return json_answer({"revoked": name, "open": not node_of(request).state.tokens})
+
+
+def _is_shown(request: web.Request, digest: bytes) -> bool:
+    said = bearer(request)
+    return is_token(said) and digest_of(said) == digest
 
 
 def _asked(fields: dict[str, Any]) -> tuple[CreateToken, str]:

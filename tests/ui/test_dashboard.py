@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from peercron.access import digest_of, fresh_token
 from tests.system.processes import Cluster, Node, cluster_in
 from tests.ui.browser import CHROMIUM, Page, browser
 
@@ -135,8 +136,10 @@ async def asks_little_and_nothing_where_nobody_looks(page: Page) -> None:
 
 
 async def asks_for_a_token(page: Page, near: Node) -> None:
-    boss = near.request("POST", "/v1/tokens", {"name": "boss", "scopes": ["admin"]})[1]["token"]
+    boss = fresh_token()
     headers = {"Authorization": f"Bearer {boss}"}
+    first = {"name": "boss", "scopes": ["admin"], "digest": digest_of(boss).hex()}
+    assert near.request("POST", "/v1/tokens", first, headers=headers)[0] == 201
     eye = near.request("POST", "/v1/tokens", {"name": "eye", "scopes": ["read"]}, headers=headers)[1]["token"]
     await page.says("dialog[open]", "wants an access token")
     await shows(page, "pcr_wrong")

@@ -17,7 +17,7 @@ _Digest = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]
 
 
 class TokenBody(Shape):
-    """A token to be made. The first one has scope admin.
+    """A token to be made. The first one has scope admin, a digest, and is shown by the request that makes it.
 
     expires: after this time it lets nobody in; null: it stays until it is revoked
     digest: SHA-256 of the token, where its holder has made it himself
