@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
@@ -20,12 +20,17 @@ Inner = TypeVar("Inner")
 Face = TypeVar("Face")
 
 
+CLOSED: Final = "this SyncClient is closed"
+
+
 class Portal:
     """An event loop in a thread of its own, and the way into it from all others."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._pid = os.getpid()
+        #: Whether work may begin; read and written with the gate in hand, also by a handler of a signal that comes then.
+        self._open, self._gate = True, threading.RLock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="peercron", daemon=True)
         self._thread.start()
 
@@ -33,7 +38,7 @@ class Portal:
         """Its outcome; an interrupt of this thread ends it there too."""
         future = self._begin(work)
         try:
-            return future.result()
+            return _result(future)
         except BaseException:
             future.cancel()
             raise
@@ -45,7 +50,7 @@ class Portal:
         tasks: list[asyncio.Task[object]] = []
         try:
             # The last thing that is called here: an interrupt comes at the latest when it is over.
-            self._begin(_told(work, tasks)).result()
+            _result(self._begin(_told(work, tasks)))
         except Exception:
             raise
         except BaseException:
@@ -54,23 +59,35 @@ class Portal:
 
     def leave(self, work: Coroutine[Any, Any, object]) -> None:
         """Do what a block ends with. It is done also when this thread is interrupted, and does not wait for it."""
-        self._begin(work).result()
+        _result(self._begin(work))
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if os.getpid() != self._pid:
             work.close()
             raise PeercronError("a SyncClient does not outlive a fork: make one in each process")
-        if not self._thread.is_alive():
-            work.close()
-            raise PeercronError("this SyncClient is closed")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._gate:
+            if self._open:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise PeercronError(CLOSED)
 
     def close(self) -> None:
+        """Other threads whose work is under way are told that it is closed."""
         if os.getpid() == self._pid and self._thread.is_alive():
-            self.leave(_end_all())
+            with self._gate:
+                self._open = False  # nothing begins behind the end of all
+                ending = asyncio.run_coroutine_threadsafe(_end_all(), self._loop)
+            ending.result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+
+def _result(future: Future[T]) -> T:
+    try:
+        return future.result()
+    except CancelledError:
+        raise PeercronError(CLOSED) from None
 
 
 async def _end_all() -> None:

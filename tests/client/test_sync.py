@@ -183,6 +183,34 @@ def test_what_is_closed_says_so(url: str) -> None:
         client.status()
 
 
+def test_threads_that_wait_when_it_is_closed_are_told(url: str) -> None:
+    with SyncClient(url) as holder, holder.lock("db"):
+        client, told, begun = SyncClient(url), [], threading.Barrier(5)
+
+        def wait() -> None:
+            begun.wait()
+            try:
+                client.lock("db", owner=threading.current_thread().name).acquire()
+            except PeercronError as error:
+                told.append(str(error))
+
+        def pause() -> None:
+            begun.wait()
+            try:
+                client._portal.call(asyncio.sleep(600))
+            except PeercronError as error:
+                told.append(str(error))
+
+        threads = [threading.Thread(target=work) for work in (wait, wait, pause, pause)]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        client.close()
+        for thread in threads:
+            thread.join(10)
+        assert (len(told), all("closed" in each for each in told)) == (4, True)
+
+
 def test_a_fork_gets_no_client(url: str) -> None:
     with SyncClient(url) as client:
         client.status()
