@@ -34,7 +34,7 @@ def worker_of(cluster: Cluster, log: Path) -> Node:
     return node
 
 
-@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("size", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_node_dies_with_an_item_in_its_hands(tmp_path: Path, size: int) -> None:
     log = tmp_path / "log"
     with cluster_in(tmp_path, size=size) as cluster:

@@ -42,6 +42,7 @@ def test_the_judge_wants_who_was_dead_at_the_end_of_the_line() -> None:
         assert report.good is good, str(report)
 
 
+@pytest.mark.slow  # the matrix has the turns of three nodes
 def test_five_have_their_turns_equally_often_and_who_was_dead_joins_at_the_end(tmp_path: Path) -> None:
     with cluster_in(tmp_path, size=NODES) as cluster:
         report = Turning(cluster, random.Random(4)).run(slots=33, losses=1)
