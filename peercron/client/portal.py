@@ -29,7 +29,7 @@ class Portal:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._pid = os.getpid()
-        #: Whether work may begin; read and written with the gate in hand, also by a handler of a signal that comes then.
+        #: Whether work may begin; read and written with the gate in hand, also by the handler of a signal.
         self._open, self._gate = True, threading.RLock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="peercron", daemon=True)
         self._thread.start()
