@@ -265,6 +265,29 @@ async def test_a_run_reads_and_uses_data_and_defines_nothing(site: Site) -> None
     assert (await site.ask("POST", "/v1/locks/default/l:acquire", claim, **own)).status == 200
 
 
+async def saved(site: Site, run_id: str, token: int, pass_: dict[str, Any]) -> int:
+    path = f"/v1/runs/{run_id.replace('/', '%2F')}:checkpoint"
+    return (await site.ask("POST", path, {"token": token, "data": 1}, **pass_)).status
+
+
+async def test_where_all_are_trusted_runs_may_speak_to_any_node(site: Site) -> None:
+    """Without a secret each node makes passes by its own; with tokens, or with a secret, that is not good enough."""
+    run_id, token, _ = await run_of(site)
+    others = showing(run_pass(b"of another node", "peercron", run_id, token))
+    assert await saved(site, run_id, token, others) == 200
+    assert await saved(site, run_id, token, showing(run_pass(b"", "peercron", run_id, token + 1))) == 403
+    await let_in(site)
+    assert await saved(site, run_id, token, others) == 403
+
+
+async def test_with_a_secret_nobody_makes_passes_without_it(guarded: Site) -> None:
+    await guarded.node.do(RevokeToken("ops", open=True))
+    run_id, token, own = await run_of(guarded)
+    for secret in (b"", b"another"):
+        assert await saved(guarded, run_id, token, showing(run_pass(secret, "peercron", run_id, token))) == 403
+    assert await saved(guarded, run_id, token, own) == 200
+
+
 async def test_the_pass_of_a_run_dies_with_it(site: Site) -> None:
     run_id, _, own = await run_of(site)
     await let_in(site)

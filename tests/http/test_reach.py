@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from peercron.access import digest_of, fresh_token
+from peercron.core.commands import CreateToken
+from peercron.core.token import Scope
 from peercron.errors import ConfigError, LeaseLost, NoLeader, OutcomeUnknown, Refused
 from peercron.jobs import reach as reaching
 from peercron.jobs.reach import HttpReach, context_from
@@ -121,4 +124,24 @@ async def test_nobody_locks_in_the_name_of_another_run(site: Site) -> None:
     with pytest.raises(ConfigError, match="PEERCRON_TOKEN of this very attempt"):
         await reach.client.lock("search/index").acquire()
     assert not site.node.state.lock_grants
+    await reach.close()
+
+
+async def test_tokens_change_nothing_for_a_run_that_lives(site: Site) -> None:
+    environ = await environment(site)
+    await site.node.do(CreateToken("ops", digest_of(fresh_token()), (Scope.ADMIN,)))
+    ctx = context_from(environ, WORK, reach := HttpReach(environ, ""))
+    assert await ctx.state.incr("n") == 1
+    await ctx.queue("mail").put({"n": 1})
+    await ctx.checkpoint(5)
+    lock = ctx.lock("search/index")
+    assert await lock.acquire() > 0
+    await site.node.finish_attempt(ctx.run_id)
+    await lock.release()
+    assert "lost before" in lock.lost
+    with pytest.raises(LeaseLost, match="another attempt"):
+        await ctx.checkpoint(6)
+    with pytest.raises(Refused, match="is over") as caught:
+        await ctx.state.incr("n")
+    assert caught.value.code == "stale_token"
     await reach.close()
