@@ -139,7 +139,7 @@ class Play:
         address = "" if self.cast[0].url.endswith(":8400") else f"--addr {self.cast[0].url} "
         program = Path(sys.executable).with_name("peercron")
         command = str(program) if program.exists() else f"{sys.executable} -m peercron"
-        self.line("try, in a second terminal:")
+        self.line(f"open {self.cast[0].url}/ in a browser, or try, in a second terminal:")
         for words in ("status", "job list", "job logs -f hello", "job add hi --every 3s --shell 'echo hi'"):
             self.line(f"  {command} {address}{words}")
         self.line(f"end with Ctrl-C{'' if self.for_s is None else f', or in {self.for_s:g} s'}")

@@ -104,7 +104,7 @@ export function keys(ui, namespace) {
     ui.live.touch();
   };
   const columns = [
-    ["Key", (row) => h("button", { type: "button", class: "link", "aria-expanded": row.key === chosen ? "true" : "false", onclick: choose(row.key), "data-line": `peercron state get ${quoted(row.key)}` }, row.key)],
+    ["Key", (row) => h("button", { type: "button", class: "link", "aria-expanded": String(row.chosen), onclick: choose(row.key), "data-line": `peercron state get ${quoted(row.key)}` }, row.key)],
     ["Bytes", (row) => row.size, "number"],
     ["Revision", (row) => row.revision, "number"],
   ];
@@ -121,7 +121,7 @@ export function keys(ui, namespace) {
       section("keys",
         h("h1", {}, "Namespace ", namespace),
         h("div", { class: "choosing" }, h("label", {}, "Keys that begin with ", h("input", { type: "search", oninput: (event) => ((prefix = event.target.value), ui.live.touch()) }))),
-        table(counted("Keys", data.keys, data.keys.length), columns, data.keys, (row) => row.key, "none")),
+        table(counted("Keys", data.keys, data.keys.length), columns, data.keys.map((row) => ({ ...row, chosen: row.key === chosen })), (row) => row.key, "none")),
       chosen === null ? null : section("value", h("h2", {}, chosen), h("pre", { tabindex: 0 }, shown(data.value, chosen))),
     ],
   };

@@ -21,7 +21,7 @@ function nodes(children) {
 
 /** Make the children of `parent` look like `children`, with as little change as can be. */
 export function draw(parent, ...children) {
-  const wanted = nodes(children).map((child) => (child instanceof Node ? child : new Text(String(child))));
+  const wanted = nodes(children).map((child) => (child instanceof Node || child.make ? child : new Text(String(child))));
   const keys = new Set(wanted.map((child) => child.key));
   const keyed = new Map();
   for (const child of [...parent.childNodes]) {
@@ -30,21 +30,29 @@ export function draw(parent, ...children) {
     else child.remove(); // first, so that those behind it need not be moved: who is moved loses the focus
   }
   let place = parent.firstChild;
-  for (const next of wanted) {
+  for (let next of wanted) {
     const there = next.key ? keyed.get(next.key) : place && !place.key ? place : null;
-    if (!there || there.nodeName !== next.nodeName) {
+    const same = there && next.make && there.stamp === next.stamp;
+    if (next.make && !same) next = Object.assign(next.make(), { key: next.key, stamp: next.stamp });
+    if (!same && (!there || there.nodeName !== next.nodeName)) {
       parent.insertBefore(next, place);
+      fill(next);
       continue;
     }
     if (there === place) place = place.nextSibling;
     else parent.insertBefore(there, place);
-    become(there, next);
+    if (!same) become(there, next);
   }
   while (place) {
     const after = place.nextSibling;
     place.remove();
     place = after;
   }
+}
+
+/** Make the rows of tables that are new in the page. */
+function fill(element) {
+  for (const body of element.querySelectorAll?.("tbody") || []) draw(body, body.rows_to_be);
 }
 
 const HANDLERS = ["onclick", "oninput", "onchange", "onsubmit", "onfocus", "onkeydown", "onpointerenter"];
@@ -57,7 +65,8 @@ function become(there, next) {
   for (const { name } of [...there.attributes]) if (!next.hasAttribute(name) && name !== "open") there.removeAttribute(name);
   for (const { name, value } of next.attributes) if (there.getAttribute(name) !== value) there.setAttribute(name, value);
   for (const name of HANDLERS) there[name] = next[name];
-  if (!there.hasAttribute("data-own")) draw(there, [...next.childNodes]); // who has its own content draws it
+  there.stamp = next.stamp;
+  if (!there.hasAttribute("data-own")) draw(there, next.rows_to_be || [...next.childNodes]); // who has its own content draws it
 }
 
 /**
@@ -67,13 +76,15 @@ function become(there, next) {
 export function table(caption, columns, rows, key, empty, more = "") {
   const head = columns.map(([name, , kind]) => h("th", { scope: "col", class: kind }, name));
   const cells = (row) => columns.map(([name, cell, kind]) => h("td", { "data-name": name, class: kind }, cell(row)));
-  const body = rows.length
-    ? rows.map((row) => h("tr", { key: key(row) }, cells(row)))
-    : h("tr", { key: "none" }, h("td", { colspan: columns.length, class: "quiet" }, empty));
+  const body = h("tbody");
+  // Of thousands of rows few change: a row that has the same text in JSON is not made again.
+  body.rows_to_be = rows.length
+    ? rows.map((row) => ({ key: key(row), stamp: JSON.stringify(row), make: () => h("tr", {}, cells(row)) }))
+    : [h("tr", { key: "none" }, h("td", { colspan: columns.length, class: "quiet" }, empty))];
   return h(
     "div",
     { class: "table" },
-    h("table", { role: "table", class: more }, h("caption", {}, caption), h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)),
+    h("table", { role: "table", class: more }, h("caption", {}, caption), h("thead", {}, h("tr", {}, head)), body),
   );
 }
 

@@ -40,19 +40,28 @@ export function banner(live) {
     const since = live.answeredAt ? ["What is below is of ", away(new Date(live.answeredAt).toISOString()), ". "] : "";
     told.push(alarm("bad", `${status ? `${status.node}: ` : ""}${problem.message}. The page goes on by itself when it does.`, [since, others(status)]));
   } else if (status && !status.leader) {
-    told.push(alarm("bad", "No leader: nothing is started and nothing can be changed until a majority of the voters reach each other.", others(status)));
+    told.push(alarm("bad", "No leader: nothing can be changed, and only slices go on, until a majority of the voters reach each other.", [missing(status), others(status)]));
   }
   if (!problem && status) {
     if (status.paused) told.push(alarm("warn", "All schedules are paused: slots are skipped until `peercron resume`."));
     const unwell = status.leader ? status.members.filter(({ state }) => !WELL.includes(state)) : [];
     for (const member of unwell) told.push(alarm("warn", `${member.name || member.address} is ${member.state}${risk(status)}`));
-    const said = (note) => unwell.some((member) => note.startsWith(`${member.name} has not been heard of`));
+    const said = (note) => note.startsWith(NO_LEADER) || unwell.some((member) => note.startsWith(`${member.name} has not been heard of`));
     for (const note of status.notes.filter((note) => !said(note))) told.push(alarm("warn", note));
   }
   return told;
 }
 
-const WELL = ["leader", "follower", "learner", "invited", "removed"];
+/** States of members that are as they should be. */
+export const WELL = ["leader", "follower", "learner", "invited", "removed"];
+
+const NO_LEADER = "no leader: ";
+
+/** What the node says of it. */
+function missing(status) {
+  const note = status.notes.find((each) => each.startsWith(NO_LEADER));
+  return note ? `Now ${note.slice(NO_LEADER.length)}. ` : "";
+}
 
 function risk(status) {
   return status.survives ? "" : ": the loss of one more stops everything that needs a majority";

@@ -87,10 +87,11 @@ export class Live {
       if (this.view && (at >= due || viewAt === 0) && !this.problem) {
         this.dirty = false;
         await this.askView(signal);
-        [viewAt, cost] = [performance.now(), performance.now() - at];
+        viewAt = performance.now();
       }
       if (signal.aborted) return;
       this.changed();
+      if (viewAt > at) cost = performance.now() - at;
       const next = this.dirty ? viewAt + spacing : due;
       await this.rest(Math.max(50, Math.min(this.statusAt, this.view && !this.problem ? next : this.statusAt) - performance.now()));
     }

@@ -2,7 +2,7 @@
 
 import { button, h, quiet, section, table, to } from "./dom.js";
 import { part, read } from "./ask.js";
-import { page } from "./head.js";
+import { page, WELL } from "./head.js";
 import { away, badge, clock, quoted, short, trigger } from "./words.js";
 
 const JOBS_SHOWN = 1000;
@@ -32,7 +32,7 @@ function members(status) {
     ["Node", (row) => (row.http && row.name !== status.node ? h("a", { href: page(row) }, row.name) : [row.name, row.name === status.node ? quiet(" (here)") : ""])],
     ["Datacentre", (row) => row.dc || "–"],
     ["Role", (row) => row.role],
-    ["State", (row) => [state(row), row.drained ? " drained" : ""]],
+    ["State", (row) => [state(row), row.drained ? " drained" : ""], "last"],
     ["Behind", (row) => row.behind ?? "–", "number"],
     ["Round trip", (row) => (typeof row.rtt_ms === "number" ? `${row.rtt_ms.toFixed(1)} ms` : "–"), "number"],
     ["Clock", (row) => (typeof row.clock_ms === "number" ? `${row.clock_ms > 0 ? "+" : ""}${row.clock_ms} ms` : "–"), "number"],
@@ -42,12 +42,11 @@ function members(status) {
   return table("Members", columns, status?.members || [], (row) => row.id || row.address, "none");
 }
 
-const WELL = { leader: "★", follower: "✓", learner: "↑" };
+const SIGN = { leader: "★", follower: "✓", learner: "↑", up: "·", connected: "·" };
 
 function state(row) {
-  const well = WELL[row.state];
   const silent = row.silent_ms ? ` ${Math.round(row.silent_ms / 1000)} s` : "";
-  return h("span", { class: `state ${well ? "healthy" : "degraded"}` }, `${well || "✕"} ${row.state}${silent}`);
+  return h("span", { class: `state ${WELL.includes(row.state) ? "healthy" : "degraded"}` }, `${SIGN[row.state] || "✕"} ${row.state}${silent}`);
 }
 
 function choosing(ui, chosen, data, count) {
