@@ -53,7 +53,7 @@ _CURES = {
 
 
 class Taken(Refused):
-    """What was to be put there would take the place of something; `cure` says how that is asked for."""
+    """A conflict with something that is there; `cure` says what can be done about this one."""
 
     def __init__(self, message: str, index: int, cure: str) -> None:
         super().__init__("conflict", message, index)

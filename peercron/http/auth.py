@@ -27,7 +27,7 @@ CLOCK: web.AppKey[Clock] = web.AppKey("clock", Clock)
 WANTED: web.RequestKey[Scope] = web.RequestKey("wanted", Scope)
 #: What a run may do by its PEERCRON_TOKEN, beside what only it may: its checkpoint, and locks that end with it.
 OF_RUNS: Final = allowed((Scope.DATA,))
-ASK: Final = "ask who has scope admin for one: `peercron token create NAME --scope …`"
+ASK: Final = "ask who has scope admin for one"
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 BARRIER_S: Final = 5.0
 #: A token that is not known here is looked for this long: who shows a wrong one hears of it in time.
@@ -83,7 +83,7 @@ def check(request: web.Request) -> None:
     caller = _caller(request, state)
     if wanted not in caller.may:
         has = f"{caller.name} may {', '.join(sorted(caller.may))}"
-        raise Refused("forbidden", f"this wants a token with scope {wanted}, and {has}; {ASK}")
+        raise Refused("forbidden", f"this wants a token with scope {wanted}, and {has}; {ASK} (peercron token create)")
 
 
 def bearer(request: web.Request) -> str:

@@ -92,7 +92,9 @@ def test_the_last_one_goes_by_name_and_flag(shell: Shell, ops: str) -> None:
     shell.ok("token", "create", "ci", "--scope", "read", "--token-file", ops)
     assert shell.ok("token", "revoke", "ci", "--token-file", ops) == "token ci revoked\n"
     assert shell("token", "revoke", "ci", "--token-file", ops).exit_code == 3
-    assert shell("token", "revoke", "ops", "--token-file", ops).exit_code == 6
+    told = shell("token", "revoke", "ops", "--token-file", ops)
+    assert told.exit_code == 6
+    assert "the last one of all goes with --open" in told.stderr
     assert "whoever reaches a node may do everything" in shell.ok(
         "token", "revoke", "ops", "--open", "--token-file", ops
     )
