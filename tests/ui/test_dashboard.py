@@ -122,9 +122,11 @@ async def shows_hostile_texts_as_they_are(page: Page) -> None:
 async def asks_little_and_nothing_where_nobody_looks(page: Page) -> None:
     await page.look("location.hash = '#/job/default%2Fbeat'")
     await page.wait("document.querySelectorAll('.strip .slot').length > 0")
+    await page.look("(document.querySelector('.strip .slot:last-child').focus(), window.held = document.activeElement)")
     page.asked.clear()
     await page.look("new Promise((resolve) => setTimeout(resolve, 1600))")
     assert 4 <= len(page.asked) <= 9, page.asked
+    assert await page.look("document.activeElement === window.held && window.held.matches('.strip .slot')")
     hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true})"
     turned = "document.dispatchEvent(new Event('visibilitychange'))"
     await page.look(f"({hide % 'true'}, {turned})")

@@ -67,13 +67,22 @@ async function refusal(answer) {
 /** JSON of a read, as this node knows it now: a page wants to see something also where there is no leader. */
 export async function read(path, signal) {
   const stale = `${path}${path.includes("?") ? "&" : "?"}consistency=stale`;
-  return (await fetched(stale, { signal })).json();
+  return json(await fetched(stale, { signal }), signal);
 }
 
 /** JSON of the answer to a write, which is done once, however often it is sent. */
 export async function write(path) {
   const key = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return (await fetched(path, { method: "POST", headers: { "Idempotency-Key": key } })).json();
+  return json(await fetched(path, { method: "POST", headers: { "Idempotency-Key": key } }));
+}
+
+async function json(answer, signal) {
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, "unreachable", "the node broke off its answer");
+  }
 }
 
 /** The part of a path that names a job or a run: its slash is written as %2F. */

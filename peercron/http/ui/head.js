@@ -37,7 +37,7 @@ export function banner(live) {
   const { status, problem } = live;
   const told = [];
   if (problem) {
-    const since = live.answeredAt ? ["What is below is of ", away(new Date(live.answeredAt).toISOString()), ". "] : "";
+    const since = live.answeredAt ? h("span", { "aria-live": "off" }, "What is below is of ", away(new Date(live.answeredAt).toISOString()), ". ") : "";
     told.push(alarm("bad", `${status ? `${status.node}: ` : ""}${problem.message}. The page goes on by itself when it does.`, [since, others(status)]));
   } else if (status && !status.leader) {
     told.push(alarm("bad", "No leader: nothing can be changed, and only slices go on, until a majority of the voters reach each other.", [missing(status), others(status)]));

@@ -72,29 +72,44 @@ export class Live {
   }
 
   async ask(signal) {
-    let [viewAt, cost, shown] = [0, 0, null];
+    let shown = null;
     this.statusAt = 0;
     while (!signal.aborted && !this.denied) {
-      if (this.view !== shown) [shown, viewAt, cost] = [this.view, 0, 0];
-      const at = performance.now();
-      if (at >= this.statusAt) {
-        this.statusAt = at + STATUS_MS;
-        await this.askStatus(signal);
-        if (!this.status?.leader || this.problem) this.statusAt = at + STATUS_MS / 2;
-      }
-      const spacing = Math.max(FRESH_MS, this.view?.spacing || 0, cost / SHARE);
-      const due = viewAt + (this.dirty ? spacing : Math.max(spacing, this.streaming ? this.view?.every || STALE_MS : STATUS_MS));
-      if (this.view && (at >= due || viewAt === 0) && !this.problem) {
-        this.dirty = false;
-        await this.askView(signal);
-        viewAt = performance.now();
+      if (this.view !== shown) [shown, this.viewAt, this.cost] = [this.view, 0, 0];
+      try {
+        await this.once(signal);
+      } catch (error) {
+        console.error(error); // a defect of this page, which is no reason to stand still
       }
       if (signal.aborted) return;
-      this.changed();
-      if (viewAt > at) cost = performance.now() - at;
-      const next = this.dirty ? viewAt + spacing : due;
-      await this.rest(Math.max(50, Math.min(this.statusAt, this.view && !this.problem ? next : this.statusAt) - performance.now()));
+      const next = this.problem ? this.statusAt : Math.min(this.statusAt, this.due());
+      await this.rest(Math.max(50, next - performance.now()));
     }
+  }
+
+  /** Ask what is due, and show it. */
+  async once(signal) {
+    const at = performance.now();
+    if (at >= this.statusAt) {
+      this.statusAt = at + STATUS_MS;
+      await this.askStatus(signal);
+      if (!this.status?.leader || this.problem) this.statusAt = at + STATUS_MS / 2;
+    }
+    if (at >= this.due() && !this.problem) {
+      [this.dirty, this.viewAt] = [false, at];
+      await this.askView(signal);
+    }
+    if (signal.aborted) return;
+    this.changed();
+    if (this.viewAt === at) [this.viewAt, this.cost] = [performance.now(), performance.now() - at];
+  }
+
+  /** When the view is to be read again. */
+  due() {
+    if (!this.viewAt) return 0;
+    const spacing = Math.max(FRESH_MS, this.view.spacing || 0, this.cost / SHARE);
+    if (this.dirty) return this.viewAt + spacing;
+    return this.viewAt + Math.max(spacing, this.streaming ? this.view.every || STALE_MS : STATUS_MS);
   }
 
   /** Until the time is up or something has happened. */

@@ -29,7 +29,7 @@ export function overview(ui) {
 
 function members(status) {
   const columns = [
-    ["Node", (row) => (row.http && row.name !== status.node ? h("a", { href: page(row) }, row.name) : [row.name, row.name === status.node ? quiet(" (here)") : ""])],
+    ["Node", (row) => (row.http && row.name !== status.node ? h("a", { href: page(row) }, row.name) : [row.name || row.address, row.name === status.node ? quiet(" (here)") : ""])],
     ["Datacentre", (row) => row.dc || "–"],
     ["Role", (row) => row.role],
     ["State", (row) => [state(row), row.drained ? " drained" : ""], "last"],
