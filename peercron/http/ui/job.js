@@ -41,7 +41,7 @@ export function job(ui, name) {
 
 function summary(row) {
   return [
-    h("p", {}, trigger(row), " · ", row.mode, " · ", doing(row)),
+    h("p", {}, [trigger(row), row.mode, doing(row)].filter(Boolean).join(" · ")),
     h("p", {}, quiet("next "), next(row), quiet(" · last "), last(row)),
     row.line?.length ? h("p", {}, quiet("line "), row.line.join(" → ")) : null,
     row.incumbent ? h("p", {}, quiet("primary "), row.incumbent) : null,

@@ -1,7 +1,7 @@
 // The cluster and its jobs.
 
 import { button, h, quiet, section, table, to } from "./dom.js";
-import { part, read } from "./ask.js";
+import { now, part, read } from "./ask.js";
 import { page, WELL } from "./head.js";
 import { away, badge, clock, quoted, short, trigger } from "./words.js";
 
@@ -14,14 +14,22 @@ const CHOICES = {
   "not succeeded": (job) => job.last && job.last.outcome !== "succeeded",
 };
 
+/** The look at everything is long where there is much. */
+const DOCTOR_MS = 30000;
+
 export function overview(ui) {
+  let [at, findings] = [0, null];
   const chosen = new URLSearchParams(location.hash.split("?")[1] || "");
   return {
     line: "job list",
     kinds: ["job", "run", "cluster"],
-    load: (signal) => read(`/v1/jobs?limit=${JOBS_SHOWN}`, signal),
+    load: async (signal) => {
+      const list = await read(`/v1/jobs?limit=${JOBS_SHOWN}`, signal);
+      if (now() > at + DOCTOR_MS) [at, findings] = [now(), (await read("/v1/doctor", signal)).findings];
+      return list;
+    },
     draw: (data) => [
-      section("members", members(ui.live.status)),
+      section("members", members(ui.live.status), doctor(findings)),
       section("jobs", jobs(ui, data, chosen)),
     ],
   };
@@ -40,6 +48,20 @@ function members(status) {
     ["Version", (row) => row.version || "–"],
   ];
   return table("Members", columns, status?.members || [], (row) => row.id || row.address, "none");
+}
+
+const SEVERE = { critical: "✕", warning: "!" };
+
+/** What `peercron doctor` says; one line, until it is opened. */
+function doctor(findings) {
+  if (!findings.length) return h("p", { class: "doctor" }, "✓ doctor finds nothing wrong");
+  const worst = SEVERE[findings[0].severity] || "·";
+  return h(
+    "details",
+    { class: "doctor" },
+    h("summary", { "data-line": "peercron doctor" }, `${worst} doctor finds ${findings.length === 1 ? "one thing" : `${findings.length} things`}`),
+    h("ul", {}, findings.map((found) => h("li", {}, `${SEVERE[found.severity] || "·"} ${found.where}: ${found.what}. `, h("code", {}, found.advice)))),
+  );
 }
 
 const SIGN = { leader: "★", follower: "✓", learner: "↑", up: "·", connected: "·" };
@@ -91,7 +113,7 @@ function jobs(ui, data, chosen) {
     ["Mode", (job) => job.mode],
     ["Next", next, "next"],
     ["Last", last, "last"],
-    ["Now", doing, "now"],
+    ["Now", (job) => doing(job) || quiet("–"), "now"],
     ["Do", (job) => deeds(ui, job), "buttons"],
   ];
   const shown = data.jobs.filter((job) => fits(job, chosen));
@@ -113,7 +135,7 @@ export function last(job) {
 
 export function doing(job) {
   const told = [job.running && `▸ ${job.running} running`, job.queued && `… ${job.queued} waiting`, job.paused && "‖ paused"].filter(Boolean);
-  return told.length ? told.join(", ") : quiet("–");
+  return told.join(", ") || null;
 }
 
 /** Run now, pause, resume. */
