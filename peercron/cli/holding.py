@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from peercron.cli import watchman
 from peercron.cli.failures import FAILED
 from peercron.cli.lock import path_of
 from peercron.cli.options import Options
@@ -104,9 +105,19 @@ class Hold:
             click.echo(f"peercron: {self.key} is free in {self.ttl_s:g} s at the latest: {error.message}", err=True)
 
     @property
+    def held(self) -> bool:
+        """Whether it is ours at this very moment, as far as our clock can tell."""
+        return self._clock.monotonic() < self.until_s
+
+    @property
+    def dead_at_s(self) -> float:
+        """When the command has to be dead, in monotonic seconds."""
+        return self.until_s - self.ttl_s * SAFETY_SHARE
+
+    @property
     def left_s(self) -> float:
         """How long the command may go on."""
-        return self.until_s - self.ttl_s * SAFETY_SHARE - self.grace_s - self._clock.monotonic()
+        return self.dead_at_s - self.grace_s - self._clock.monotonic()
 
     @property
     def grace_s(self) -> float:
@@ -117,16 +128,19 @@ def run_under(hold: Hold, command: Sequence[str]) -> int:
     """The status of the command, as shells tell it; 1 when the lock was lost under it."""
     # A group of its own, so that all of it can be ended; but on a terminal it has to stay where it can read.
     apart = not sys.stdin.isatty()
-    try:
-        child = subprocess.Popen(command, env=_environment(hold), process_group=0 if apart else None)
-    except OSError as error:
-        hold.release()
-        click.echo(f"peercron: {command[0]}: {error.strerror}", err=True)
-        return 127 if isinstance(error, FileNotFoundError) else 126
-    with _passing_on(child, apart=apart):
-        kept = _keep(hold, child)
-        if not kept:
-            _end(child, hold.grace_s, apart=apart)
+    with _Watched(hold, apart=apart) as watched:
+        try:
+            child = subprocess.Popen(command, env=_environment(hold), process_group=0 if apart else None)
+        except OSError as error:
+            hold.release()
+            click.echo(f"peercron: {command[0]}: {error.strerror}", err=True)
+            return 127 if isinstance(error, FileNotFoundError) else 126
+        watched.tell(f"command {child.pid}")
+        with _passing_on(child, apart=apart):
+            kept = _keep(hold, child, watched)
+            if not kept:
+                watched.tell("ending")
+                _end(child, hold.grace_s, apart=apart)
     hold.release()
     if not kept:
         click.echo(f"peercron: the lock {hold.key} was lost, and the command was ended", err=True)
@@ -134,7 +148,39 @@ def run_under(hold: Hold, command: Sequence[str]) -> int:
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def _keep(hold: Hold, child: subprocess.Popen[bytes]) -> bool:
+class _Watched:
+    """Whoever ends the command if we cannot any more: a process that hears from us, or does not."""
+
+    def __init__(self, hold: Hold, *, apart: bool) -> None:
+        self._hold = hold
+        words = [sys.executable, "-I", "-S", watchman.__file__, str(int(apart)), str(hold.grace_s)]
+        quiet = subprocess.DEVNULL
+        # In a session of its own: what is meant for our group, like Ctrl-C, is not meant for it.
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, cwd="/", start_new_session=True, bufsize=0
+        )
+        assert self._process.stdin is not None
+        self._pipe = self._process.stdin
+        os.set_blocking(self._pipe.fileno(), False)  # where it hangs, we go on without it
+        self.tell_until()
+
+    def tell(self, line: str) -> None:
+        with suppress(BrokenPipeError, BlockingIOError):
+            self._pipe.write(f"{line}\n".encode())
+
+    def tell_until(self) -> None:
+        self.tell(f"until {self._hold.dead_at_s}")
+
+    def __enter__(self) -> _Watched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
+
+
+def _keep(hold: Hold, child: subprocess.Popen[bytes], watched: _Watched) -> bool:
     """Renew until the command has ended (True), or the lock is lost (False)."""
     pause_s = hold.ttl_s / 3
     while True:
@@ -144,9 +190,10 @@ def _keep(hold: Hold, child: subprocess.Popen[bytes]) -> bool:
             before_s = hold.until_s
             if not hold.renew() or hold.left_s <= 0:
                 return False
+            watched.tell_until()
             pause_s = hold.ttl_s / 3 if hold.until_s > before_s else PAUSE_S
         else:
-            return True
+            return hold.held  # or we were held up, and it was ended for that
 
 
 def _end(child: subprocess.Popen[bytes], grace_s: float, *, apart: bool) -> None:

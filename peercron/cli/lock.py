@@ -132,8 +132,8 @@ def acquire(
       peercron lock acquire reports/db --ttl 30s --wait 10s -- ./report.sh
 
     COMMAND sees PEERCRON_FENCING_TOKEN and PEERCRON_LOCK. It is ended (TERM, then KILL) when the lock is lost, before
-    anybody else can have it; its status is ours. 124: waited too long. Without COMMAND the token is printed, and the
-    lock is held for the time of --ttl.
+    anybody else can have it, also where this command was killed or hangs; its status is ours. 124: waited too long.
+    Without COMMAND the token is printed, and the lock is held for the time of --ttl.
     """
     from peercron.cli.holding import Hold, run_under
 

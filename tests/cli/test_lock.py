@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from peercron.cli import holding
+from peercron.cli import holding, watchman
 from peercron.cli.lock import _shared
 from peercron.core.commands import ExpireLease, ReleaseLock
 from peercron.runpass import run_pass
@@ -149,6 +152,56 @@ def test_a_command_is_ended_before_its_time_when_nobody_answers(shell: Shell, mo
     result = shell("lock", "acquire", "db", "--ttl", "1s", "--", "sleep", "60")
     assert result.exit_code == 1
     assert "was lost" in result.stderr
+
+
+#: Starts a command under a watchman, as the command line does, and hangs, or dies.
+KEEPS = """
+import os, signal, subprocess, sys, time
+from peercron.cli import watchman
+command = subprocess.Popen(["sh", "-c", sys.argv[2]], process_group=0, stdout=1)
+words = [sys.executable, "-I", "-S", watchman.__file__, "1", "0.2"]
+watch = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, bufsize=0)
+os.close(1)
+watch.stdin.write(f"command {command.pid}\\nuntil {time.monotonic() + 0.6}\\n".encode())
+os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+@pytest.mark.parametrize("command", ["sleep 60", "trap '' TERM; sleep 60 & sleep 60; sleep 60"])
+def test_a_command_ends_when_who_keeps_its_lock_is_killed_or_hangs(how: str, command: str) -> None:
+    """All that it has started has the other end of the pipe, which ends with the last of them."""
+    ours, theirs = os.pipe()
+    keeper = subprocess.Popen([sys.executable, "-c", KEEPS, how, command], stdout=theirs)
+    os.close(theirs)
+    began_s = time.monotonic()  # noqa: TID251 - of real processes
+    assert os.read(ours, 1) == b""
+    assert time.monotonic() - began_s < 20  # noqa: TID251
+    keeper.kill()
+    keeper.wait()
+    os.close(ours)
+
+
+def test_a_command_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    struck: list[int] = []
+    watch = watchman.Watch(1.0, group=True)
+    monkeypatch.setattr(watch, "_strike", lambda _, number: struck.append(number))
+    for line in ("command 1", "until 10.0"):
+        watch.hear(line)
+    watch.look(9.4)
+    assert (watch.wake_at_s, struck) == (9.5, [])
+    watch.hear("ending")
+    watch.look(9.9)
+    assert (watch.wake_at_s, struck, watch.over) == (10.0, [], False)
+    watch.look(10.0)
+    assert (struck, watch.over) == ([signal.SIGKILL], True)
+
+
+def test_a_lock_that_was_kept_by_nobody_for_a_while_was_lost(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was stopped for so long that its time went by, and finds that the command has ended."""
+    monkeypatch.setattr(holding.Hold, "held", False)
+    result = shell("lock", "acquire", "db", "--", "true")
+    assert (result.exit_code, "was lost" in result.stderr) == (1, True)
 
 
 def test_in_a_run_the_lock_is_the_runs(shell: Shell, tmp_path: Path) -> None:
