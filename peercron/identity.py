@@ -19,6 +19,11 @@ FORMAT: Final = 2
 #: The file by which who owns a data directory is root at its node, where the cluster has no secret.
 OWN_SECRET: Final = "root.secret"
 OWN_SECRET_BYTES: Final = 32
+#: What is to be done about a data directory that cannot be trusted.
+RENEWED: Final = (
+    "`peercron member remove` this node at another, then start it with an empty --data-dir and --join, and it is given"
+    " everything anew; where no majority is left, see `peercron recover`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,8 @@ class DataDir:
             cluster, member, incarnation, address = (data[k] for k in ("cluster", "member", "incarnation", "address"))
             return Identity(cluster, member, incarnation, address, tuple(data["founders"]), int(data["session"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataDirError(f"{path} is unreadable: {error}") from error
+            why = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise DataDirError(f"{path} is unreadable: {why}; {RENEWED}") from error
 
     def own_secret(self) -> bytes:
         """A secret that only who may read the directory has; made when it is first asked for. Raises as `write`."""

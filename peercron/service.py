@@ -27,6 +27,7 @@ from peercron.errors import (
     TooOld,
 )
 from peercron.http.app import Server, serve
+from peercron.identity import RENEWED
 from peercron.node import Node
 from peercron.node.assembly import Parts
 from peercron.node.importing import import_jobs
@@ -42,11 +43,6 @@ Answer = TypeVar("Answer")
 
 USAGE: Final = 2
 FAILED: Final = 1
-#: What is to be done about a data directory that cannot be trusted.
-RENEWED: Final = (
-    "`peercron member remove` this node at another, then start it with an empty --data-dir and --join, and it is given"
-    " everything anew; where no majority is left, see `peercron recover`"
-)
 #: What is to be done where there is no room. Nothing that was said to be done is lost: it is on the disk already.
 MAKE_ROOM: Final = "then start this node again, unless somebody does that for it; what it acknowledged is kept"
 #: How often readiness is looked at until it is there.
