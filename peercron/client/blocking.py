@@ -76,7 +76,8 @@ class Connection:
 
         `answer_s` is how much longer than usual the answer itself may take (a read that waits). `again`: the next node
         may be asked also when one that has got it did not answer, as it does no harm twice. So may it with a write that
-        the cluster knows again by its Idempotency-Key; a write goes first to a node that has just answered.
+        the cluster knows again by its Idempotency-Key. A write, and what may take its time, go first to a node that has
+        just answered.
 
         Raises:
             Unreachable, NoLeader, Busy: nothing happened, and the time is up.
@@ -91,6 +92,8 @@ class Connection:
             addresses, repeated = self._met(deadline_s)
             if repeated and (key := key_of(method, path)):
                 sent, again = key | sent, True
+        elif answer_s and len(addresses) > 1:
+            addresses, _ = self._met(deadline_s)
         unknown: OutcomeUnknown | None = None
         while True:
             last: PeercronError = Unreachable()

@@ -261,6 +261,22 @@ def test_an_answer_that_breaks_off_is_none(stub: Stub) -> None:
         connection(stub(half)).request("POST", "/v1/x")
 
 
+def test_what_takes_its_time_is_not_asked_of_a_node_that_hangs(stub: Stub) -> None:
+    """It would have all that time before the next is asked."""
+    begun: list[str] = []
+
+    def hang(handler: BaseHTTPRequestHandler) -> None:
+        begun.append(handler.path)
+        ended.wait(10)
+        hang_up(handler)
+
+    ended = threading.Event()
+    hangs, well = stub(hang), stub(met(say(200, {"verdict": "fine"})))
+    answer = connection(hangs, well, timeout_s=0.4).request("GET", "/v1/doctor", answer_s=30)
+    ended.set()
+    assert (answer.json, begun) == ({"verdict": "fine"}, ["/v1/status"])
+
+
 @pytest.mark.parametrize("address", ["", "127.0.0.1:8400", "ftp://x", "http://", "http://x:y"])
 def test_addresses_are_urls(address: str) -> None:
     with pytest.raises(ConfigError, match="--addr"):
