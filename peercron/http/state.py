@@ -154,13 +154,15 @@ async def delete_key(request: web.Request) -> web.Response:
     return json_answer({"deleted": f"{namespace}/{name}"})
 
 
+#: A key may have anything in it, also what `.` does not match: the end of a line.
+_KEY = r"/v1/state/{namespace}/{key:[\s\S]+}"
 _LIST = BLOCKING_PARAMETERS | {"prefix", "after", "limit", "values", "watch", "from"}
 ROUTES = (
     Route("GET", "/v1/state", list_namespaces, Scope.READ, READ_PARAMETERS),
     Route("GET", "/v1/state/{namespace}/", list_keys, Scope.READ, _LIST),
-    Route("GET", "/v1/state/{namespace}/{key:.+}", get_key, Scope.READ, READ_PARAMETERS),
-    Route("PUT", "/v1/state/{namespace}/{key:.+}", put_key, Scope.DATA, frozenset({"ttl"})),
-    Route("POST", "/v1/state/{namespace}/{key:.+}:cas", cas_key, Scope.DATA),
-    Route("POST", "/v1/state/{namespace}/{key:.+}:incr", incr_key, Scope.DATA),
-    Route("DELETE", "/v1/state/{namespace}/{key:.+}", delete_key, Scope.DATA),
+    Route("GET", _KEY, get_key, Scope.READ, READ_PARAMETERS),
+    Route("PUT", _KEY, put_key, Scope.DATA, frozenset({"ttl"})),
+    Route("POST", f"{_KEY}:cas", cas_key, Scope.DATA),
+    Route("POST", f"{_KEY}:incr", incr_key, Scope.DATA),
+    Route("DELETE", _KEY, delete_key, Scope.DATA),
 )

@@ -32,10 +32,10 @@ async def test_what_is_said_to_be_json_has_to_be(site: Site, value: bytes) -> No
 
 
 async def test_keys_may_have_slashes_and_anything_else(site: Site) -> None:
-    for name in ("a/b/c", "caf%C3%A9", "a%20b", "%25", "a:b"):
+    for name in ("a/b/c", "caf%C3%A9", "a%20b", "%25", "a:b", "a%0Ab"):
         assert (await site.ask("PUT", f"/v1/state/default/{name}", b"x")).status == 200
         assert (await site.get(f"/v1/state/default/{name}")).body == b"x"
-    assert set(site.node.state.keys["default"]) == {"a/b/c", "café", "a b", "%", "a:b"}
+    assert set(site.node.state.keys["default"]) == {"a/b/c", "café", "a b", "%", "a:b", "a\nb"}
 
 
 async def test_compare_and_set(site: Site) -> None:
