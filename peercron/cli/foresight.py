@@ -37,7 +37,10 @@ def explain(name: str) -> None:
             click.echo(f"  {node['node']}: {node['why'] or 'may run it'}")
 
 
-@click.command(epilog="Every run is taken to succeed, after as long as the job's last success took, or --lasting.")
+@click.command(
+    epilog="Every run is taken to succeed, after as long as the job's last success took, or --lasting. Nodes that "
+    "contend for a slot are taken to ask in the order in which they are listed; when it comes to it that is a race."
+)
 @click.argument("file", required=False)
 @click.option("--cluster", is_flag=True, help="What the cluster has, instead of FILE: a copy of its state is taken.")
 @click.option(

@@ -1,6 +1,7 @@
-"""Simulation: what would run where and when: the production planner and apply under a clock that leaps.
+"""Simulation: what would run where and when: the production planner, dispatcher and apply under a clock that leaps.
 
-Every run is taken to succeed after as long as the job's last success took, or as is assumed. Nodes neither come nor go.
+Every run is taken to succeed after as long as the job's last success took, or as is assumed. Nodes neither come nor go,
+and do at once what they are asked to: of those who contend, the first by the order of the members is the first to ask.
 """
 
 from __future__ import annotations
@@ -10,14 +11,28 @@ from heapq import heappop, heappush, merge
 from types import MappingProxyType
 
 from peercron.core.apply import apply
-from peercron.core.commands import ApplyJobs, AttemptFinished, Command, ExpireSession, Fire, OpenSession, SetCalendar
+from peercron.core.commands import (
+    ApplyJobs,
+    AttemptFinished,
+    AttemptReady,
+    AttemptStarted,
+    Command,
+    Contend,
+    ExpireSession,
+    Fire,
+    OpenSession,
+    ReportHealth,
+    SetCalendar,
+)
+from peercron.core.dispatcher import Announce, Ask, Forgo, Instruction, Release, Start, Stop, TellReady, decide
 from peercron.core.happening import Happening
+from peercron.core.health import HealthReport
 from peercron.core.history import entries_of, runs_of
 from peercron.core.job import Definition
 from peercron.core.level import LEVEL
-from peercron.core.member import MemberInfo
+from peercron.core.member import Member, MemberInfo
 from peercron.core.planner import Planner
-from peercron.core.run import AttemptState, LedgerEntry, RunState
+from peercron.core.run import Attempt, AttemptState, LedgerEntry, Run, RunState
 from peercron.core.slice_simulation import slice_happenings
 from peercron.core.slices import unled
 from peercron.core.state import ClusterState
@@ -33,7 +48,8 @@ def cluster_of(
     now_ms: int,
     calendars: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> ClusterState:
-    """A cluster of these nodes, calendars (name -> rules) and jobs, as it would be right after the jobs were applied.
+    """A cluster of these nodes, calendars (name -> rules) and jobs, as it would be right after the jobs were applied,
+    and every check had found every node well.
 
     Raises:
         ValueError: the cluster would refuse them; the message says why.
@@ -46,6 +62,10 @@ def cluster_of(
         verdict = apply(state, command, now_ms)
         if isinstance(verdict, Refused):
             raise ValueError(verdict.detail)  # noqa: TRY004 - of what was asked, not of a type
+    for uid, job in state.jobs.items():
+        for name in nodes if job.definition.checks else ():
+            well = tuple([HealthReport(uid, check.name, name, well=True) for check in job.definition.checks])
+            apply(state, ReportHealth(name, 1, well), now_ms)
     return state
 
 
@@ -70,22 +90,29 @@ def simulate(state: ClusterState, *, from_ms: int, through_ms: int, lasting_ms: 
 def _lasts_ms(state: ClusterState, uid: str, lasting_ms: int) -> int:
     """As long as the job's last success took, or as is assumed."""
     for past in runs_of(state, uid):
-        last = past.attempts[-1] if past.attempts else None
-        if past.state is RunState.SUCCEEDED and last is not None and last.started_ms and last.finished_ms:
-            return max(1, last.finished_ms - last.started_ms)
+        for last in _last_attempts(past):
+            if last.state is AttemptState.SUCCEEDED and last.started_ms and last.finished_ms:
+                return max(1, last.finished_ms - last.started_ms)
     return lasting_ms
+
+
+def _last_attempts(run: Run) -> list[Attempt]:
+    """The last one of the run, and of each of its shards that have ended."""
+    return [attempts[-1] for attempts in (run.attempts, *(shard.attempts for shard in run.ended)) if attempts]
 
 
 class _Run:
     def __init__(self, state: ClusterState, lasting_ms: int) -> None:
         self._state, self._lasting_ms = state, lasting_ms
         self._planner = Planner(state)
+        #: (run, token) of the attempts that their nodes have taken on.
+        self._taken: dict[tuple[str, int], None] = {}
         #: (when, run, token) of the attempts that are taken to be alive until then.
         self._ends: list[tuple[int, str, int]] = []
-        self._seen: dict[int, None] = {}
 
     def happenings(self, from_ms: int, through_ms: int) -> Iterator[Happening]:
         now_ms = max(from_ms, self._state.now_ms)
+        self._take_over(now_ms)
         while now_ms <= through_ms:
             yield from self._settle(now_ms)
             dues = [self._planner.next_due_ms(), self._ends[0][0] if self._ends else None]
@@ -95,26 +122,70 @@ class _Run:
             now_ms = max(now_ms, min(coming))
             self._end(now_ms)
 
+    def _take_over(self, now_ms: int) -> None:
+        """What has started already does not start again."""
+        for held in self._state.live_attempts.values():
+            for run_id, token in held.items():
+                attempt = self._state.runs[run_id].live_attempt
+                if attempt is not None and attempt.started_ms is not None:
+                    self._taken[run_id, token] = None
+                    self._end_later(run_id, token, max(now_ms, attempt.started_ms + self._lasts_ms(run_id)))
+
     def _settle(self, now_ms: int) -> Iterator[Happening]:
-        """Plan and apply until there is nothing more to say at this instant."""
-        while commands := self._planner.plan(now_ms):
+        """Plan, apply and let the nodes do their part, until there is nothing more to say at this instant."""
+        moved = True
+        while moved:
+            commands = self._planner.plan(now_ms)
             for command in commands:
                 self._planner.settle(command, apply(self._state, command, now_ms))
                 if isinstance(command, Fire):
                     yield from self._unmade(command, now_ms)
-            yield from self._started(now_ms)
-        yield from self._started(now_ms)
+            told = [(member, what) for member in self._state.members.values() for what in self._told(member)]
+            for member, instruction in told:
+                yield from self._carry_out(member, instruction, now_ms)
+            moved = bool(commands or told)
 
-    def _started(self, now_ms: int) -> Iterator[Happening]:
-        for member_id, held in self._state.live_attempts.items():
-            for run_id, token in held.items():
-                if token in self._seen:
-                    continue
-                self._seen[token] = None
-                run = self._state.runs[run_id]
-                heappush(self._ends, (now_ms + _lasts_ms(self._state, run.job_uid, self._lasting_ms), run_id, token))
-                name = self._state.members[member_id].info.name
-                yield Happening(now_ms, run.job_key, run.slot_ms, "starts", name)
+    def _told(self, member: Member) -> list[Instruction]:
+        return decide(self._state, member.info.id, member.session, self._taken_by(member.info.id))
+
+    def _taken_by(self, member_id: str) -> list[tuple[str, int]]:
+        held = self._state.live_attempts.get(member_id, {})
+        return [each for each in held.items() if each in self._taken]
+
+    def _carry_out(self, member: Member, instruction: Instruction, now_ms: int) -> Iterator[Happening]:
+        """As a node does it, in no time."""
+        match instruction:
+            case Ask(run_id):
+                self._say(Contend(run_id, member.info.id, member.session), now_ms)
+            case Announce(run_id, token):
+                self._say(AttemptStarted(run_id, token, now_ms), now_ms)
+            case TellReady(run_id, token):
+                self._say(AttemptReady(run_id, token), now_ms)
+            case Start(run, attempt, held=True):
+                self._taken[run.id, attempt.token] = None
+            case Start(run, attempt):
+                self._taken[run.id, attempt.token] = None
+                yield self._start(run.id, attempt.token, member, now_ms)
+            case Release(run_id, token):
+                yield self._start(run_id, token, member, now_ms)
+            case Stop(run_id, token, reason) | Forgo(run_id, token, reason):
+                self._taken.pop((run_id, token), None)
+                self._say(AttemptFinished(run_id, token, AttemptState.CANCELLED, now_ms, reason=reason), now_ms)
+
+    def _start(self, run_id: str, token: int, member: Member, now_ms: int) -> Happening:
+        self._say(AttemptStarted(run_id, token, now_ms), now_ms)
+        self._end_later(run_id, token, now_ms + self._lasts_ms(run_id))
+        run = self._state.runs[run_id]
+        return Happening(now_ms, run.job_key, run.slot_ms, "starts", member.info.name)
+
+    def _say(self, command: Command, now_ms: int) -> None:
+        apply(self._state, command, now_ms)
+
+    def _lasts_ms(self, run_id: str) -> int:
+        return _lasts_ms(self._state, self._state.runs[run_id].job_uid, self._lasting_ms)
+
+    def _end_later(self, run_id: str, token: int, at_ms: int) -> None:
+        heappush(self._ends, (at_ms, run_id, token))
 
     def _unmade(self, fire: Fire, now_ms: int) -> Iterator[Happening]:
         found: list[LedgerEntry] = []
@@ -130,4 +201,6 @@ class _Run:
     def _end(self, now_ms: int) -> None:
         while self._ends and self._ends[0][0] <= now_ms:
             _, run_id, token = heappop(self._ends)
-            apply(self._state, AttemptFinished(run_id, token, AttemptState.SUCCEEDED, now_ms, exit_code=0), now_ms)
+            if (run_id, token) in self._taken:  # else it was cancelled
+                del self._taken[run_id, token]
+                self._say(AttemptFinished(run_id, token, AttemptState.SUCCEEDED, now_ms, exit_code=0), now_ms)

@@ -55,6 +55,14 @@ def test_a_table_and_a_sum(file: str) -> None:
     assert told.endswith("starts: ams 1, fra 1\n")
 
 
+def test_those_who_contend_start_and_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "sim.toml"
+    path.write_text('[[jobs]]\nname = "c"\nevery = "10s"\nmode = "contend"\nlosers = "skip"\nshell = "true"\n')
+    told = CliRunner().invoke(cli, ["job", "simulate", str(path), *FROM, "--days", "0.0005"]).stdout
+    assert (told.count("  c  "), "still running" in told) == (4, False), told
+    assert told.endswith("starts: a 4\n")
+
+
 def test_what_is_wrong_is_said(file: str) -> None:
     result = CliRunner().invoke(cli, ["job", "simulate", file, "--without", "nobody"])
     assert (result.exit_code, "no node nobody, only a, b, c, fra, ams; --node" in result.stderr) == (2, True)

@@ -7,14 +7,26 @@ from typing import Any
 
 import pytest
 
-from peercron.core.commands import SetPool
+from peercron.core.check import Check, CommandProbe, EndpointProbe
+from peercron.core.commands import AttemptStarted, SetPool
 from peercron.core.happening import Happening
-from peercron.core.job import AtTrigger, CronTrigger, EveryTrigger, ManualTrigger, Mode, OnAbsent, Overlap
+from peercron.core.job import (
+    AtTrigger,
+    CronTrigger,
+    EveryTrigger,
+    Guarantee,
+    Losers,
+    ManualTrigger,
+    Mode,
+    OnAbsent,
+    Overlap,
+)
+from peercron.core.pace import Concurrency
 from peercron.core.simulation import cluster_of, simulate, without
 from peercron.core.slice_simulation import slice_happenings
 from peercron.core.slices import Share, Slices
 from peercron.core.state import ClusterState
-from tests.core.builders import HOUR, definition, done
+from tests.core.builders import HOUR, definition, done, fired, only_run
 from tests.core.invariants import violations
 
 MIDNIGHT = 1_800_057_600_000
@@ -57,6 +69,76 @@ def test_slots_that_come_to_nothing_say_why() -> None:
     found = hours(site(hourly()), 4, lasting_ms=HOUR + 1)
     assert [row.what for row in found] == ["starts", "skipped", "starts", "skipped"]
     assert "overlap forbid" in found[1].reason
+
+
+def starts(found: list[Happening]) -> list[tuple[int, str]]:
+    assert {row.what for row in found} == {"starts"}, found
+    return [(row.at_ms - MIDNIGHT, row.node) for row in found]
+
+
+@pytest.mark.parametrize("guarantee", list(Guarantee))
+def test_of_those_who_contend_one_starts_and_the_next_slot_comes_to_something(guarantee: Guarantee) -> None:
+    found = hours(site(hourly(mode=Mode.CONTEND, losers=Losers.SKIP, guarantee=guarantee)), 3)
+    assert starts(found) == [(HOUR, "a"), (2 * HOUR, "a"), (3 * HOUR, "a")]
+
+
+def test_those_who_contend_and_wait_start_in_turn() -> None:
+    found = hours(site(hourly(mode=Mode.CONTEND, losers=Losers.WAIT)), 2)
+    assert starts(found) == [(HOUR, "a"), (HOUR + 1_000, "b"), (2 * HOUR, "a")]
+
+
+def test_who_is_down_does_not_contend() -> None:
+    state = site(hourly(mode=Mode.CONTEND))
+    without(state, "a")
+    assert starts(hours(state, 2))[0] == (HOUR, "b")
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_in_parallel_all_start_at_the_same_time(sync: bool) -> None:
+    found = hours(site(hourly(mode=Mode.PARALLEL, sync=sync), nodes=("a", "b", "c")), 2)
+    assert starts(found) == [(n * HOUR, node) for n in (1, 2) for node in "abc"]
+
+
+def test_in_order_they_start_one_after_another() -> None:
+    found = hours(site(hourly(mode=Mode.PARALLEL, order=("b", "a"))), 1, lasting_ms=5_000)
+    assert starts(found) == [(HOUR, "b")]
+    found = hours(site(hourly(mode=Mode.PARALLEL, order=("b", "a"))), 2, lasting_ms=5_000)
+    assert starts(found)[:2] == [(HOUR, "b"), (HOUR + 5_000, "a")]
+
+
+def test_what_goes_into_a_queue_is_pulled_from_it() -> None:
+    found = hours(site(hourly(mode=Mode.QUEUE, queue="default/mail", concurrency=Concurrency(per_node=1))), 3)
+    assert [at for at, _ in starts(found)] == [HOUR, 2 * HOUR, 3 * HOUR]
+
+
+def test_what_is_replaced_is_cancelled_at_once() -> None:
+    found = hours(site(hourly(overlap=Overlap.REPLACE)), 3, lasting_ms=10 * HOUR)
+    assert [at for at, _ in starts(found)] == [HOUR, 2 * HOUR, 3 * HOUR]
+
+
+def test_what_runs_already_does_not_start_again_and_ends_in_its_time() -> None:
+    state = site(hourly())
+    fired(state, MIDNIGHT + HOUR)
+    run = only_run(state)
+    done(state, AttemptStarted(run.id, run.attempts[-1].token, MIDNIGHT + HOUR), MIDNIGHT + HOUR)
+    found = list(simulate(state, from_ms=MIDNIGHT, through_ms=MIDNIGHT + 4 * HOUR, lasting_ms=HOUR + 1))
+    assert [(row.what, row.at_ms - MIDNIGHT) for row in found] == [
+        ("skipped", 2 * HOUR), ("starts", 3 * HOUR), ("skipped", 4 * HOUR),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", [Mode.SINGLE, Mode.CONTEND, Mode.PARALLEL])
+def test_a_run_lasts_as_long_as_the_last_success_however_many_there_are_between(mode: Mode) -> None:
+    state = site(hourly(mode=mode, losers=Losers.SKIP))
+    hours(state, 1, lasting_ms=5_000)
+    list(simulate(state, from_ms=MIDNIGHT, through_ms=MIDNIGHT + 2 * HOUR - 1, lasting_ms=5_000))
+    found = list(simulate(state, from_ms=MIDNIGHT, through_ms=MIDNIGHT + 60 * HOUR, lasting_ms=HOUR + 1))
+    assert {row.what for row in found} == {"starts"}, "no run lasts for more than an hour"
+
+
+def test_in_a_new_cluster_all_nodes_are_well() -> None:
+    checks = (Check("web", CommandProbe(("true",))), Check("port", EndpointProbe("", 80)))
+    assert len(starts(hours(site(hourly(checks=checks)), 3))) == 3
 
 
 def test_slices_are_the_nodes_own_and_their_slots_are_told_too() -> None:
