@@ -14,14 +14,11 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from peercron.client.once import STATUS, key_of, since
 from peercron.client.replies import MARK, SAFE, error_of, reason_of, stranger, unanswered, worse
+from peercron.client.tries import PAUSE_S, Tries
 from peercron.client.words import as_json
 from peercron.clock import Clock, SystemClock
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
 
-_PAUSE_S = 0.1
-#: How long a node may take to say that there is no leader. With less time left nobody is asked again: a definite no
-#: that we have is better than an answer that we do not wait for.
-_ANSWER_S = 1.5
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -84,57 +81,55 @@ class Connection:
             OutcomeUnknown: a write was sent and not answered.
             Refused, ConfigError: the answer is no.
         """
-        deadline_s = self.clock.monotonic() + self.timeout_s
+        tries = Tries(self.clock.monotonic(), self.timeout_s)
         target = f"{path}?{urlencode(params)}" if params else path
         addresses, sent = tuple(self.addresses), dict(headers or {})
         repeated: dict[str, str] = {}
         if method not in SAFE and not again and len(addresses) > 1:
-            addresses, repeated = self._met(deadline_s)
+            addresses, repeated = self._met(tries)
             if repeated and (key := key_of(method, path)):
                 sent, again = key | sent, True
         elif answer_s and len(addresses) > 1:
-            addresses, _ = self._met(deadline_s)
+            addresses, _ = self._met(tries)
+        # One that has just answered hardly hangs: it may have half of the time. All of it, where no other may be asked.
+        parts = (2 if repeated else len(addresses)) if method in SAFE or again else 1
         unknown: OutcomeUnknown | None = None
         while True:
-            last: PeercronError = Unreachable()
-            silent = True
             for place, address in enumerate(addresses):
-                left_s = max(0.05, deadline_s - self.clock.monotonic())
-                if method in SAFE or again:  # a node that hangs must not take the time of those behind it
-                    # One that has just answered hardly hangs: it may have half of it.
-                    left_s /= min(len(addresses) - place, 2 if repeated else len(addresses))
+                began_s = self.clock.monotonic()
+                share_s = tries.share_s(addresses[place:], began_s, parts)
                 try:
-                    return self._ask(address, method, target, body, sent, left_s + answer_s)
+                    return self._ask(address, method, target, body, sent, share_s + answer_s)
                 except OutcomeUnknown as error:
                     if not again:
                         raise _left_at(error, addresses) from None
                     unknown = error
                     sent |= repeated
                 except (Unreachable, NoLeader, Busy) as error:
-                    last = worse(last, error)
-                    silent = isinstance(last, Unreachable)
-                if self.clock.monotonic() >= deadline_s - (0.0 if silent else _ANSWER_S):
+                    tries.failed(address, error, self.clock.monotonic() - began_s)
+                if tries.is_over(self.clock.monotonic()):
                     break
-            if silent or self.clock.monotonic() + _PAUSE_S >= deadline_s - _ANSWER_S:
-                raise unknown or last
-            self.pause(_PAUSE_S)
+            nobody = tries.in_vain(addresses) or (tries.silent and unknown is not None)
+            if nobody or tries.is_over(self.clock.monotonic() + PAUSE_S):
+                raise unknown or tries.told
+            self.pause(PAUSE_S)
 
-    def _met(self, deadline_s: float) -> tuple[tuple[str, ...], dict[str, str]]:
+    def _met(self, tries: Tries) -> tuple[tuple[str, ...], dict[str, str]]:
         """The addresses, that of the first node that answers in front, so that no write goes to one that hangs; and
         what a write says that comes again: nothing, if it would not be known again. Unreachable: nobody answers.
         """
-        last = Unreachable()
         for place, address in enumerate(self.addresses):
-            left_s = max(0.05, deadline_s - self.clock.monotonic()) / (len(self.addresses) - place)
+            began_s = self.clock.monotonic()
+            share_s = tries.share_s(self.addresses[place:], began_s, len(self.addresses))
             try:
-                told = since(self._ask(address, "GET", STATUS, None, {}, left_s).headers)
+                told = since(self._ask(address, "GET", STATUS, None, {}, share_s).headers)
             except Unreachable as error:
-                last = error
+                tries.failed(address, error, self.clock.monotonic() - began_s)
                 continue
             except (NoLeader, Busy):  # it is there
                 told = {}
             return (*self.addresses[place:], *self.addresses[:place]), told
-        raise last
+        raise tries.told
 
     def stream(
         self, path: str, *, params: Mapping[str, object] | None = None, silence_s: float | None = None

@@ -15,11 +15,10 @@ import aiohttp
 from peercron.client.blocking import Answer
 from peercron.client.once import ONCE_LEVEL, STATUS
 from peercron.client.replies import BROKE_OFF, MARK, NO_HTTP, SAFE, error_of, stranger, worse
+from peercron.client.tries import PAUSE_S, Tries
 from peercron.client.words import as_json
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, PeercronError, Problem, Unreachable
 
-#: Between two rounds in which no node could do what was asked.
-PAUSE_S: Final = 0.1
 #: A node that cannot be connected to in this time is passed over.
 CONNECT_S: Final = 2.0
 #: A stream says every five seconds that it lives; one that says nothing for so long does not.
@@ -76,45 +75,46 @@ class Link:
             Refused, ConfigError, Compacted: the answer is no.
         """
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + self._timeout_s
+        tries = Tries(loop.time(), self._timeout_s)
         key = {} if method in SAFE else {"Idempotency-Key": secrets.token_hex(16)}
         sent = {**self._headers, **key, **(headers or {})}
         if key and self._level == 0 and len(self.addresses) > 1:
-            await self._meet(until_s)
+            await self._meet(tries)
         again = {"Idempotency-Since": str(self._index)} if key else {}
         unknown: OutcomeUnknown | None = None
         while True:
-            last: PeercronError = Unreachable()
-            for place, address in enumerate(self._in_turn()):
-                # A node that hangs must not take the time of those behind it, where they may be asked the same.
-                left_s = max(0.05, until_s - loop.time()) / (len(self.addresses) - place if self._again(method) else 1)
+            for place, address in enumerate(turn := self._in_turn()):
+                began_s = loop.time()
+                share_s = tries.share_s(turn[place:], began_s, self._parts(method))
                 try:
-                    return await self._ask(address, method, path, body, params, sent, left_s + answer_s)
+                    return await self._ask(address, method, path, body, params, sent, share_s + answer_s)
                 except OutcomeUnknown as error:
-                    last = unknown = error
+                    unknown = error
                     sent |= again
                     self.pass_over(address)
                     if not await self._heeds_keys():
                         raise
                 except (Unreachable, NoLeader, Busy) as error:
-                    last = worse(last, error)
+                    tries.failed(address, error, loop.time() - began_s)
                     self.pass_over(address)
-                if loop.time() >= until_s:
+                if tries.is_over(loop.time()):
                     break
-            if loop.time() + PAUSE_S >= until_s:
-                raise unknown or last
+            if tries.is_over(loop.time() + PAUSE_S):
+                raise unknown or tries.told
             await asyncio.sleep(PAUSE_S)
 
-    async def _meet(self, until_s: float) -> None:
+    async def _meet(self, tries: Tries) -> None:
         """Before the first write: who answers is asked first, so that it goes to no node that hangs; and of what may
         come again it has to be known how far the cluster was before. Where nobody answers the write will say so.
         """
         loop = asyncio.get_running_loop()
-        for place, address in enumerate(self._in_turn()):
-            left_s = max(0.05, until_s - loop.time()) / (len(self.addresses) - place)
+        for place, address in enumerate(turn := self._in_turn()):
+            began_s = loop.time()
+            share_s = tries.share_s(turn[place:], began_s, len(turn))
             try:
-                await self._ask(address, "GET", STATUS, None, None, self._headers, left_s)
-            except Unreachable:
+                await self._ask(address, "GET", STATUS, None, None, self._headers, share_s)
+            except Unreachable as error:
+                tries.failed(address, error, loop.time() - began_s)
                 continue
             except PeercronError:  # it is there
                 return
@@ -132,7 +132,7 @@ class Link:
                     address + path, params=params, headers=self._headers, timeout=timeout, read_bufsize=LINE_BYTES_MAX
                 )
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                last = Unreachable(f"cannot reach {address}: {_reason(error)}")
+                last = worse(last, Unreachable(f"cannot reach {address}: {_reason(error)}"))
                 continue
             async with answer:
                 try:
@@ -208,9 +208,13 @@ class Link:
     def _in_turn(self) -> tuple[str, ...]:
         return self.addresses[self._at :] + self.addresses[: self._at]
 
-    def _again(self, method: str) -> bool:
-        """Whether a request may be sent again although the first may have been carried out, as far as we know."""
-        return method in SAFE or self._level == 0 or self._level >= ONCE_LEVEL
+    def _parts(self, method: str) -> int:
+        """Of how many parts of the time a node has one: all of it where no other may be asked the same, as far as we
+        know, and half of it for a write, that goes first to who has answered.
+        """
+        if method in SAFE or self._level == 0:
+            return len(self.addresses)
+        return 2 if self._level >= ONCE_LEVEL else 1
 
     async def _heeds_keys(self) -> bool:
         """Whether the cluster carries out once what is sent twice; where no node has said so, one is asked."""

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -298,6 +299,40 @@ def test_a_stream_comes_in_pieces(stub: Stub) -> None:
 def test_who_has_no_leader_says_more_than_who_cannot_be_reached(stub: Stub) -> None:
     with pytest.raises(NoLeader, match="why"):
         connection(stub(say(503, problem("no_leader"))), NOBODY, timeout_s=1.55).request("PUT", "/v1/x", b"v")
+
+
+def after(pause_s: float, reply: Reply) -> Reply:
+    """A node that needs its time to say so, as one does that looks for a leader."""
+
+    def late(handler: BaseHTTPRequestHandler) -> None:
+        threading.Event().wait(pause_s)
+        with suppress(OSError):
+            reply(handler)
+
+    return late
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_one_without_a_leader_among_the_dead_has_the_time_to_say_so(stub: Stub, method: str) -> None:
+    """Between dead ones it had a part of what was left, and then of that, until it could not answer any more: a read
+    told of a dead one, and a write that it may have been done.
+    """
+    url = stub(met(after(0.5, say(503, problem("no_leader")))))
+    dead = [f"http://127.0.0.1:{port}" for port in range(1, 5)]
+    with pytest.raises(NoLeader, match="why"):
+        Connection((url, *dead), timeout_s=2.2).request(method, "/v1/x")
+
+
+def test_the_best_answer_of_all_rounds_is_told(stub: Stub) -> None:
+    replies = [say(503, problem("no_leader")), hang_up]
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        replies.pop(0)(handler)
+
+    url = stub(reply)
+    with pytest.raises(NoLeader, match="why"):
+        connection(url, NOBODY, timeout_s=3.05).request("GET", "/v1/x")
+    assert replies == []
 
 
 def test_what_does_no_harm_twice_is_asked_of_the_next_when_the_first_hangs_up(stub: Stub) -> None:

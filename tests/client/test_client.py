@@ -268,6 +268,23 @@ async def test_who_has_no_leader_is_passed_over_and_in_the_end_told(start_site: 
             await client.state.put("k", 2)
 
 
+@pytest.mark.parametrize("write", [True, False])
+async def test_one_without_a_leader_among_the_dead_has_the_time_to_say_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, write: bool
+) -> None:
+    """In its last try it had no time to answer: a read told of a dead one, and a write that it may have been done."""
+
+    async def nobody_leads(*_: object, **__: object) -> None:
+        await asyncio.sleep(0.3)
+        raise NoLeader("why")
+
+    monkeypatch.setattr(site.node, "propose", nobody_leads)
+    monkeypatch.setattr(site.node, "read_barrier", nobody_leads)
+    async with Client([NOBODY, site.url, "http://127.0.0.1:2"], timeout="1s") as client:
+        with pytest.raises(NoLeader, match="why"):
+            await (client.state.put("k", 1) if write else client.state.get("k"))
+
+
 @pytest.mark.parametrize("addresses", [[], "ftp://x", "http://"])
 def test_an_address_that_is_none_is_refused(addresses: object) -> None:
     with pytest.raises(ConfigError, match="http://host:8400"):
