@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -41,7 +43,6 @@ _CURES = {
     "unreachable": "is a node running there? name the HTTP address of one with --addr or PEERCRON_ADDR",
     "no_leader": "see `peercron status`; reads work with --stale, writes when a majority of the nodes is back",
     "busy": "try again in a moment",
-    "conflict": "somebody else was first: read it again",
     "deadlock": "give back what you hold, and ask again",
     "unauthenticated": (
         "show one with --token-file FILE, PEERCRON_TOKEN_FILE or PEERCRON_TOKEN; who has the secret of the nodes makes "
@@ -58,6 +59,17 @@ class Taken(Refused):
     def __init__(self, message: str, index: int, cure: str) -> None:
         super().__init__("conflict", message, index)
         self.cure = cure
+
+
+@contextmanager
+def cured(cure: str) -> Iterator[None]:
+    """What to do about a conflict. There is no cure of all: a name is taken, or a job is of another kind."""
+    try:
+        yield
+    except Refused as error:
+        if error.code != "conflict":
+            raise
+        raise Taken(error.message, error.index, cure) from None
 
 
 def exit_code(error: PeercronError) -> int:

@@ -10,9 +10,13 @@ from urllib.parse import quote
 
 import click
 
+from peercron.cli.failures import cured
 from peercron.cli.options import common, duration, options_of
 from peercron.cli.output import Column, listing, record, say
 from peercron.cli.watching import changes
+
+#: A key conflicts with nothing but the revision that was named.
+_OVERTAKEN = "somebody else was first: read it again"
 
 
 @click.group()
@@ -54,7 +58,8 @@ def _put(key: str, value: str | None, if_revision: int | None, ttl: float | None
     options = options_of()
     content = value.encode() if value is not None else sys.stdin.buffer.read()
     headers = _precondition(if_revision)
-    answer = options.connection().request("PUT", _path(key), content, params=_ttl(ttl), headers=headers).json
+    with cured(_OVERTAKEN):
+        answer = options.connection().request("PUT", _path(key), content, params=_ttl(ttl), headers=headers).json
     if options.output in ("table", "wide"):
         say(options, f"{key} is at revision {answer['revision']}")
     else:
@@ -109,7 +114,8 @@ def _precondition(if_revision: int | None) -> dict[str, str]:
 def rm(key: str, if_revision: int | None) -> None:
     """Delete the key."""
     options = options_of()
-    options.connection().request("DELETE", _path(key), headers=_precondition(if_revision))
+    with cured(_OVERTAKEN):
+        options.connection().request("DELETE", _path(key), headers=_precondition(if_revision))
     say(options, f"{key} is deleted")
 
 

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from peercron.cli.failures import Taken
+from peercron.cli.failures import cured
 from peercron.cli.options import Options, common, options_of
 from peercron.cli.output import Column, Row, listing, record, say, when
 from peercron.core.token import MAY, Scope
-from peercron.errors import OutcomeUnknown, Refused
+from peercron.errors import OutcomeUnknown
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -80,7 +80,7 @@ def create(
     if is_first and secret_file is None:
         connection = replace(options, token=made).connection()  # it has to be shown, so that somebody has it
     body = {"name": name, "scopes": list(scopes), "expires": expires, "digest": digest_of(made).hex()}
-    with _written(made, out), _cured(f"take another name, or `peercron token revoke {name}`"):
+    with _written(made, out), cured(f"take another name, or `peercron token revoke {name}`"):
         row = connection.request("POST", "/v1/tokens", body).json
     if options.output not in ("table", "wide"):
         record(options, row if out else row | {"token": made}, (), name="name" if out else "token")
@@ -116,23 +116,12 @@ def revoke(name: str, open_: bool, secret_file: str | None, cluster: str) -> Non
     from peercron.client.words import path
 
     options = _as_root(options_of(), secret_file, cluster)
-    with _cured("`peercron token create NAME --scope admin` makes another; the last one of all goes with --open"):
+    with cured("`peercron token create NAME --scope admin` makes another; the last one of all goes with --open"):
         answer = options.connection().request("DELETE", path("tokens", name), params={"open": 1} if open_ else {}).json
     if not options.for_people:
         record(options, answer, (), name="revoked")
     rest = "; there is none left, and whoever reaches a node may do everything" if answer["open"] else ""
     say(options, f"token {name} revoked{rest}")
-
-
-@contextmanager
-def _cured(cure: str) -> Iterator[None]:
-    """What to do about a conflict."""
-    try:
-        yield
-    except Refused as error:
-        if error.code != "conflict":
-            raise
-        raise Taken(error.message, error.index, cure) from None
 
 
 @contextmanager

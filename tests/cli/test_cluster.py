@@ -93,7 +93,7 @@ def test_the_next_address_is_tried(shell: Shell) -> None:
 @pytest.fixture
 def no_second_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause before all addresses are asked again takes longer than there is time."""
-    monkeypatch.setattr("peercron.client.blocking._PAUSE_S", 3_600.0)
+    monkeypatch.setattr("peercron.client.blocking.PAUSE_S", 3_600.0)
 
 
 def test_without_a_leader_stale_reads_work(shell: Shell, no_second_round: None) -> None:
@@ -121,6 +121,18 @@ def test_exit_codes(shell: Shell, no_second_round: None, error: PeercronError, c
     result = shell("job", "add", "x", "--shell", "true")
     assert result.exit_code == code
     assert result.stderr.startswith("peercron: ")
+
+
+def test_that_somebody_was_first_is_said_of_a_revision_only(shell: Shell) -> None:
+    """It stood under everything that is in the way of something, and reading that again changed nothing."""
+    hint = "somebody else was first: read it again"
+    shell.ok("state", "set", "k", "1")
+    for command in (("set", "k", "2", "--if-revision", "0"), ("cas", "k", "0", "2"), ("rm", "k", "--if-revision", "1")):
+        overtaken = shell("state", *command)
+        assert (overtaken.exit_code, hint in overtaken.stderr) == (6, True)
+    shell.ok("job", "add", "a", "--shell", "true")
+    alive = shell("run", "retry", shell.ok("job", "run", "a", "-o", "name").strip())
+    assert (alive.exit_code, hint in alive.stderr) == (6, False)
 
 
 def test_runs(shell: Shell) -> None:
