@@ -27,6 +27,8 @@ GUARD_MS, ROOM_MS = 2_500, 200
 CLOCK_BOUND_MS = 1_000
 #: What a loaded machine may be late by in what has no promise.
 SLACK_MS = 700
+#: And until somebody has seen that a process is dead.
+SEEN_DEAD_MS = 1_400
 #: All start together within this while the machine does a lot else; `trials` has the promise of 50 ms.
 TOGETHER_MS = 400
 JOB_HUNG = "job hung"
@@ -144,7 +146,7 @@ def guard_ms(job: Job, slot_ms: int) -> int:
 def died_in_time(seen: Seen, job: Job, token: int, died_ms: float | None) -> Found:
     """A process that was stopped is timed out and killed, as its job says."""
     life = next(life for life in seen.of(job) if life.token == token)
-    by_ms = life.start_ms + job.timeout_ms + job.grace_ms + SLACK_MS
+    by_ms = life.start_ms + job.timeout_ms + job.grace_ms + SEEN_DEAD_MS
     if died_ms is None or died_ms > by_ms:
         yield life.start_ms, f"{life.run} hung, and was alive after {job.timeout_ms} ms and its grace"
     # A shard may be one too many, and an item comes back.
