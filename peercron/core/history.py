@@ -8,6 +8,7 @@ default, so that members of an older release write the same bytes.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import astuple, replace
 from functools import cache
@@ -170,6 +171,22 @@ def last_entry(state: ClusterState, job_uid: str) -> LedgerEntry | None:
     """The newest decision about a slot of the job."""
     entries = state.ledger.get(job_uid)
     return unpack_entry(job_uid, entries[-1]) if entries else None
+
+
+def packed_since(state: ClusterState, job_uid: str, since_ms: int) -> tuple[bytes, ...]:
+    """The part of a job's ledger that was decided at this instant or later, packed; few are looked at to find it."""
+    entries = state.ledger.get(job_uid, ())
+    return entries[bisect_left(entries, since_ms, key=_decided_ms) :]
+
+
+def has_outcome(packed: bytes, outcome: RunState) -> bool:
+    """Whether the packed entry says that its slot ended so; without unpacking it."""
+    return packed.split(b",", 3)[2] == f'"{outcome}"'.encode()
+
+
+def _decided_ms(packed: bytes) -> int:
+    """Of a packed entry: its last field."""
+    return int(packed[packed.rindex(b",") + 1 : -1])
 
 
 def recent_runs(state: ClusterState) -> Iterator[Run]:

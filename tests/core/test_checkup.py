@@ -15,6 +15,7 @@ from peercron.core.checkup.members import BEHIND_MAX, DEAD_MS, INVITED_LONG_MS
 from peercron.core.checkup.traffic import HELD_LONG_MS, HELD_WANTED_MS, ITEM_OLD_MS, LINE_LONG
 from peercron.core.commands import (
     AcquireLock,
+    Backfill,
     DrainMember,
     ExpireSession,
     Invite,
@@ -24,14 +25,18 @@ from peercron.core.commands import (
     PutItem,
     PutQueue,
     ReceiveItems,
+    RecordSlices,
     RunJob,
 )
+from peercron.core.job import Mode, Overlap
 from peercron.core.level import LEVEL
 from peercron.core.lock import Claim
 from peercron.core.member import Role
-from peercron.core.run import AttemptState
+from peercron.core.run import AttemptState, RunState
+from peercron.core.slices import SliceEntry
 from peercron.core.state import ClusterState
-from tests.core.builders import HOUR, NOW, SECOND, cluster, done, finished, fired, job, only_run, put
+from peercron.core.verdict import Refusal
+from tests.core.builders import HOUR, NOW, SECOND, cluster, done, finished, fired, job, only_run, put, refused
 
 WELL: dict[str, Any] = {"role": "voter", "state": "follower", "behind": 0, "version": "1", "drained": False}
 
@@ -140,6 +145,66 @@ def test_slots_that_were_missed_lately_are_found() -> None:
     fired(state, NOW + SECOND, now_ms=decided_ms)
     assert of_job(state, decided_ms + LATELY_MS - 1) == {"slots_missed": Severity.WARNING}
     assert of_job(state, decided_ms + LATELY_MS) == {}
+
+
+def missed(state: ClusterState, now_ms: int) -> Finding:
+    (finding,) = (each for each in jobs.of_job(state, job(state), now_ms) if each.check == "slots_missed")
+    return finding
+
+
+def test_all_that_was_missed_in_the_hour_is_counted_however_much_came_after_it() -> None:
+    state = cluster("n1")
+    put(state)
+    for n in (3, 6, 9):
+        at_ms = NOW + n * HOUR
+        fired(state, at_ms - 2 * HOUR, now_ms=at_ms)
+    assert missed(state, at_ms).what.startswith("1 slot was missed in the last 1h 0m; the last one: older than")
+    slots = [at_ms + n * SECOND for n in range(1, 12)]
+    fired(state, *slots, now_ms=slots[-1])
+    done(state, finished(only_run(state)), slots[-1])
+    assert missed(state, slots[-1]).what.startswith("11 slots were missed in the last 1h 0m; the last one: a later")
+    for n in range(1, 120):
+        fired(state, slots[-1] + n * SECOND)
+        done(state, finished(only_run(state)), slots[-1] + n * SECOND)
+    assert missed(state, slots[-1] + HOUR - 1).what.startswith("10 slots were missed")
+    assert of_job(state, slots[-1] + HOUR) == {}
+
+
+def test_where_the_ledger_has_no_room_for_the_hour_it_is_said_that_there_may_be_more() -> None:
+    state = cluster("n1")
+    put(state)
+    for n in range(6):
+        slots = [NOW + (250 * n + nth) * SECOND for nth in range(1, 251)]
+        fired(state, *slots, now_ms=slots[-1])
+        done(state, finished(only_run(state)), slots[-1])
+    assert missed(state, NOW + 1_500 * SECOND).what.startswith("996 or more slots were missed")
+
+
+def test_for_what_was_missed_the_backfill_is_named_where_it_is_possible() -> None:
+    state = cluster("n1")
+    put(state)
+    fired(state, NOW + SECOND, NOW + 2 * SECOND, NOW + 3 * SECOND)
+    assert missed(state, NOW + 3 * SECOND).advice == (
+        "peercron job explain job; peercron job backfill job --from 1970-01-01T00:16:41.000Z "
+        "--to 1970-01-01T00:16:42.000Z makes up for them"
+    )
+    done(state, Backfill("default/job", (NOW + SECOND, NOW + 2 * SECOND)), NOW + 4 * SECOND)
+    put(state, overlap=Overlap.REPLACE)
+    assert "job run job runs it now" in missed(state, NOW + 3 * SECOND).advice
+    assert refused(state, Backfill("default/job", (NOW + SECOND,)), NOW + 4 * SECOND) is Refusal.CONFLICT
+
+
+def test_for_what_was_missed_in_slices_no_backfill_is_named_since_it_would_be_refused() -> None:
+    state = cluster("n1")
+    own = put(state, mode=Mode.SLICE, slice_ms=10 * SECOND)
+    done(state, RecordSlices("n1", own.uid, (SliceEntry(NOW + 9 * SECOND, RunState.MISSED, "why"),), NOW + 9 * SECOND))
+    finding = missed(state, NOW)
+    assert (finding.what, "backfill" in finding.advice) == (
+        "1 slot was missed in the last 1h 0m; the last one: why",
+        False,
+    )
+    assert "peercron job next job says which will be missed; its slices are over" in finding.advice
+    assert refused(state, Backfill("default/job", (NOW,))) is Refusal.CONFLICT
 
 
 def test_a_run_that_nobody_takes_is_found_and_one_that_waits_for_its_turn_is_not() -> None:

@@ -13,7 +13,7 @@ from peercron.core import history
 from peercron.core.apply import ledger, run
 from peercron.core.commands import DeleteJob, RunJob
 from peercron.core.job import Overlap
-from peercron.core.run import LedgerEntry, Run
+from peercron.core.run import LedgerEntry, Run, RunState
 from peercron.core.state import ClusterState
 from tests.core.builders import cluster, done, finished, put, run_row
 from tests.wire.rows import values
@@ -62,6 +62,10 @@ def test_an_entry_comes_back_as_it_was(name: tuple[str, int, bool], entry: Ledge
     packed = history.pack_entry(entry)
     assert history.unpack_entry("a1", packed) == entry
     assert history.is_of(run_id, packed)
+    assert [outcome for outcome in RunState if history.has_outcome(packed, outcome)] == [entry.outcome]
+    state = ClusterState(ledger={"a1": (packed,)})
+    since = [history.packed_since(state, "a1", entry.decided_ms + later) for later in (-1, 0, 1)]
+    assert since == [(packed,), (packed,), ()]
 
 
 def test_text_that_no_message_could_carry_does_no_harm() -> None:

@@ -78,6 +78,11 @@ def record_run(state: ClusterState, run: Run) -> None:
         state.ended.append((run.job_key, Heard(run.state, run.id)))
 
 
+def entries_kept(state: ClusterState) -> int:
+    """How many entries a job's ledger has room for: fewer, where there are very many jobs."""
+    return min(LEDGER_KEPT_PER_JOB, LEDGER_KEPT // max(1, len(state.jobs)))
+
+
 def bury(state: ClusterState) -> None:
     """Forget the oldest deleted jobs beyond DELETED_JOBS_KEPT; one that has live runs is kept until they end."""
     excess = len(state.deleted_jobs) - DELETED_JOBS_KEPT
@@ -96,5 +101,4 @@ def _record(state: ClusterState, job_uid: str, entry: LedgerEntry) -> None:
     entries = state.ledger.get(job_uid, ())
     newest = entries[-ENTRIES_COMPARED:]
     assert not any(is_of(entry.run_id, packed) for packed in newest), "a slot's outcome is written once"
-    kept = min(LEDGER_KEPT_PER_JOB, LEDGER_KEPT // max(1, len(state.jobs)))
-    state.ledger[job_uid] = (*entries[-(kept - 1) :], pack_entry(entry))
+    state.ledger[job_uid] = (*entries[-(entries_kept(state) - 1) :], pack_entry(entry))

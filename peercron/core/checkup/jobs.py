@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from peercron.core.apply.ledger import entries_kept
 from peercron.core.checkup.finding import Finding, called, note, span, warning
-from peercron.core.history import unpack_entry
-from peercron.core.job import Job
+from peercron.core.history import has_outcome, packed_since, unpack_entry
+from peercron.core.job import Job, Overlap
 from peercron.core.placement.eligibility import eligible, meant_for
 from peercron.core.run import LedgerEntry, RunState
+from peercron.core.slices import unled
 from peercron.core.state import ClusterState
+from peercron.core.views import instant
 
 #: A job that was paused for a maintenance is not, after so long.
 PAUSED_LONG_MS: Final = 7 * 24 * 3_600_000
@@ -21,7 +24,7 @@ FAILURES_IN_ROW: Final = 3
 LATELY_MS: Final = 3_600_000
 #: A run that could go and has no node for so long.
 WAITS_LONG_MS: Final = 600_000
-#: Entries of a job's ledger that are looked at, the newest first.
+#: Entries of a job's ledger that are looked at for whether it fails, the newest first.
 ENTRIES_LOOKED_AT: Final = 50
 FAILURES: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
 #: No run was made: says nothing of whether the job works.
@@ -34,9 +37,9 @@ def of_job(state: ClusterState, job: Job, now_ms: int) -> Iterator[Finding]:
     if job.paused and now_ms - job.updated_ms >= PAUSED_LONG_MS:
         what = f"paused, and not touched for {span(now_ms - job.updated_ms)}: its slots are skipped"
         yield note("job_paused", _at(job), what, f"peercron job resume {called(job.key)}, or rm it")
-    newest = _newest(state, job, now_ms)
+    newest = _newest(state, job)
     yield from _failing(job, newest)
-    yield from _missing(job, newest, now_ms)
+    yield from _missing(state, job, now_ms)
 
 
 def of_waiting(state: ClusterState, now_ms: int) -> Iterator[Finding]:
@@ -83,23 +86,37 @@ def _failing(job: Job, newest: list[LedgerEntry]) -> Iterator[Finding]:
         yield warning("job_fails", _at(job), what, f"peercron job logs {called(job.key)}")
 
 
-def _missing(job: Job, newest: list[LedgerEntry], now_ms: int) -> Iterator[Finding]:
-    missed = [entry for entry in newest if entry.outcome is RunState.MISSED and now_ms - entry.decided_ms < LATELY_MS]
+def _missing(state: ClusterState, job: Job, now_ms: int) -> Iterator[Finding]:
+    lately = packed_since(state, job.uid, now_ms - LATELY_MS + 1)
+    missed = [packed for packed in lately if has_outcome(packed, RunState.MISSED)]
     if missed:
-        more = "or more " if len(missed) == ENTRIES_LOOKED_AT else ""
-        what = f"{len(missed)} {more}slots were missed in the last {span(LATELY_MS)}; the last one: {missed[0].reason}"
-        advice = f"peercron job explain {called(job.key)}; peercron job backfill makes up for them"
-        yield warning("slots_missed", _at(job), what, advice)
+        first, last = unpack_entry(job.uid, missed[0]), unpack_entry(job.uid, missed[-1])
+        # What is older has made room, and may have been of the same hour.
+        more = " or more" if len(lately) >= entries_kept(state) else ""
+        were = "slot was" if len(missed) == 1 and not more else "slots were"
+        what = f"{len(missed)}{more} {were} missed in the last {span(LATELY_MS)}; the last one: {last.reason}"
+        yield warning("slots_missed", _at(job), what, _after_misses(job, first.slot_ms, last.slot_ms))
 
 
-def _newest(state: ClusterState, job: Job, now_ms: int) -> list[LedgerEntry]:
-    """The newest entries first, as far back as they are lately decided or nothing has succeeded since."""
-    newest, failing = [], True
+def _after_misses(job: Job, from_ms: int, to_ms: int) -> str:
+    """What can be done about the job's missed slots."""
+    name = called(job.key)
+    if unled(job.definition):
+        never = "its slices are over, so that nobody makes up for them"
+        return f"peercron job explain {name}; peercron job next {name} says which will be missed; {never}"
+    if job.definition.overlap is Overlap.REPLACE:
+        return f"peercron job explain {name}; peercron job run {name} runs it now (overlap replace allows no backfill)"
+    backfill = f"peercron job backfill {name} --from {instant(from_ms)} --to {instant(to_ms)}"
+    return f"peercron job explain {name}; {backfill} makes up for them"
+
+
+def _newest(state: ClusterState, job: Job) -> list[LedgerEntry]:
+    """The newest entries first, as far back as nothing has succeeded since."""
+    newest = []
     for packed in islice(reversed(state.ledger.get(job.uid, ())), ENTRIES_LOOKED_AT):
         entry = unpack_entry(job.uid, packed)
         newest.append(entry)
-        failing = failing and (entry.outcome in FAILURES or entry.outcome in UNMADE)
-        if not failing and now_ms - entry.decided_ms >= LATELY_MS:
+        if entry.outcome not in FAILURES and entry.outcome not in UNMADE:
             break
     return newest
 
