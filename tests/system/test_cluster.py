@@ -47,6 +47,7 @@ def test_the_leader_dies_under_load_and_no_acknowledged_write_is_lost(tmp_path: 
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.slow  # test_chaos has kills, too
 def test_random_kills_double_nothing_and_lose_nothing(tmp_path: Path) -> None:
     verdict, kills = soak(tmp_path, jobs=9, seconds=26, kill_every=6, seed=20261123)
     assert kills >= 2

@@ -114,8 +114,15 @@ def test_who_joins_through_a_member_that_dies_joins_through_another(tmp_path: Pa
         members(cluster, **V3, n4="voter")
 
 
-@pytest.mark.parametrize("whom", ["leader", "follower"])
-@pytest.mark.parametrize("by", ["itself", "another"])
+@pytest.mark.parametrize(
+    ("by", "whom"),
+    [
+        ("itself", "leader"),
+        ("another", "follower"),
+        pytest.param("itself", "follower", marks=pytest.mark.slow),
+        pytest.param("another", "leader", marks=pytest.mark.slow),
+    ],
+)
 def test_a_member_is_removed_and_stops(tmp_path: Path, whom: str, by: str) -> None:
     with cluster_in(tmp_path) as cluster:
         leader = cluster.leader()
