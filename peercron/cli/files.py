@@ -34,7 +34,7 @@ def apply(file: str, prune: bool, dry_run: bool) -> None:
     params = {"prune": 1} if prune else {}
     answer = options.connection().request("POST", "/v1/plan" if dry_run else "/v1/apply", document, params=params)
     _print_changes(options, answer.json["changes"])
-    changed = _counts(answer.json["changes"])
+    changed = _counts(answer.json["changes"]) if dry_run else _counts(answer.json["changes"], "{}d")
     if not changed and (done := answer.json.get("changed")):  # it came twice, and the answer of the first time was lost
         changed = f"{done} job{'s' if done != 1 else ''}, at the first try"
     say(options, f"{'would change' if dry_run else 'applied'}: {changed or 'nothing to do'}")
@@ -75,9 +75,9 @@ def _shown(value: object) -> str:
     return "–" if value is None else str(value)
 
 
-def _counts(changes: Sequence[dict[str, Any]]) -> str:
+def _counts(changes: Sequence[dict[str, Any]], form: str = "to {}") -> str:
     counts = ((action, sum(change["action"] == action for change in changes)) for action in _SIGNS)
-    return ", ".join(f"{count} to {action}" for action, count in counts if count)
+    return ", ".join(f"{count} {form.format(action)}" for action, count in counts if count)
 
 
 @click.command()

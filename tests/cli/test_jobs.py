@@ -227,20 +227,20 @@ def test_plan_and_apply(shell: Shell, tmp_path: Path) -> None:
     planned = shell("plan", "-f", str(path), "--detailed-exitcode")
     assert planned.exit_code == 10
     assert planned.stdout.splitlines()[:2] == ["+ a  create", "+ b  create"]
-    assert "applied: 2 to create" in shell.ok("apply", "-f", str(path))
+    assert shell.ok("apply", "-f", str(path)).endswith("applied: 2 created\n")
     assert "nothing to do" in shell.ok("job", "apply", "-f", str(path))
     assert shell("plan", "-f", str(path), "--detailed-exitcode").exit_code == 0
     path.write_text('owner = "ops"\n[[jobs]]\nname = "a"\nevery = "2s"\nshell = "true"\n')
     told = shell.ok("apply", "-f", str(path), "--prune", "--dry-run")
     assert told == "~ a\n    every: 1s → 2s\n- b  delete\nwould change: 1 to update, 1 to delete\n"
-    shell.ok("apply", "-f", str(path), "--prune")
+    assert shell.ok("apply", "-f", str(path), "--prune").endswith("applied: 1 updated, 1 deleted\n")
     assert shell.ok("job", "list", "-o", "name").split() == ["a"]
 
 
 def test_an_apply_that_came_twice_tells_what_the_first_has_done(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("peercron.client.blocking.key_of", lambda method, path: {"Idempotency-Key": "same"})
     both = {"PEERCRON_ADDR": f"{shell.url},{shell.url}"}
-    assert "applied: 2 to create" in shell.ok("apply", "-f", "-", stdin=FILE, **both)
+    assert "applied: 2 created" in shell.ok("apply", "-f", "-", stdin=FILE, **both)
     assert "applied: 2 jobs, at the first try" in shell.ok("apply", "-f", "-", stdin=FILE, **both)
 
 
