@@ -68,7 +68,7 @@ class Check:
     timeout_ms: int = CHECK_TIMEOUT_MS
     rise: int = CHECK_RISE
     fall: int = CHECK_FALL
-    #: How many must call a node bad before it is; 0: a majority of those that are there. Only where peers look too.
+    #: How many must call a node bad before it is; 0: a majority of those that have looked. Only where peers look too.
     observers: int = 0
 
     @property

@@ -28,17 +28,19 @@ def complaint(state: ClusterState, job_uid: str, check: Check, member: Member) -
     if not said:
         return f"check {check.name}: {member.info.name} {NOT_LOOKED_AT}"
     against = {observer: opinion for observer, opinion in said.items() if not opinion.well}
-    needed = 1 if not check.by_peers else needed_against(state, check)
+    needed = 1 if not check.by_peers else needed_against(check, len(said))
     if len(against) < needed:
         return ""
     who = f" (said by {len(against)} of {len(said)})" if check.by_peers else ""
     return f"check {check.name}: {next(iter(against.values())).detail}{who}"
 
 
-def needed_against(state: ClusterState, check: Check) -> int:
-    """How many must call a node bad before it is: never more than there are to ask."""
-    there = sum(member.open for member in state.members.values())
-    return max(1, min(check.observers or there // 2 + 1, there))
+def needed_against(check: Check, heard: int) -> int:
+    """How many must call a node bad before it is: never more than have said something.
+
+    Who has just come and has not looked yet speaks neither for the node nor against it.
+    """
+    return max(1, min(check.observers or heard // 2 + 1, heard))
 
 
 def opinions(state: ClusterState, job_uid: str, check: Check, subject: str) -> dict[str, Opinion]:

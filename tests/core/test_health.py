@@ -133,15 +133,76 @@ def test_only_an_open_session_is_heard() -> None:
     assert refused(state, replace(command, session=1)) is Refusal.STALE_SESSION
 
 
-@pytest.mark.parametrize("end", [ExpireSession("id-b", 1), OpenSession(info("b"), 2)], ids=["expired", "opened anew"])
-def test_the_word_of_an_observer_goes_with_its_session(end: ExpireSession | OpenSession) -> None:
+def test_the_word_of_an_observer_goes_with_its_session() -> None:
     state = cluster("a", "b")
     put(state, checks=(replace(PORT, observers=1),))
     say(state, "a", "a", well=True, check="port")
     say(state, "b", "a", well=False, check="port")
     assert "a" not in fit(state)
-    done(state, end)
+    done(state, ExpireSession("id-b", 1))
     assert "a" in fit(state)
+
+
+@pytest.mark.parametrize("observers", [0, 1, 2, 3])
+@pytest.mark.parametrize("against", ["abc", "bc"], ids=["all say so", "only its peers say so"])
+def test_a_verdict_stands_while_its_observers_come_back(observers: int, against: str) -> None:
+    """Two of three are killed and return: their last words hold until they have looked again."""
+    state = cluster("a", "b", "c")
+    put(state, checks=(replace(PORT, observers=min(observers, len(against))),))
+    for name in "abc":
+        say(state, name, "a", well=name not in against, check="port")
+    for name in "bc":
+        done(state, OpenSession(info(name), 2))
+        assert "a" not in fit(state)
+    for name in "bc":
+        say_again(state, name, "a", well=True)
+    say(state, "a", "a", well=True, check="port")
+    assert "a" in fit(state)
+
+
+def test_who_comes_changes_no_verdict_until_it_has_looked() -> None:
+    """Of four that are there, two are no majority; of three that have looked, they are."""
+    state = cluster("a", "b", "c", "d")
+    put(state, checks=(PORT,))
+    done(state, ExpireSession("id-d", 1))
+    for name in "abc":
+        say(state, name, "a", well=name == "a", check="port")
+    done(state, OpenSession(info("d"), 2))
+    assert "a" not in fit(state)
+    say_again(state, "d", "a", well=True)
+    assert "a" in fit(state)
+
+
+def test_the_first_word_of_several_is_a_verdict_also_when_it_is_bad() -> None:
+    state = cluster("a", "b", "c")
+    put(state, checks=(replace(PORT, observers=2),))
+    say(state, "b", "a", well=False, check="port")
+    assert fit(state) == []
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["expired before", "opened anew"])
+def test_who_comes_back_must_be_looked_at(anew: bool) -> None:
+    """What was well before it went says nothing of what came back with it."""
+    state = cluster("a", "b")
+    put(state, checks=(WEB, PORT))
+    for check in ("web", "port"):
+        say(state, "b", "b", well=True, check=check)
+    say(state, "a", "b", well=True, check="port")
+    assert fit(state) == ["b"]
+    if not anew:
+        done(state, ExpireSession("id-b", 1))
+    done(state, OpenSession(info("b"), 2))
+    assert fit(state) == []
+    say_again(state, "b", "b", well=True, check="web")
+    assert fit(state) == (["b"] if anew else [])
+    say_again(state, "b", "b", well=True)
+    assert fit(state) == ["b"]
+
+
+def say_again(state: ClusterState, observer: str, subject: str, *, well: bool, check: str = "port") -> None:
+    """In its second session."""
+    report = HealthReport(job(state).uid, check, f"id-{subject}", well)
+    done(state, ReportHealth(f"id-{observer}", 2, (report,)))
 
 
 def test_an_edit_of_a_check_forgets_what_was_said_of_it() -> None:

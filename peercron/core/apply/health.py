@@ -15,6 +15,9 @@ from peercron.core.limits import HEALTH_DETAIL_LENGTH_MAX, HEALTH_REPORTS_MAX
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Done, Refusal, Refused, Verdict
 
+#: Whether the word (check, subject, observer, well) goes.
+Gone = Callable[[str, str, str, bool], bool]
+
 
 def report_health(state: ClusterState, command: ReportHealth) -> Verdict:
     """The answer is how many verdicts changed; those on what is not there any more are passed over."""
@@ -27,14 +30,25 @@ def report_health(state: ClusterState, command: ReportHealth) -> Verdict:
     return Done(state.index, sum(_take(state, command.observer, report) for report in command.reports))
 
 
-def forget_observer(state: ClusterState, member_id: str) -> None:
-    """Its session has ended: what it said does not count any more, also where it spoke for itself."""
-    _forget(state, lambda _check, _subject, observer: observer == member_id)
+def forget_session(state: ClusterState, member_id: str) -> None:
+    """It is not there any more: those that are have the say. When it is back, it must be looked at to be well."""
+    _forget(state, lambda _check, subject, observer, well: observer == member_id or (subject == member_id and well))
+
+
+def doubt_session(state: ClusterState, member_id: str) -> None:
+    """It came back anew: its last word stands until it has looked again, so that nobody is well for want of words.
+
+    What it said good of itself does not: what it runs may not have come back with it. Nor does what starts jobs.
+    """
+    _forget(
+        state,
+        lambda check, subject, observer, well: subject == observer == member_id and (well or check == TRIGGER_CHECK),
+    )
 
 
 def forget_subject(state: ClusterState, member_id: str) -> None:
     """It is no member any more."""
-    _forget(state, lambda _check, subject, _observer: subject == member_id)
+    _forget(state, lambda _check, subject, _observer, _well: subject == member_id)
     for uid, edges in tuple(state.edges.items()):
         if edges.pop(member_id, None) is not None and not edges:
             del state.edges[uid]
@@ -45,7 +59,7 @@ def forget_checks(state: ClusterState, job: Job, before: Definition) -> None:
     kept = {check.name for check in job.definition.watched if check in before.watched}
     if TRIGGER_CHECK not in kept:
         state.edges.pop(job.uid, None)
-    _forget_in(state, job.uid, lambda check, _subject, _observer: check not in kept)
+    _forget_in(state, job.uid, lambda check, _subject, _observer, _well: check not in kept)
 
 
 def forget_job(state: ClusterState, job_uid: str) -> None:
@@ -78,14 +92,14 @@ def _take(state: ClusterState, observer: str, report: HealthReport) -> bool:
     return True
 
 
-def _forget(state: ClusterState, gone: Callable[[str, str, str], bool]) -> None:
+def _forget(state: ClusterState, gone: Gone) -> None:
     for job_uid in tuple(state.health):
         _forget_in(state, job_uid, gone)
 
 
-def _forget_in(state: ClusterState, job_uid: str, gone: Callable[[str, str, str], bool]) -> None:
+def _forget_in(state: ClusterState, job_uid: str, gone: Gone) -> None:
     said = state.health.get(job_uid, {})
-    dropped = [key for key in said if gone(*key)]
+    dropped = [key for key, opinion in said.items() if gone(*key, opinion.well)]
     for key in dropped:
         del said[key]
     if dropped:

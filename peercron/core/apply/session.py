@@ -8,7 +8,7 @@ from peercron.core.apply.attempt import lose_attempt
 from peercron.core.apply.configuration import forget_if_removed
 from peercron.core.apply.contend import withdraw_everywhere
 from peercron.core.apply.definition import named
-from peercron.core.apply.health import forget_observer
+from peercron.core.apply.health import doubt_session, forget_session
 from peercron.core.apply.level import raise_level
 from peercron.core.apply.lock import drop_waiters_of
 from peercron.core.apply.standing import note_ended, note_opened
@@ -36,6 +36,7 @@ def open_session(state: ClusterState, command: OpenSession) -> Verdict:
     state.roster_revision = state.index
     state.results.pop(info.id, None)
     state.floors[info.id] = 0
+    doubt_session(state, info.id)
     _give_up(state, info.id, f"session {known.session if known else 0} of node {info.name} ended: it came back anew")
     raise_level(state)
     return Done(state.index, session)
@@ -52,15 +53,15 @@ def expire_session(state: ClusterState, command: ExpireSession) -> Verdict:
     state.happened("member", "down", member.info.name, session=command.session)
     note_ended(state, member)
     state.roster_revision = state.index
+    forget_session(state, command.member)
     _give_up(state, command.member, f"session {command.session} of node {member.info.name} expired")
     forget_if_removed(state, command.member)
     return Done(state.index, command.session)
 
 
 def _give_up(state: ClusterState, member_id: str, reason: str) -> None:
-    """Everything that the member holds under an ended session is free again, and its word counts no more."""
+    """Everything that the member holds under an ended session is free again."""
     withdraw_everywhere(state, member_id)
-    forget_observer(state, member_id)
     state.lacking.pop(member_id, None)  # it may come back with other modules
     drop_waiters_of(state, member_id)  # first, so that nothing is granted to who is not there
     for run_id in tuple(state.live_attempts.get(member_id, ())):
