@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from peercron.core.check import Check, CommandProbe
 from peercron.core.checkup import jobs, members, traffic
 from peercron.core.checkup.finding import Finding, Severity
-from peercron.core.checkup.jobs import FAILURES_IN_ROW, LATELY_MS, PAUSED_LONG_MS, WAITS_LONG_MS
+from peercron.core.checkup.jobs import FAILURES_IN_ROW, LATELY_MS, PAUSED_LONG_MS, UNSTARTED_IN_ROW, WAITS_LONG_MS
 from peercron.core.checkup.members import BEHIND_MAX, DEAD_MS, INVITED_LONG_MS
 from peercron.core.checkup.traffic import HELD_LONG_MS, HELD_WANTED_MS, ITEM_OLD_MS, LINE_LONG
 from peercron.core.commands import (
@@ -26,17 +27,21 @@ from peercron.core.commands import (
     PutQueue,
     ReceiveItems,
     RecordSlices,
+    ReportHealth,
+    ResumeJob,
     RunJob,
 )
+from peercron.core.health import HealthReport
 from peercron.core.job import Mode, Overlap
 from peercron.core.level import LEVEL
 from peercron.core.lock import Claim
 from peercron.core.member import Role
+from peercron.core.pace import Concurrency
 from peercron.core.run import AttemptState, RunState
 from peercron.core.slices import SliceEntry
 from peercron.core.state import ClusterState
 from peercron.core.verdict import Refusal
-from tests.core.builders import HOUR, NOW, SECOND, cluster, done, finished, fired, job, only_run, put, refused
+from tests.core.builders import HOUR, NOW, SECOND, cluster, done, finished, fired, job, only_run, outcomes, put, refused
 
 WELL: dict[str, Any] = {"role": "voter", "state": "follower", "behind": 0, "version": "1", "drained": False}
 
@@ -214,6 +219,47 @@ def test_a_run_that_nobody_takes_is_found_and_one_that_waits_for_its_turn_is_not
     done(state, RunJob("default/job"))
     assert found(jobs.of_waiting(state, NOW + WAITS_LONG_MS - 1)) == {}
     assert found(jobs.of_waiting(state, NOW + WAITS_LONG_MS)) == {"run_waits": Severity.WARNING}
+
+
+def unwell(state: ClusterState, *names: str) -> None:
+    for name in names:
+        report = HealthReport(job(state).uid, "web", f"id-{name}", False, f"exit code 7 on {name}")
+        done(state, ReportHealth(f"id-{name}", 1, (report,)))
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+def test_a_job_that_no_node_is_well_enough_for_is_found_after_a_few_slots(overlap: Overlap) -> None:
+    state = cluster("n1", "n2")
+    put(state, overlap=overlap, checks=(Check("web", CommandProbe(("true",))),))
+    unwell(state, "n1", "n2")
+    for n in range(1, UNSTARTED_IN_ROW):
+        fired(state, NOW + n * SECOND)
+        assert of_job(state, NOW + n * SECOND) == {}
+    fired(state, NOW + UNSTARTED_IN_ROW * SECOND)
+    (finding,) = jobs.of_job(state, job(state), NOW + UNSTARTED_IN_ROW * SECOND)
+    assert (finding.severity, finding.check, finding.where) == (Severity.WARNING, "slots_unstarted", "job default/job")
+    assert finding.what == (
+        "its last 3 slots were not started, since no node may run it: n1: check web: exit code 7 on n1, and 1 more"
+    )
+    later_ms = NOW + 3 * SECOND + WAITS_LONG_MS
+    assert (of_job(state, later_ms), set(found(jobs.of_waiting(state, later_ms)))) == ({}, {"run_waits"})
+
+
+def test_slots_that_a_busy_node_has_no_room_for_or_that_fell_into_a_pause_are_no_such_thing() -> None:
+    state = cluster("n1")
+    put(state, overlap=Overlap.ALLOW, concurrency=Concurrency(per_node=1))
+    for n in range(1, 6):
+        fired(state, NOW + n * SECOND)
+    assert len(state.unplaced) == 4
+    assert of_job(state, NOW + 6 * SECOND) == {}
+    state = cluster("n1")
+    put(state, checks=(Check("web", CommandProbe(("true",))),))
+    done(state, PauseJob("default/job"))
+    done(state, ResumeJob("default/job"), NOW + 5 * SECOND)
+    fired(state, *[NOW + n * SECOND for n in range(1, 7)])
+    assert list(outcomes(state).values()) == ["skipped"] * 5
+    assert len(state.unplaced) == 1
+    assert of_job(state, NOW + 6 * SECOND) == {}
 
 
 def test_a_run_that_waits_for_a_lock_is_noted() -> None:

@@ -8,10 +8,11 @@ from typing import Final
 
 from peercron.core.apply.ledger import entries_kept
 from peercron.core.checkup.finding import Finding, called, note, span, warning
+from peercron.core.fitness import unfit
 from peercron.core.history import has_outcome, packed_since, unpack_entry
-from peercron.core.job import Job, Overlap
-from peercron.core.placement.eligibility import eligible, meant_for
-from peercron.core.run import LedgerEntry, RunState
+from peercron.core.job import Definition, Job, Overlap
+from peercron.core.placement.eligibility import eligible, meant_for, not_for
+from peercron.core.run import LedgerEntry, Run, RunState
 from peercron.core.slices import unled
 from peercron.core.state import ClusterState
 from peercron.core.views import instant
@@ -24,6 +25,8 @@ FAILURES_IN_ROW: Final = 3
 LATELY_MS: Final = 3_600_000
 #: A run that could go and has no node for so long.
 WAITS_LONG_MS: Final = 600_000
+#: So many slots in a row that no node may run are no moment in which the nodes are looked at for the first time.
+UNSTARTED_IN_ROW: Final = 3
 #: Entries of a job's ledger that are looked at for whether it fails, the newest first.
 ENTRIES_LOOKED_AT: Final = 50
 FAILURES: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
@@ -37,6 +40,7 @@ def of_job(state: ClusterState, job: Job, now_ms: int) -> Iterator[Finding]:
     if job.paused and now_ms - job.updated_ms >= PAUSED_LONG_MS:
         what = f"paused, and not touched for {span(now_ms - job.updated_ms)}: its slots are skipped"
         yield note("job_paused", _at(job), what, f"peercron job resume {called(job.key)}, or rm it")
+    yield from _unstarted(state, job, now_ms)
     newest = _newest(state, job)
     yield from _failing(job, newest)
     yield from _missing(state, job, now_ms)
@@ -49,12 +53,55 @@ def of_waiting(state: ClusterState, now_ms: int) -> Iterator[Finding]:
         job = state.jobs.get(run.job_uid) if run is not None else None
         if run is None or job is None or run.posted:
             continue  # what stands in a queue waits for whoever pulls it
-        since_ms = max(run.created_ms, run.not_before_ms, *(attempt.finished_ms or 0 for attempt in run.attempts[-1:]))
+        since_ms = _waits_since_ms(run)
         if now_ms - since_ms >= WAITS_LONG_MS:
             what = f"run {run.id} has waited for {span(now_ms - since_ms)}: {run.reason or 'no node may run it'}"
             # Who waits for a lock or a pool may be meant to; whom no node takes is not.
             found = note if eligible(state, run.definition or job.definition) else warning
             yield found("run_waits", f"job {run.job_key}", what, f"peercron job explain {called(run.job_key)}")
+
+
+def _waits_since_ms(run: Run) -> int:
+    return max(run.created_ms, run.not_before_ms, *(attempt.finished_ms or 0 for attempt in run.attempts[-1:]))
+
+
+def _unstarted(state: ClusterState, job: Job, now_ms: int) -> Iterator[Finding]:
+    """Slots that come to nothing since no node may run them, before a run has waited for as long as `of_waiting` asks
+    for.
+    """
+    live = [state.runs[run_id] for run_id in state.live_runs.get(job.uid, ())]
+    waiting = next((run for run in live if run.id in state.unplaced and not run.posted), None)
+    if waiting is None or now_ms - _waits_since_ms(waiting) >= WAITS_LONG_MS:
+        return
+    count = sum(run.state is RunState.QUEUED for run in live) + _made_way(state, job, _waits_since_ms(waiting))
+    if count >= UNSTARTED_IN_ROW and (whys := _all_unfit(state, waiting.definition or job.definition)):
+        others = f", and {len(whys) - 1} more" if len(whys) > 1 else ""
+        what = f"its last {count} slots were not started, since no node may run it: {whys[0]}{others}"
+        yield warning("slots_unstarted", _at(job), what, f"peercron job explain {called(job.key)}")
+
+
+def _made_way(state: ClusterState, job: Job, since_ms: int) -> int:
+    """Newest slots in a row that the waiting run was in the way of, or that were replaced before they had a node."""
+    count = 0
+    for packed in islice(reversed(state.ledger.get(job.uid, ())), ENTRIES_LOOKED_AT):
+        entry = unpack_entry(job.uid, packed)
+        skipped = entry.outcome is RunState.SKIPPED and entry.decided_ms > since_ms
+        if not skipped and (entry.outcome is not RunState.CANCELLED or entry.attempts):
+            break
+        count += 1
+    return count
+
+
+def _all_unfit(state: ClusterState, definition: Definition) -> list[str]:
+    """What speaks against each node that the job is for, or is there; empty: one may run it, if it is not busy."""
+    whys: dict[str, str] = {}
+    for member in state.members.values():
+        why = not_for(state, definition, member) or unfit(state, definition, member)
+        if not why:
+            return []
+        if meant_for(state, definition, member):
+            whys[member.info.name] = f"{member.info.name}: {why}"
+    return list(whys.values())
 
 
 def _nowhere(state: ClusterState, job: Job) -> Iterator[Finding]:
