@@ -125,10 +125,21 @@ def _table(name: str, words: tuple[str, ...], given: dict[str, Any]) -> dict[str
     url, retry = given.pop("http_url"), given.pop("retry")
     table |= {key: list(value) if isinstance(value, tuple) else value for key, value in given.items() if value}
     table |= {"after": [each.strip() for each in given["after"].split(",")]} if given["after"] else {}
+    table |= {"at": _whole_instant(given["at"])} if given["at"] else {}
     table |= {"command": list(words)} if words else {}
     table |= {"http": {"url": url}} if url else {}
     table |= {"retry": {"max": retry}} if retry else {}
     return table | ({"env": env} if env else {})
+
+
+def _whole_instant(text: str) -> str:
+    """With the seconds that ISO 8601 lets people leave out, and RFC 3339 does not; what is none as it is."""
+    from peercron.times import format_instant, parse_instant_ms
+
+    try:
+        return format_instant(parse_instant_ms(text))
+    except ValueError:
+        return text
 
 
 def pair(text: str, flag: str) -> tuple[str, str]:

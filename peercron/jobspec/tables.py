@@ -249,7 +249,7 @@ def _sentence(text: str, key: str) -> str:
     if (found := _ENUM.fullmatch(text)) and (choices := _CHOICES.get(key)):
         accepted = [choice.value for choice in choices]
         return f"{found[1]!r}: must be one of {', '.join(accepted)}{nearest(found[1], accepted)}"
-    return f"must be {INSTANT_FORM}" if "RFC3339" in text else text
+    return f"must be {INSTANT_FORM}, with its seconds" if "RFC3339" in text else text
 
 
 def _unknown_key(key: str, known: Collection[str]) -> str:

@@ -143,6 +143,14 @@ def test_a_time_that_has_passed_is_told_with_what_comes_of_it(shell: Shell) -> N
     assert "peercron job explain 2020 says what came of it" in again
 
 
+def test_a_time_may_leave_out_its_seconds(shell: Shell) -> None:
+    shell.ok("job", "add", "a", "--at", "2030-11-30T10:03+01:00", "--shell", "true")
+    assert 'at = "2030-11-30T09:03:00Z"' in shell.ok("job", "export")
+    for wrong in ("2030-11-30T10:03", "tomorrow"):
+        told = shell("job", "add", "b", "--at", wrong, "--shell", "true")
+        assert "must be an instant with its offset, like 2026-12-01T10:00:00Z, with its seconds" in told.stderr
+
+
 def test_run_and_runs(shell: Shell) -> None:
     shell.ok("job", "add", "a", "--shell", "true")
     run_id = shell.ok("job", "run", "a", "-o", "name").strip()
