@@ -11,7 +11,14 @@ import pytest
 from peercron.core.check import Check, CommandProbe
 from peercron.core.checkup import jobs, members, traffic
 from peercron.core.checkup.finding import Finding, Severity
-from peercron.core.checkup.jobs import FAILURES_IN_ROW, LATELY_MS, PAUSED_LONG_MS, UNSTARTED_IN_ROW, WAITS_LONG_MS
+from peercron.core.checkup.jobs import (
+    ENTRIES_LOOKED_AT,
+    FAILURES_IN_ROW,
+    LATELY_MS,
+    PAUSED_LONG_MS,
+    UNSTARTED_IN_ROW,
+    WAITS_LONG_MS,
+)
 from peercron.core.checkup.members import BEHIND_MAX, DEAD_MS, INVITED_LONG_MS
 from peercron.core.checkup.traffic import HELD_LONG_MS, HELD_WANTED_MS, ITEM_OLD_MS, LINE_LONG
 from peercron.core.commands import (
@@ -243,6 +250,16 @@ def test_a_job_that_no_node_is_well_enough_for_is_found_after_a_few_slots(overla
     )
     later_ms = NOW + 3 * SECOND + WAITS_LONG_MS
     assert (of_job(state, later_ms), set(found(jobs.of_waiting(state, later_ms)))) == ({}, {"run_waits"})
+
+
+def test_of_many_slots_that_were_not_started_it_is_said_that_there_may_be_more() -> None:
+    state = cluster("n1")
+    put(state, checks=(Check("web", CommandProbe(("true",))),))
+    unwell(state, "n1")
+    for n in range(1, ENTRIES_LOOKED_AT + 10):
+        fired(state, NOW + n * SECOND)
+    (finding,) = jobs.of_job(state, job(state), NOW + 60 * SECOND)
+    assert finding.what.startswith("its last 51 or more slots were not started")
 
 
 def test_slots_that_a_busy_node_has_no_room_for_or_that_fell_into_a_pause_are_no_such_thing() -> None:

@@ -27,7 +27,7 @@ LATELY_MS: Final = 3_600_000
 WAITS_LONG_MS: Final = 600_000
 #: So many slots in a row that no node may run are no moment in which the nodes are looked at for the first time.
 UNSTARTED_IN_ROW: Final = 3
-#: Entries of a job's ledger that are looked at for whether it fails, the newest first.
+#: Entries of a job's ledger that are looked at for whether it fails or is not started, the newest first.
 ENTRIES_LOOKED_AT: Final = 50
 FAILURES: Final = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
 #: No run was made: says nothing of whether the job works.
@@ -73,10 +73,12 @@ def _unstarted(state: ClusterState, job: Job, now_ms: int) -> Iterator[Finding]:
     waiting = next((run for run in live if run.id in state.unplaced and not run.posted), None)
     if waiting is None or now_ms - _waits_since_ms(waiting) >= WAITS_LONG_MS:
         return
-    count = sum(run.state is RunState.QUEUED for run in live) + _made_way(state, job, _waits_since_ms(waiting))
+    made_way = _made_way(state, job, _waits_since_ms(waiting))
+    count = sum(run.state is RunState.QUEUED for run in live) + made_way
     if count >= UNSTARTED_IN_ROW and (whys := _all_unfit(state, waiting.definition or job.definition)):
         others = f", and {len(whys) - 1} more" if len(whys) > 1 else ""
-        what = f"its last {count} slots were not started, since no node may run it: {whys[0]}{others}"
+        more = " or more" if made_way == ENTRIES_LOOKED_AT else ""
+        what = f"its last {count}{more} slots were not started, since no node may run it: {whys[0]}{others}"
         yield warning("slots_unstarted", _at(job), what, f"peercron job explain {called(job.key)}")
 
 
