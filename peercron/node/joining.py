@@ -16,7 +16,7 @@ from peercron.consensus.transport import DIAL_TIMEOUT_S
 from peercron.errors import ConfigError, DataDirError, PeerRejected, Problem, Refused
 from peercron.identity import DataDir, Identity, cluster_name
 from peercron.settings import Settings
-from peercron.wire.frames import NONCE_BYTES, Channel, secret_key
+from peercron.wire.frames import NONCE_BYTES, OTHER_SECRET, Channel, secret_key
 from peercron.wire.plain import pack, unpack
 
 log = logging.getLogger(__name__)
@@ -93,8 +93,10 @@ class _Applicant:
             async with asyncio.timeout(ANSWER_S):
                 answer = await self._talk(address)
         except PeerRejected as error:
-            rejections[address] = PeerRejected(f"{address}: {error}")
-            self._say(f"{address}: {error}")
+            said = str(error)
+            said = said if said.startswith(f"{address} ") else f"{address}: {said}"  # who has no other name yet
+            rejections[address] = PeerRejected(said)
+            self._say(said)
             return None
         except (OSError, TimeoutError) as error:
             self._say(f"{address}: {str(error) or 'no answer in time'}")
@@ -131,7 +133,7 @@ class _Applicant:
             data = await _read(reader)
             if not data and channel.claimed.member and channel.peer is None:
                 # It hung up on our proof, which may overtake its own.
-                raise PeerRejected(f"{channel.claimed.member} has another secret than this node")
+                raise PeerRejected(f"{channel.claimed.member} {OTHER_SECRET}")
             if not data:
                 raise OSError("it hung up")
             payloads = channel.receive(data)

@@ -29,6 +29,8 @@ HELLO_BYTES_MAX: Final = 1_024
 FRAME_BYTES_MAX: Final = 4 << 20
 MAC_BYTES: Final = 16
 NONCE_BYTES: Final = 32
+#: Whose of both is the wrong one nobody can tell.
+OTHER_SECRET: Final = "does not share this node's secret (--secret-file)"
 _MAGIC: Final = b"PCRN"
 _LENGTH: Final = struct.Struct(">I")
 _COUNTER: Final = struct.Struct(">Q")
@@ -179,7 +181,7 @@ class Channel:
     def _open(self, mac: bytes, payload: bytes, payloads: list[bytes]) -> None:
         if not hmac.compare_digest(mac, self._mac(self._receive_key, self._received, payload)):
             if self.peer is None:
-                raise PeerRejected(f"{self.claimed.member} does not have this cluster's secret")
+                raise PeerRejected(f"{self.claimed.member} {OTHER_SECRET}")
             raise PeerRejected(f"a frame of {self.peer} was changed on its way")
         self._received += 1
         if self.peer is None:

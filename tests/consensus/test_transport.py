@@ -180,7 +180,7 @@ async def test_a_wrong_secret_is_refused_and_logged_once(stand: Stand, caplog: p
             assert await gone(reader)
             writer.close()
     assert stand.ears["a"].log == []
-    assert (await refusals(caplog)).count("c does not have this cluster's secret") == 1
+    assert (await refusals(caplog)).count("c does not share this node's secret (--secret-file)") == 1
 
 
 @pytest.mark.parametrize(

@@ -135,9 +135,16 @@ async def test_a_no_is_final(hall: Hall) -> None:
 
 async def test_a_wrong_secret_is_final_where_nobody_else_can_be_asked(hall: Hall) -> None:
     member = await hall.member(YES)
-    with pytest.raises(PeerRejected, match="secret"):
+    with pytest.raises(PeerRejected, match=r": m does not share this node's secret \(--secret-file\)$"):
         await hall.join(member.address, secret="another-secret-of-length")
     assert member.asked == []
+
+
+async def test_who_is_called_by_its_address_is_named_once(hall: Hall) -> None:
+    member = await hall.member(YES)
+    member.transport.me = member.address
+    with pytest.raises(PeerRejected, match=f"^{member.address} does not share"):
+        await hall.join(member.address, secret="another-secret-of-length")
 
 
 async def test_what_is_no_member_is_named(hall: Hall) -> None:

@@ -104,9 +104,9 @@ def test_two_connections_with_the_same_nonce_of_one_side_have_other_keys() -> No
 def test_a_wrong_secret_is_refused_on_both_sides(wrong: bytes) -> None:
     dialer, listener = ends(secret_key(wrong))
     listener.receive(dialer.greeting())
-    with pytest.raises(PeerRejected, match="a does not have this cluster's secret"):
+    with pytest.raises(PeerRejected, match="a does not share this node's secret"):
         dialer.receive(listener.greeting() + listener.take())
-    with pytest.raises(PeerRejected, match="b does not have this cluster's secret"):
+    with pytest.raises(PeerRejected, match="b does not share this node's secret"):
         listener.receive(dialer.take())
     assert dialer.peer is listener.peer is None
 
@@ -250,7 +250,7 @@ def test_a_guest_belongs_to_no_cluster_yet_and_proves_the_secret_all_the_same() 
     assert (guest.peer, guest.claimed.cluster) == ("a", "c")
     forger, host = Channel("new", "", secret_key(b"guess"), ONE, dialer=True), Channel("a", "c", KEY, TWO, dialer=False)
     host.receive(forger.greeting())
-    with pytest.raises(PeerRejected, match="new does not have this cluster's secret"):
+    with pytest.raises(PeerRejected, match="new does not share this node's secret"):
         host.receive(forger.seal(b""))
 
 
