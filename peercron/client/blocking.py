@@ -161,7 +161,7 @@ class Connection:
             try:
                 return self._ask(address, "PUT", target, body, {}, self.timeout_s, answer_s)
             except (Unreachable, NoLeader, Busy) as error:
-                last = last if isinstance(last, OutcomeUnknown) else error
+                last = worse(last, error)
             except OutcomeUnknown as error:
                 if not again:
                     raise

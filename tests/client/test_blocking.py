@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from peercron.client import Connection
+from peercron.client.blocking import Upload
 from peercron.client.replies import error_of
 from peercron.clock import ManualClock
 from peercron.errors import Busy, ConfigError, NoLeader, OutcomeUnknown, Refused, Unreachable
@@ -299,6 +300,14 @@ def test_a_stream_comes_in_pieces(stub: Stub) -> None:
 def test_who_has_no_leader_says_more_than_who_cannot_be_reached(stub: Stub) -> None:
     with pytest.raises(NoLeader, match="why"):
         connection(stub(say(503, problem("no_leader"))), NOBODY, timeout_s=1.55).request("PUT", "/v1/x", b"v")
+
+
+def test_so_does_one_that_cannot_take_an_upload(stub: Stub) -> None:
+    body = Upload(lambda: iter((b"x",)), 1)
+    with pytest.raises(NoLeader, match="why"):
+        connection(stub(say(503, problem("no_leader"))), NOBODY).upload(
+            "/v1/x", body, params=None, answer_s=5, again=True
+        )
 
 
 def after(pause_s: float, reply: Reply) -> Reply:
