@@ -123,7 +123,7 @@ def test_its_status_is_ours(shell: Shell, command: list[str], status: int) -> No
 
 
 def test_it_is_renewed_while_the_command_runs(shell: Shell) -> None:
-    assert shell("lock", "acquire", "db", "--ttl", "300ms", "--", "sleep", "0.5").exit_code == 0
+    assert shell("lock", "acquire", "db", "--ttl", "1500ms", "--", "sleep", "2").exit_code == 0
     assert len(shell.node.renewed) >= 2
     assert set(shell.node.renewed) == {shell.node.state.last_token}
 
