@@ -280,7 +280,7 @@ async def test_one_without_a_leader_among_the_dead_has_the_time_to_say_so(
 
     monkeypatch.setattr(site.node, "propose", nobody_leads)
     monkeypatch.setattr(site.node, "read_barrier", nobody_leads)
-    async with Client([NOBODY, site.url, "http://127.0.0.1:2"], timeout="1s") as client:
+    async with Client([NOBODY, site.url, "http://127.0.0.1:2"], timeout="3s") as client:
         with pytest.raises(NoLeader, match="why"):
             await (client.state.put("k", 1) if write else client.state.get("k"))
 
