@@ -30,6 +30,9 @@ OF_RUNS: Final = allowed((Scope.DATA,))
 ASK: Final = "ask who has scope admin for one"
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 BARRIER_S: Final = 5.0
+#: The first write at a node that has just begun waits for so long, so often, until the node knows of tokens.
+CATCH_UP_S: Final = 0.4
+CATCH_UP_TRIES: Final = 3
 #: A token that is not known here is looked for this long: who shows a wrong one hears of it in time.
 LOOK_S: Final = 1.0
 
@@ -63,8 +66,7 @@ async def admit(request: web.Request, wanted: Scope) -> None:
     node = request.app[NODE]
     request[WANTED] = wanted
     if not node.state.tokens and request.method not in READS and not request.app[DOOR].caught_up:
-        await node.read_barrier(BARRIER_S)  # reads are looked at again when they are as fresh as they want to be
-        request.app[DOOR].caught_up = True
+        await _catch_up(request)  # reads are looked at again when they are as fresh as they want to be
     try:
         check(request)
     except Refused as refused:
@@ -73,6 +75,21 @@ async def admit(request: web.Request, wanted: Scope) -> None:
         with suppress(NoLeader, OutcomeUnknown):  # it may have been made a moment ago, at another node
             await node.read_barrier(LOOK_S)
         check(request)
+
+
+async def _catch_up(request: web.Request) -> None:
+    """Raises NoLeader or OutcomeUnknown: this node has not been as far as the cluster yet, and does nothing.
+
+    In short tries: one may wait for a leader that was lost a moment ago, and the next asks the new one.
+    """
+    for tries_left in reversed(range(CATCH_UP_TRIES)):
+        try:
+            await request.app[NODE].read_barrier(CATCH_UP_S)
+            break
+        except (NoLeader, OutcomeUnknown):
+            if not tries_left:
+                raise
+    request.app[DOOR].caught_up = True
 
 
 def check(request: web.Request) -> None:

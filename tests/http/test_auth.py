@@ -398,3 +398,19 @@ async def test_no_error_says_what_was_shown(site: Site) -> None:
         answer = await site.ask("PUT", STATE, b"1", **showing(said))
         assert answer.status == 401
         assert said not in answer.text
+
+
+async def test_the_first_write_does_not_wait_for_a_leader_that_was_lost(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    async def lost_at_first(timeout_s: float) -> None:
+        waited.append(timeout_s)
+        if len(waited) == 1:
+            raise NoLeader
+
+    monkeypatch.setattr(site.node, "read_barrier", lost_at_first)
+    assert (await site.ask("PUT", "/v1/state/default/k", b"v")).status == 200
+    assert len(waited) == 2
+    assert sum(waited) < 1.0
