@@ -12,9 +12,8 @@ from tests.system.sites import FAULTS, two_and_a_witness, two_sites_and_a_witnes
 pytestmark = pytest.mark.timeout(240)
 
 ALONE = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
-#: `python -m tests.system.sites` holds them to a second; here others may share the machine, and a write that was on its
-#: way to who is lost is said to be unknown after five.
-LONG_S = 8.0
+#: `python -m tests.system.sites` holds them to a second; here others may share the machine.
+LONG_S = 5.0
 
 
 @pytest.mark.parametrize("fault", [pytest.param(f, marks=[ALONE] if f == "cut off" else []) for f in FAULTS])
